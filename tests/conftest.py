@@ -1,0 +1,52 @@
+"""Fixtures that every package's tests share."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+SHARED = ROOT.parent / "shared"
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    """The checkout."""
+    return ROOT
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """Real pictures and clips to develop against; never part of the project."""
+    folder = SHARED / "data"
+    if not folder.is_dir():
+        pytest.skip("the pictures and clips to develop against (../shared/data) are not here")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def shared_models() -> Path:
+    """Liveness weights that no registry carries."""
+    folder = SHARED / "models"
+    if not any(folder.glob("*.pth")):
+        pytest.skip("the liveness weights (../shared/models) are not here")
+    return folder
+
+
+@pytest.fixture
+def free_port() -> int:
+    """A port on 127.0.0.1 that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.fixture
+def environ() -> Iterator[dict[str, str]]:
+    """The environment for commands that a test starts: English, mock pins, nothing inherited."""
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(("QUXIANG_", "LC_", "LANG"))}
+    yield {**kept, "QUXIANG_LANG": "en", "GPIOZERO_PIN_FACTORY": "mock", "PYTHONUNBUFFERED": "1"}
