@@ -39,19 +39,19 @@ class CameraError(HardwareError, OSError):
     """A camera, clip or folder of pictures that cannot be used."""
 
 
-class CameraMissing(CameraError):  # noqa: N818 (the name says what is wrong)
+class CameraMissing(CameraError):
     """There is no such device, file or folder, or what drives it is not installed."""
 
 
-class CameraBusy(CameraError):  # noqa: N818 (the name says what is wrong)
+class CameraBusy(CameraError):
     """The device is there, but another program holds it or it may not be opened."""
 
 
-class CameraUnreadable(CameraError):  # noqa: N818 (the name says what is wrong)
+class CameraUnreadable(CameraError):
     """It is there but gives no picture: empty or corrupt file, no pictures, a mute RTSP server."""
 
 
-class CameraStopped(CameraError):  # noqa: N818 (the name says what is wrong)
+class CameraStopped(CameraError):
     """A live source delivered pictures and then stopped: open it again."""
 
 
@@ -59,7 +59,7 @@ class LampError(HardwareError, RuntimeError):
     """The lamp driver failed: what its lamps show is unknown."""
 
 
-class NoGpio(LampError):  # noqa: N818 (the name says what is wrong)
+class NoGpio(LampError):
     """This machine has no GPIO pins that can be used."""
 
 
