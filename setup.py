@@ -73,7 +73,13 @@ setup(
     ),
     include_package_data=True,
     package_data={
-        package: ["templates/**/*", "static/**/*", "translations/**/*", "migrations/**/*", "py.typed"]
+        package: [
+            "templates/**/*",
+            "static/**/*",
+            "translations/**/*",
+            "migrations/**/*",
+            "py.typed",
+        ]
         for package in ("attendance", "kiosk", "recognition", "server", "hardware", "enroll")
     },
     install_requires=COMMON,
