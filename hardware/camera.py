@@ -66,7 +66,7 @@ def open_camera(
         return _open_rtsp(source, now_s, on_fault)
     if not source or "://" in source:
         raise CameraMissing(
-            "请给出摄像头:编号、视频文件、图片文件夹、rtsp:// 地址或 picamera2。",
+            "请给出摄像头：编号、视频文件、图片文件夹、rtsp:// 地址或 picamera2。",
             "Name a camera: a number, a video file, a folder of pictures, an rtsp:// URL or "
             "picamera2.",
         )
@@ -78,7 +78,7 @@ def open_camera(
     }  # fmt: skip
     if not path.exists():
         raise CameraMissing(
-            f"找不到 {source}:没有这个文件、文件夹或摄像头,请检查名称。",
+            f"找不到 {source}：没有这个文件、文件夹或摄像头，请检查名称。",
             f"There is no file, folder or camera called {source}: check the name.",
         )
     if path.is_dir() or path.suffix.lower() in PICTURE_SUFFIXES:
@@ -89,7 +89,7 @@ def open_camera(
             return _open_device(int(number[1]), now_s, on_fault)
     if not path.is_file():
         raise CameraUnreadable(
-            f"{source} 不是文件,也不是文件夹或摄像头,请检查名称。",
+            f"{source} 不是文件，也不是文件夹或摄像头，请检查名称。",
             f"{source} is no file, folder or camera: check the name.",
         )
     return FileCamera(path, **options)
@@ -140,7 +140,7 @@ def _open_device(
     number: int, now_s: Callable[[], float], on_fault: Callable[[Notice], None] | None
 ) -> Camera:
     busy = CameraBusy(
-        f"摄像头 {number} 打不开或没有画面,请关闭正在使用它的程序,或重新插拔。",
+        f"摄像头 {number} 打不开或没有画面，请关闭正在使用它的程序，或重新插拔。",
         f"Camera {number} cannot be opened or gives no picture: close the program that uses it, "
         "or plug it in again.",
     )
@@ -149,8 +149,8 @@ def _open_device(
         if not node.exists():
             others = "、".join(map(str, _device_numbers()))
             raise CameraMissing(
-                f"没有编号为 {number} 的摄像头,"
-                + (f"本机有:{others}。" if others else "本机没有接摄像头,请插上后再试。"),
+                f"没有编号为 {number} 的摄像头，"
+                + (f"本机有：{others}。" if others else "本机没有接摄像头，请插上后再试。"),
                 f"There is no camera {number}: "
                 + (
                     f"this machine has {others.replace('、', ', ')}."
@@ -162,7 +162,7 @@ def _open_device(
             os.close(os.open(node, os.O_RDWR | os.O_NONBLOCK))
         except PermissionError as error:
             raise CameraBusy(
-                f"无权使用摄像头 {number},请把当前用户加入 video 组后重新登录。",
+                f"无权使用摄像头 {number}，请把当前用户加入 video 组后重新登录。",
                 f"Camera {number} may not be used: add this user to the group video and log in "
                 "again.",
             ) from error
@@ -191,7 +191,7 @@ def _open_rtsp(
 
     shown = re.sub(r"(://)[^/@]*@", r"\1***@", url)
     silent = CameraUnreadable(
-        f"网络摄像头 {shown} 没有应答或没有画面,请检查地址、密码和网线。",
+        f"网络摄像头 {shown} 没有应答或没有画面，请检查地址、密码和网线。",
         f"The RTSP camera {shown} does not answer or sends no picture: check the address, the "
         "password and the cable.",
     )
@@ -231,7 +231,7 @@ def _open_picamera2(
         from picamera2 import Picamera2
     except ImportError as error:
         raise CameraMissing(
-            "没有安装 picamera2:请运行 sudo apt install python3-picamera2,"
+            "没有安装 picamera2：请运行 sudo apt install python3-picamera2，"
             "并用 --system-site-packages 建立 .venv。",
             "picamera2 is not installed: run sudo apt install python3-picamera2 and make the "
             ".venv with --system-site-packages.",
@@ -240,12 +240,12 @@ def _open_picamera2(
         device = Picamera2()
     except IndexError as error:
         raise CameraMissing(
-            "没有找到树莓派摄像头,请断电后检查排线。",
+            "没有找到树莓派摄像头，请断电后检查排线。",
             "No Raspberry Pi camera was found: switch off and check its ribbon cable.",
         ) from error
     except RuntimeError as error:
         raise CameraBusy(
-            "树莓派摄像头被其他程序占用,请关闭后再试。",
+            "树莓派摄像头被其他程序占用，请关闭后再试。",
             "The Raspberry Pi camera is used by another program: close it and try again.",
         ) from error
     try:
@@ -253,7 +253,7 @@ def _open_picamera2(
     except RuntimeError as error:
         device.close()
         raise CameraBusy(
-            "树莓派摄像头无法启动,请重启设备。",
+            "树莓派摄像头无法启动，请重启设备。",
             "The Raspberry Pi camera does not start: restart the device.",
         ) from error
     return LiveCamera(capture, "picamera2", now_s=now_s, on_fault=on_fault)

@@ -83,7 +83,7 @@ class RecordedCamera(Camera):
                 return
             if index < 0:
                 raise CameraUnreadable(
-                    f"{self.path} 里没有一张能读的画面,请换一个文件或文件夹。",
+                    f"{self.path} 里没有一张能读的画面，请换一个文件或文件夹。",
                     f"{self.path} holds not one readable picture: give another file or folder.",
                 )
             if not self._loop:
@@ -104,7 +104,7 @@ class FileCamera(RecordedCamera):
         hush_opencv()
         if not path.exists():
             raise CameraMissing(
-                f"找不到视频文件 {path},请检查路径。", f"No file {path}: check the path."
+                f"找不到视频文件 {path}，请检查路径。", f"No file {path}: check the path."
             )
         try:
             size = path.stat().st_size
@@ -112,12 +112,12 @@ class FileCamera(RecordedCamera):
                 pass
         except OSError as error:
             raise CameraUnreadable(
-                f"无权读取 {path},请检查文件权限。",
+                f"无权读取 {path}，请检查文件权限。",
                 f"{path} may not be read: check its permissions.",
             ) from error
         if size == 0:
             raise CameraUnreadable(
-                f"视频文件 {path} 是空的(0 字节),请重新复制。",
+                f"视频文件 {path} 是空的（0 字节），请重新复制。",
                 f"The video file {path} is empty (0 bytes): copy it again.",
             )
         self._capture = self._open()
@@ -131,7 +131,7 @@ class FileCamera(RecordedCamera):
         if not capture.isOpened():
             capture.release()
             raise CameraUnreadable(
-                f"{self.path} 不是能播放的视频或已损坏,请换一个文件。",
+                f"{self.path} 不是能播放的视频或已损坏，请换一个文件。",
                 f"{self.path} is no video that can be played, or is damaged: give another file.",
             )
         capture.set(cv2.CAP_PROP_ORIENTATION_AUTO, 1)
@@ -165,7 +165,7 @@ class FileCamera(RecordedCamera):
         # Containers round the count; only a clear shortfall is worth telling.
         if 0 < index < stated - max(2, stated // 50):
             self._fault(
-                f"{self.path} 在第 {index} 帧中断(应有 {stated} 帧),文件可能不完整。",
+                f"{self.path} 在第 {index} 帧中断（应有 {stated} 帧），文件可能不完整。",
                 f"{self.path} breaks off after {index} of {stated} frames: it may be incomplete.",
             )
 
@@ -189,7 +189,7 @@ class FolderCamera(RecordedCamera):
             found = [path] if path.is_file() else sorted(path.iterdir(), key=lambda p: p.name)
         except OSError as error:
             raise CameraUnreadable(
-                f"无权读取文件夹 {path},请检查权限。",
+                f"无权读取文件夹 {path}，请检查权限。",
                 f"The folder {path} may not be read: check its permissions.",
             ) from error
         self.pictures: tuple[Path, ...] = tuple(
@@ -197,7 +197,7 @@ class FolderCamera(RecordedCamera):
         )
         if not self.pictures:
             raise CameraUnreadable(
-                f"文件夹 {path} 里没有图片(jpg、jpeg、png、bmp),请放入图片或换一个文件夹。",
+                f"文件夹 {path} 里没有图片（jpg、jpeg、png、bmp），请放入图片或换一个文件夹。",
                 f"The folder {path} holds no pictures (jpg, jpeg, png, bmp): "
                 "put some in or give another.",
             )
@@ -210,7 +210,7 @@ class FolderCamera(RecordedCamera):
             image = read_picture(path)
             if image is None:
                 self._fault(
-                    f"图片 {path} 读不出来,已跳过。",
+                    f"图片 {path} 读不出来，已跳过。",
                     f"The picture {path} cannot be read and was skipped.",
                 )
                 continue

