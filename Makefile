@@ -13,7 +13,7 @@ help:
 	@echo "make setup  the part both share"
 
 run: setup
-	@$(BIN)/python scripts/run_township.py
+	@$(BIN)/python scripts/run_township.py $(ARGS)
 
 test: setup $(VENV)/.installed-test lint
 	@$(BIN)/python -m pytest

@@ -63,6 +63,7 @@ setup(
     name="quxiang",
     version="0.1.0",
     description="Face check-in kiosk, whereabouts board and attendance server for townships",
+    license="Apache-2.0",
     python_requires=">=3.11,<3.14",
     packages=find_packages(
         include=[
