@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import csv
 import hashlib
+import itertools
 import math
 import os
 import secrets
@@ -37,9 +38,9 @@ SITE = "杏树村 Xingshu village"
 
 WIDTH, HEIGHT, FPS = 640, 480, 12.5
 SECONDS = 33.0
-"""Length of the clip: three presences of 7/30 each, parted by a tenth with nobody."""
 SHORTEST = 24.0
-"""Below this a presence is too short to be decided on with time to spare."""
+"""Seconds of the clip: three presences of 7/30 each, parted by a tenth with nobody; below the
+shortest there is no time to spare for a decision."""
 
 COMPOSITION = "1"
 """Changed whenever the clip or the pictures are made otherwise, so that old ones are made anew."""
@@ -354,13 +355,9 @@ def _film(path: Path, sources: dict[str, Path], seconds: float) -> None:
     writer = cv2.VideoWriter(str(scratch), cv2.VideoWriter.fourcc(*"MJPG"), FPS, (WIDTH, HEIGHT))
     if not writer.isOpened():
         raise OSError(f"{scratch} cannot be written")
+    title = say("合成样片", "sample footage")
     try:
-        for frame in tqdm(
-            _frames(sources, seconds),
-            total=total,
-            disable=not shown,
-            desc=say("合成样片", "sample footage"),
-        ):
+        for frame in tqdm(_frames(sources, seconds), title, total, disable=not shown):
             writer.write(frame)
     finally:
         writer.release()
@@ -369,17 +366,15 @@ def _film(path: Path, sources: dict[str, Path], seconds: float) -> None:
 
 def _frames(sources: dict[str, Path], seconds: float) -> Iterator[Image]:
     """Frames of the clip, uint8 BGR, shape (480, 640, 3)."""
-    rng = np.random.default_rng(0)
     wall = _wall()
-    # A sensor's noise; eight frames of it in changing order are as good as new ones.
-    noise = rng.normal(0, 2.5, (8, HEIGHT, WIDTH, 3)).astype(np.float32)
+    noise = _noise(np.random.default_rng(0))
     present, absent = seconds * 7 / 30, seconds / 10
     for file in ("obama3.jpg", "astronaut.png", "biden.jpg"):
         walk = _walk(EYES[file], _picture(sources[file]), present)
         for n in range(round(present * FPS)):
-            yield _finished(walk(n / FPS, wall), noise, rng)
+            yield _finished(walk(n / FPS, wall), next(noise))
         for _ in range(round(absent * FPS)):
-            yield _finished(wall, noise, rng)
+            yield _finished(wall, next(noise))
 
 
 def _wall() -> Image:
@@ -389,9 +384,17 @@ def _wall() -> Image:
     return np.asarray(np.broadcast_to(grey, (HEIGHT, WIDTH, 3)), dtype=np.uint8)
 
 
-def _finished(image: Image, noise: NDArray[np.float32], rng: np.random.Generator) -> Image:
-    noisy = np.clip(image + noise[rng.integers(len(noise))], 0, 255)
-    return np.asarray(noisy, dtype=np.uint8)
+def _noise(rng: np.random.Generator) -> Iterator[NDArray[np.float32]]:
+    """A sensor's noise, never the same twice in a row; coarse enough to outlive the compression."""
+    import cv2
+
+    coarse = rng.normal(0, 4, (16, HEIGHT // 2, WIDTH // 2, 3)).astype(np.float32)
+    fields = [np.asarray(cv2.resize(each, (WIDTH, HEIGHT)), np.float32) for each in coarse]
+    yield from itertools.cycle(fields)
+
+
+def _finished(image: Image, noise: NDArray[np.float32]) -> Image:
+    return np.asarray(np.clip(image + noise, 0, 255), dtype=np.uint8)
 
 
 def _walk(eyes: tuple[float, ...], image: Image, seconds: float) -> Callable[[float, Image], Image]:
