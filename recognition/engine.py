@@ -1,0 +1,95 @@
+"""The interface of an engine (detector and embedder), and the choice among them by name."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Protocol
+
+import cv2
+import numpy as np
+
+from recognition.errors import RecognitionError
+from recognition.types import Face, Frame, Template
+from recognition.weights import Pinned
+
+ENGINES = ("sface", "dlib")
+THREADS = min(2, os.cpu_count() or 1)
+"""Threads of OpenCV. Two, because the second halves the time of an embedding (15.5 to 8.3 ms here)
+while a Raspberry Pi's other two cores stay free for the screen, its browser and the store."""
+
+
+class Engine(Protocol):
+    """What finds and embeds faces. Not thread-safe: one engine belongs to one thread.
+
+    name: "sface" or "dlib". model_id: the templates' origin; never compare across two of them.
+    dimension: numbers in a template. threshold: a score at or above it may be a match, from the
+    measurement that the engine's module cites. margin: least lead over the second person.
+    """
+
+    name: str
+    model_id: str
+    dimension: int
+    threshold: float
+    margin: float
+
+    def detect(self, frame: Frame, *, thorough: bool = False) -> list[Face]:
+        """Faces in `frame` (uint8 BGR, shape (h, w, 3)), largest first; [] where there are none.
+
+        thorough: also look for much smaller and much larger faces (for photographs; a kiosk's
+        camera needs only those who stand before it).
+        """
+        ...
+
+    def embed(self, frame: Frame, face: Face) -> Template:
+        """The template of `face` in `frame`: float32, shape (dimension,), L2 norm 1."""
+        ...
+
+
+def load_engine(name: str = "sface", data_dir: Path | None = None) -> Engine:
+    """The engine called `name`, its weights found and checked; networks load at the first use.
+
+    data_dir: the role's data folder, whose `models` is searched. Raises WeightsMissing,
+    WeightsCorrupt, EngineMissing, or RecognitionError for an unknown name.
+    """
+    cv2.setNumThreads(THREADS)
+    if name == "sface":
+        from recognition.sface import SFaceEngine
+
+        return SFaceEngine.find(data_dir)
+    if name == "dlib":
+        from recognition.dlib_engine import DlibEngine
+
+        return DlibEngine.find(data_dir)
+    raise RecognitionError(
+        f"there is no engine {name!r}; choose sface or dlib",
+        f"没有名为 {name!r} 的识别引擎，请选 sface 或 dlib",
+    )
+
+
+def model_id(name: str, weights: Sequence[Pinned], preprocessing: str) -> str:
+    """`name` and 12 hex digits of SHA-256 over the weights' own hashes and the preprocessing."""
+    told = "\n".join([*(w.sha256 for w in weights), preprocessing])
+    return f"{name}-{hashlib.sha256(told.encode()).hexdigest()[:12]}"
+
+
+def unit(vector: np.ndarray) -> Template:
+    """`vector` flattened to float32 and divided by its L2 norm (a zero vector stays zero)."""
+    flat = np.asarray(vector, np.float32).reshape(-1)
+    norm = float(np.linalg.norm(flat))
+    return np.ascontiguousarray(flat / norm if norm > 0 else flat, np.float32)
+
+
+@contextmanager
+def quiet_opencv() -> Iterator[None]:
+    """Silence a warning that OpenCV 5 prints for every network that it loads."""
+    logging = cv2.utils.logging
+    before = logging.getLogLevel()
+    logging.setLogLevel(logging.LOG_LEVEL_ERROR)
+    try:
+        yield
+    finally:
+        logging.setLogLevel(before)

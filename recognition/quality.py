@@ -1,0 +1,172 @@
+"""Is this face good enough to be compared, and if not, what should the person do?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import Literal
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from recognition.pictures import as_frame
+from recognition.types import Face, Frame
+
+Purpose = Literal["enrol", "live"]
+
+
+class QualityFault(Enum):
+    """What is wrong with a picture, and in `words` what to do about it."""
+
+    NO_FACE = "no_face"
+    MANY_FACES = "many_faces"
+    TOO_SMALL = "too_small"
+    TOO_DARK = "too_dark"
+    TOO_BRIGHT = "too_bright"
+    BLURRED = "blurred"
+    TURNED_AWAY = "turned_away"
+    CUT_OFF = "cut_off"
+
+    def words(self, lang: str = "zh") -> str:
+        """What to do, in "zh" or "en"."""
+        zh, en = _WORDS[self]
+        return zh if lang == "zh" else en
+
+
+_WORDS = {
+    QualityFault.NO_FACE: ("没有找到人脸，请正对镜头", "No face found: look into the camera"),
+    QualityFault.MANY_FACES: ("画面中不止一人，请只留一人", "More than one face: one person only"),
+    QualityFault.TOO_SMALL: ("靠近一点", "Come a little closer"),
+    QualityFault.TOO_DARK: ("光线太暗，请到亮处", "Too dark: move into the light"),
+    QualityFault.TOO_BRIGHT: ("光线太强，请避开强光", "Too bright: move out of the glare"),
+    QualityFault.BLURRED: ("画面模糊，请站稳", "Blurred: hold still"),
+    QualityFault.TURNED_AWAY: ("请转向摄像头", "Turn to the camera"),
+    QualityFault.CUT_OFF: ("请让整张脸进入画面", "Bring the whole face into the picture"),
+}
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a face must keep to; chosen in `docs/accuracy.md`, "Quality limits"."""
+
+    eye_distance: float  # pixels, at least
+    darkest: float  # mean grey of the face, 0 to 255, at least
+    brightest: float  # the same, at most
+    sharpness: float  # variance of the Laplacian on the face at 96 x 96 pixels, at least
+    yaw: float  # |Face.yaw| at most
+    pitch: tuple[float, float]  # Face.pitch within
+    inside: float  # share of the box that lies in the picture, at least
+
+
+LIMITS: dict[Purpose, Limits] = {
+    # A template is compared for years: ask for more than of a live frame.
+    "enrol": Limits(24.0, 50.0, 225.0, 30.0, 0.30, (0.30, 0.85), 0.90),
+    "live": Limits(20.0, 35.0, 235.0, 14.0, 0.38, (0.20, 0.95), 0.70),
+}
+
+
+@dataclass(frozen=True)
+class Measures:
+    """What was measured on one face; units as in `Limits`."""
+
+    eye_distance: float
+    brightness: float
+    sharpness: float
+    yaw: float
+    pitch: float
+    inside: float
+
+
+@dataclass(frozen=True)
+class Quality:
+    """The outcome: `faults` in the order in which they should be put right; `ok` without any.
+
+    measures: None where there is no face.
+    """
+
+    faults: tuple[QualityFault, ...]
+    measures: Measures | None = None
+
+    @property
+    def ok(self) -> bool:
+        """No fault was found."""
+        return not self.faults
+
+    def words(self, lang: str = "zh") -> str:
+        """What to do, one sentence a fault; empty where all is well."""
+        return ("；" if lang == "zh" else "; ").join(f.words(lang) for f in self.faults)
+
+
+def assess_quality(
+    frame: Frame, face: Face | Sequence[Face], purpose: Purpose = "enrol"
+) -> Quality:
+    """Judge `face`, or the only face of a sequence, in `frame` (uint8 BGR, shape (h, w, 3)).
+
+    For "enrol" two faces are a fault unless the second is small (a passer-by, under a fifth of the
+    area of the first); for "live" the first is judged and the others are passed over.
+    """
+    faces = [face] if isinstance(face, Face) else sorted(face, key=lambda f: f.area, reverse=True)
+    if not faces:
+        return Quality((QualityFault.NO_FACE,))
+    first = faces[0]
+    measures = measure(frame, first)
+    limits = LIMITS[purpose]
+    many = purpose == "enrol" and len(faces) > 1 and faces[1].area > 0.2 * first.area
+    checks = (
+        (QualityFault.MANY_FACES, many),
+        (QualityFault.CUT_OFF, measures.inside < limits.inside),
+        (
+            QualityFault.TOO_SMALL,
+            measures.eye_distance < limits.eye_distance and not _turned(measures, limits),
+        ),
+        (QualityFault.TURNED_AWAY, _turned(measures, limits)),
+        (QualityFault.TOO_DARK, measures.brightness < limits.darkest),
+        (QualityFault.TOO_BRIGHT, measures.brightness > limits.brightest),
+        (QualityFault.BLURRED, measures.sharpness < limits.sharpness),
+    )
+    return Quality(tuple(fault for fault, found in checks if found), measures)
+
+
+def _turned(measures: Measures, limits: Limits) -> bool:
+    low, high = limits.pitch
+    return abs(measures.yaw) > limits.yaw or not low <= measures.pitch <= high
+
+
+def measure(frame: Frame, face: Face) -> Measures:
+    """What `assess_quality` judges, measured on `face` in `frame`."""
+    frame = as_frame(frame)
+    height, width = frame.shape[:2]
+    x, y, w, h = face.box
+    left, top = max(x, 0.0), max(y, 0.0)
+    right, bottom = min(x + w, width), min(y + h, height)
+    inside = max(right - left, 0) * max(bottom - top, 0) / max(face.area, 1e-6)
+    chip = grey_chip(frame, face)
+    return Measures(
+        eye_distance=face.eye_distance,
+        brightness=float(chip.mean()),
+        sharpness=float(cv2.Laplacian(chip, cv2.CV_32F).var()),
+        yaw=face.yaw,
+        pitch=face.pitch,
+        inside=float(inside),
+    )
+
+
+CHIP = 96
+
+
+def grey_chip(frame: Frame, face: Face) -> NDArray[np.uint8]:
+    """The part of the face's box that lies in the picture, grey, uint8, 96 x 96 pixels.
+
+    Every face is judged at one size, so that a sharp far face and a sharp near one count alike.
+    """
+    height, width = frame.shape[:2]
+    x, y, w, h = face.box
+    left, top = min(max(int(x), 0), width - 1), min(max(int(y), 0), height - 1)
+    right = min(max(int(x + w), left + 1), width)
+    bottom = min(max(int(y + h), top + 1), height)
+    part = frame[top:bottom, left:right]
+    how = cv2.INTER_AREA if part.shape[0] > CHIP else cv2.INTER_LINEAR
+    chip = cv2.resize(part, (CHIP, CHIP), interpolation=how)
+    return np.asarray(cv2.cvtColor(chip, cv2.COLOR_BGR2GRAY), np.uint8)
