@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import struct
 import time
 from abc import abstractmethod
 from collections.abc import Callable, Iterator
@@ -23,6 +24,9 @@ FALLBACK_FPS = 25.0
 
 MAX_PICTURE_BYTES = 64 * 1024 * 1024
 """A larger picture file is skipped unread: no camera makes one."""
+
+MAX_PIXELS = 64_000_000
+"""A picture that claims more is skipped undecoded: 192 MB as an array, all that a Pi can spare."""
 
 
 class RecordedCamera(Camera):
@@ -235,7 +239,7 @@ def read_picture(path: Path) -> Image | None:
         return None
     if data[:4] == b"\x89PNG" and b"IEND" not in data[-64:]:
         return None
-    if not data:
+    if not 0 < _claimed_pixels(data) <= MAX_PIXELS:
         return None
     try:
         image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
@@ -244,3 +248,23 @@ def read_picture(path: Path) -> Image | None:
     if image is None or image.dtype != np.uint8:
         return None
     return np.asarray(image, dtype=np.uint8)
+
+
+def _claimed_pixels(data: bytes) -> int:
+    """Pixels that a JPEG, PNG or BMP says it has; 0 where it says none or is neither."""
+    if data[:4] == b"\x89PNG" and len(data) >= 24:
+        width, height = struct.unpack(">II", data[16:24])
+        return int(width * height)
+    if data[:2] == b"BM" and len(data) >= 26:
+        width, height = struct.unpack("<ii", data[18:26])
+        return abs(int(width * height))  # a negative height: rows from the top
+    at = 2
+    while data[:2] == b"\xff\xd8" and at + 9 <= len(data) and data[at] == 0xFF:
+        marker = data[at + 1]
+        # SOF0 to SOF15 state the size; C4, C8 and CC in their midst are other segments (T.81 B.1).
+        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
+            height, width = struct.unpack(">HH", data[at + 5 : at + 9])
+            return int(width * height)
+        # A fill byte stands alone; every other segment states its length.
+        at += 1 if marker == 0xFF else 2 + int.from_bytes(data[at + 2 : at + 4], "big")
+    return 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import struct
 import subprocess
 import sys
 import threading
@@ -21,7 +22,8 @@ from hardware.errors import (
     CameraUnreadable,
 )
 from hardware.fakes import FakeCamera, FakeCapture
-from hardware.frames import Image
+from hardware.footage import read_picture
+from hardware.frames import PICTURE_SUFFIXES, Image
 from hardware.live import LiveCamera
 
 
@@ -182,6 +184,29 @@ def test_corrupt_pictures_are_left_out_and_told_once(tmp_path):
         str(folder / name) for name in ("b.jpg", "c.png", "d.bmp", "d2.jpg", "d3.jpg")
     ]
     assert len(camera.faults) == 5
+
+
+@pytest.mark.parametrize(
+    ("suffix", "at", "size"),
+    [("png", 16, ">II"), ("bmp", 18, "<ii"), ("jpg", None, ">HH")],
+)
+def test_a_picture_that_claims_to_be_huge_is_not_decoded(tmp_path, suffix, at, size):
+    path = write_pictures(tmp_path / "f", [f"a.{suffix}"]) / f"a.{suffix}"
+    data = bytearray(path.read_bytes())
+    at = data.index(b"\xff\xc0") + 5 if at is None else at
+    assert read_picture(path) is not None
+    data[at : at + struct.calcsize(size)] = struct.pack(size, 30_000, 30_000)
+    path.write_bytes(data)
+    assert read_picture(path) is None
+
+
+def test_real_pictures_are_read(shared_data):
+    paths = sorted((shared_data / "faces_azure").rglob("*.jpg"))
+    paths += sorted((shared_data / "noface").iterdir())
+    assert len(paths) > 10
+    for path in paths:
+        if path.suffix.lower() in PICTURE_SUFFIXES:
+            assert read_picture(path) is not None, path
 
 
 def test_one_picture_is_a_source_too(tmp_path):

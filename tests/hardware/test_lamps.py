@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
 
 import pytest
+from gpiozero.pins.mock import MockFactory, MockPin
 
 from hardware.errors import LampError, NoGpio, WiringError
 from hardware.fakes import history, mock_pins
@@ -92,6 +94,22 @@ def test_blinking_goes_by_the_callers_clock():
         board.tick(3.1)
         board.tick(3.6)
         assert history(factory, 4) == [0, 1, 0, 1, 0, 1, 0, 1]
+
+
+def test_blinking_goes_on_by_itself():
+    dark = threading.Event()
+
+    class Watched(MockPin):
+        def _set_state(self, value):
+            super()._set_state(value)
+            if not value and len(self.states) > 1:
+                dark.set()
+
+    factory = MockFactory(pin_class=Watched)
+    with open_lamps("rgb", ["A1"], None, factory) as board:
+        board.show("A1", "red", blinking=True)
+        assert dark.wait(5)
+        assert board.latched("A1") == Latched(Colour.RED, True)
 
 
 def test_a_blinking_lamp_that_is_stuck_dark_is_not_reported_lit():
