@@ -7,7 +7,8 @@ be used commercially.
 Measured in November 2026 (design notes on recognition), Euclidean distance, LFW and 182 East Asian
 people: the library's own threshold of 0.6 gives an FPR of 51 % between East Asian faces of one sex;
 at a gallery of 36 with 3 photographs each an FPIR of 28.5 % (East Asian, hard poses: 98 %); at 0.45
-0.2 % on LFW and 72 % among East Asian faces; at 0.40 still 34 %. Choose `sface` unless there is a reason not to.
+0.2 % on LFW and 72 % among those East Asian faces; at 0.40 still 34 %. Choose `sface` unless there
+is a reason not to.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from recognition.pictures import as_frame
 from recognition.types import Face, Frame
 
-Purpose = Literal["enrol", "live"]
+Purpose = Literal["enrol", "live", "still"]
 
 
 class QualityFault(Enum):
@@ -64,6 +64,8 @@ LIMITS: dict[Purpose, Limits] = {
     # A template is compared for years: ask for more than of a live frame.
     "enrol": Limits(24.0, 50.0, 225.0, 30.0, 0.30, (0.30, 0.85), 0.90),
     "live": Limits(20.0, 35.0, 235.0, 14.0, 0.38, (0.20, 0.95), 0.70),
+    # A track can wait for a better look; a single picture is all there is.
+    "still": Limits(10.0, 20.0, 245.0, 5.0, 0.80, (0.05, 1.20), 0.50),
 }
 
 
@@ -105,7 +107,7 @@ def assess_quality(
     """Judge `face`, or the only face of a sequence, in `frame` (uint8 BGR, shape (h, w, 3)).
 
     For "enrol" two faces are a fault unless the second is small (a passer-by, under a fifth of the
-    area of the first); for "live" the first is judged and the others are passed over.
+    area of the first); for "live" and "still" the first is judged, the others are passed over.
     """
     faces = [face] if isinstance(face, Face) else sorted(face, key=lambda f: f.area, reverse=True)
     if not faces:

@@ -208,12 +208,13 @@ class Recogniser:
         self, track: Track, frame: Frame, face: Face, t: float, index: int, jumped: bool
     ) -> Quality | None:
         """Judge the frame and embed it where that tells something new."""
-        settled = not isinstance(self._decision, Wait) or len(track.samples) >= MAX_SAMPLES
+        enough = len(track.samples) >= MAX_SAMPLES and track.span >= self._rules.refuse_seconds
+        settled = enough or not isinstance(self._decision, Wait)
         pause = RECHECK_SECONDS if settled else SAMPLE_SECONDS
         due = t - track.last_embedded >= pause - TIME_SLACK
         if not (due or jumped or track.odd):
             return None
-        quality = assess_quality(frame, face, "live")
+        quality = assess_quality(frame, face, "still" if self.stills else "live")
         if not quality.ok:
             track.last_fault = quality.faults[0]
             track.faults += 1
@@ -255,7 +256,7 @@ class Recogniser:
         track = self._track
         if track is None or isinstance(self._decision, (Match, NotLive)):
             return False
-        decision = self._judge(track, t, last=False)
+        decision = self.judge(track, t, last=False)
         if isinstance(decision, Wait):
             if self._refused:
                 return False
@@ -273,7 +274,18 @@ class Recogniser:
         self._decision, self._refused = decision, True
         return True
 
-    def _judge(self, track: Track, t: float, *, last: bool) -> Decision:
+    @property
+    def track(self) -> Track | None:
+        """The subject's track, None where there is nobody."""
+        return self._track
+
+    def judge(
+        self, track: Track, t: float, *, last: bool = False, gallery: Gallery | None = None
+    ) -> Decision:
+        """The decision on `track` at `t` seconds, without changing anything but a challenge.
+
+        last: the face has gone. gallery: another than the recogniser's own (for evaluation).
+        """
         if not track.samples:
             if not self.stills:
                 return Wait(Guidance.LOOK, track.track_id)
@@ -282,7 +294,7 @@ class Recogniser:
         identity = identify(
             track.probes,
             track.span,
-            self.gallery,
+            self.gallery if gallery is None else gallery,
             engine.threshold,
             engine.margin,
             track.track_id,
@@ -306,7 +318,7 @@ class Recogniser:
         self._decision, self._refused = Wait(None, None), False
         if track is None or decided or self.stills:
             return
-        decision = self._judge(track, track.last_seen, last=True)
+        decision = self.judge(track, track.last_seen, last=True)
         if isinstance(decision, Refusals):
             self._ended.append(decision)
         elif (
