@@ -1,0 +1,127 @@
+"""What kiosks sent. All append-only: nothing here is ever updated or deleted."""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    JSON,
+    Boolean,
+    Float,
+    ForeignKey,
+    Index,
+    LargeBinary,
+    String,
+    Text,
+    UniqueConstraint,
+    text,
+)
+from sqlalchemy.orm import Mapped, mapped_column
+
+from server.models.base import Base, Big, Id, OfTownship
+
+
+class EpochRow(OfTownship, Base):
+    """An epoch of a kiosk's chain and the head that its genesis cites (empty for the first)."""
+
+    __tablename__ = "epoch"
+    __table_args__ = (UniqueConstraint("device_id", "epoch"),)
+
+    id: Mapped[int] = mapped_column(Id, primary_key=True)
+    device_id: Mapped[str] = mapped_column(ForeignKey("device.id"))
+    epoch: Mapped[int] = mapped_column(Big)
+    cites: Mapped[bytes] = mapped_column(LargeBinary(32))
+    #: False where the cited head was not the server's: records between were lost at both ends.
+    follows: Mapped[bool] = mapped_column(Boolean)
+    opened_ms: Mapped[int] = mapped_column(Big)
+
+
+class RecordRow(OfTownship, Base):
+    """One record: its exact bytes, the head after it, its fields, and when it truly was.
+
+    `earliest_ms <= at_ms <= latest_ms` and `cls` are `attendance.clock.estimate` at the time of
+    arrival. `flags` is a list of words (`server.services.flags`).
+    """
+
+    __tablename__ = "record"
+    __table_args__ = (
+        UniqueConstraint("device_id", "epoch", "seq"),
+        Index("ix_record_when", "township_id", "at_ms"),
+        Index("ix_record_who", "township_id", "official", "at_ms"),
+        Index(
+            "ix_record_doubtful",
+            "township_id",
+            "latest_ms",
+            sqlite_where=text("cls = 'C'"),
+            postgresql_where=text("cls = 'C'"),
+        ),
+        Index(
+            "ix_record_erasure",
+            "township_id",
+            sqlite_where=text("kind = 'erasure'"),
+            postgresql_where=text("kind = 'erasure'"),
+        ),
+    )
+
+    # Not of OfTownship: its own index would double the two above.
+    township_id: Mapped[int] = mapped_column(ForeignKey("township.id"))
+    id: Mapped[int] = mapped_column(Id, primary_key=True)
+    device_id: Mapped[str] = mapped_column(ForeignKey("device.id"))
+    epoch: Mapped[int] = mapped_column(Big)
+    seq: Mapped[int] = mapped_column(Big)
+    record_id: Mapped[str] = mapped_column(String(36), unique=True)
+    payload: Mapped[bytes] = mapped_column(LargeBinary)
+    head: Mapped[bytes] = mapped_column(LargeBinary(32))
+    site_id: Mapped[int | None] = mapped_column(ForeignKey("site.id"))
+    official: Mapped[str | None] = mapped_column(String(32))
+    kind: Mapped[str] = mapped_column(String(10))
+    status: Mapped[str | None] = mapped_column(String(20))
+    reason: Mapped[str | None] = mapped_column(String(64))
+    until_ms: Mapped[int | None] = mapped_column(Big)
+    method: Mapped[str | None] = mapped_column(String(10))
+    verified: Mapped[bool] = mapped_column(Boolean)
+    score: Mapped[float | None] = mapped_column(Float)
+    margin: Mapped[float | None] = mapped_column(Float)
+    liveness: Mapped[str | None] = mapped_column(String(64))
+    supersedes: Mapped[str | None] = mapped_column(String(36))
+    wall_ms: Mapped[int] = mapped_column(Big)
+    earliest_ms: Mapped[int] = mapped_column(Big)
+    latest_ms: Mapped[int] = mapped_column(Big)
+    at_ms: Mapped[int] = mapped_column(Big)
+    cls: Mapped[str] = mapped_column(String(1))
+    flags: Mapped[list[str] | None] = mapped_column(JSON(none_as_null=True))
+    received_ms: Mapped[int] = mapped_column(Big)
+
+
+class RejectedRecord(OfTownship, Base):
+    """The visible pile: bytes in a kiosk's chain that are not a record we can take, and why."""
+
+    __tablename__ = "rejected_record"
+    __table_args__ = (UniqueConstraint("device_id", "epoch", "seq"),)
+
+    id: Mapped[int] = mapped_column(Id, primary_key=True)
+    device_id: Mapped[str] = mapped_column(ForeignKey("device.id"))
+    epoch: Mapped[int] = mapped_column(Big)
+    seq: Mapped[int] = mapped_column(Big)
+    record_id: Mapped[str | None] = mapped_column(String(36))
+    payload: Mapped[bytes] = mapped_column(LargeBinary)
+    head: Mapped[bytes] = mapped_column(LargeBinary(32))
+    why: Mapped[str] = mapped_column(Text)
+    received_ms: Mapped[int] = mapped_column(Big)
+
+
+class Quarantined(OfTownship, Base):
+    """Stored and uncounted: the other side of a fork, and what a revoked device sent.
+
+    `why` is `fork` or `revoked`; `head` is the head after the record in the sender's history.
+    """
+
+    __tablename__ = "quarantined"
+    __table_args__ = (UniqueConstraint("device_id", "epoch", "seq", "head"),)
+
+    id: Mapped[int] = mapped_column(Id, primary_key=True)
+    device_id: Mapped[str] = mapped_column(ForeignKey("device.id"))
+    epoch: Mapped[int] = mapped_column(Big)
+    seq: Mapped[int] = mapped_column(Big)
+    payload: Mapped[bytes] = mapped_column(LargeBinary)
+    head: Mapped[bytes] = mapped_column(LargeBinary(32))
+    why: Mapped[str] = mapped_column(String(10))
+    received_ms: Mapped[int] = mapped_column(Big)

@@ -1,0 +1,95 @@
+"""Accounts, leave and its decisions, and the trail of who looked at or changed what."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from sqlalchemy import Boolean, ForeignKey, Integer, String, Text
+from sqlalchemy.orm import Mapped, mapped_column, relationship
+
+from server.models.base import Base, Big, Id, OfTownship
+from server.models.places import Township
+
+
+class Role(StrEnum):
+    """What an account may do (product.md, "The people")."""
+
+    ADMIN = "admin"
+    CLERK = "clerk"
+    INSPECTOR = "inspector"
+    LEADER = "leader"
+
+
+class User(OfTownship, Base):
+    """An account. `official` is the code of the cadre who owns it, where they are one.
+
+    `stamp` changes with the password: a session that carries another stamp is over.
+    """
+
+    __tablename__ = "user_account"
+
+    id: Mapped[int] = mapped_column(Id, primary_key=True)
+    name: Mapped[str] = mapped_column(String(60), unique=True)
+    password_hash: Mapped[str] = mapped_column(String(200))
+    role: Mapped[str] = mapped_column(String(10))
+    official: Mapped[str | None] = mapped_column(String(32))
+    must_change: Mapped[bool] = mapped_column(Boolean, default=False)
+    active: Mapped[bool] = mapped_column(Boolean, default=True)
+    stamp: Mapped[str] = mapped_column(String(32))
+    created_ms: Mapped[int] = mapped_column(Big)
+
+    township: Mapped[Township] = relationship(lazy="joined")
+
+
+class LoginThrottle(Base):
+    """Failed logins by name, known or not, so that a lock tells nobody which names exist."""
+
+    __tablename__ = "login_throttle"
+
+    name: Mapped[str] = mapped_column(String(64), primary_key=True)
+    failed: Mapped[int] = mapped_column(Integer, default=0)
+    last_ms: Mapped[int] = mapped_column(Big, default=0)
+    locked_until_ms: Mapped[int] = mapped_column(Big, default=0)
+
+
+class LeaveRow(OfTownship, Base):
+    """Append-only: leave or a trip asked for, from `start_ms` until before `end_ms`.
+
+    `status` is `on_leave` or `business_trip`.
+    """
+
+    __tablename__ = "leave"
+
+    id: Mapped[int] = mapped_column(Id, primary_key=True)
+    official: Mapped[str] = mapped_column(String(32), index=True)
+    status: Mapped[str] = mapped_column(String(20))
+    start_ms: Mapped[int] = mapped_column(Big)
+    end_ms: Mapped[int] = mapped_column(Big)
+    reason: Mapped[str] = mapped_column(String(200), default="")
+    asked_by: Mapped[str] = mapped_column(String(60))
+    asked_ms: Mapped[int] = mapped_column(Big)
+
+
+class LeaveDecision(OfTownship, Base):
+    """Append-only: what a leader decided; the latest decision of a leave counts."""
+
+    __tablename__ = "leave_decision"
+
+    id: Mapped[int] = mapped_column(Id, primary_key=True)
+    leave_id: Mapped[int] = mapped_column(ForeignKey("leave.id"), index=True)
+    approved: Mapped[bool] = mapped_column(Boolean)
+    by: Mapped[str] = mapped_column(String(60))
+    at_ms: Mapped[int] = mapped_column(Big)
+
+
+class AuditEntry(OfTownship, Base):
+    """Append-only: who did or looked at what, when and from where. `who` is empty for a command."""
+
+    __tablename__ = "audit_entry"
+
+    id: Mapped[int] = mapped_column(Id, primary_key=True)
+    at_ms: Mapped[int] = mapped_column(Big, index=True)
+    who: Mapped[str] = mapped_column(String(60), default="")
+    what: Mapped[str] = mapped_column(String(40))
+    target: Mapped[str] = mapped_column(Text, default="")
+    remote: Mapped[str] = mapped_column(String(64), default="")

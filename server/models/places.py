@@ -1,0 +1,77 @@
+"""Townships, their sites and work groups, the officials and where they are expected."""
+
+from __future__ import annotations
+
+from sqlalchemy import Boolean, ForeignKey, Integer, String, UniqueConstraint
+from sqlalchemy.orm import Mapped, mapped_column, relationship
+
+from server.models.base import Base, Big, Id, OfTownship
+
+#: Bits 0 to 6 are Monday to Sunday. All of Monday to Friday together mean "working days", so that
+#: make-up working days count and public holidays do not (`server.services.workdays`).
+MONDAY_TO_FRIDAY = 0b0011111
+
+
+class Township(Base):
+    """A township. `roster_version` rises whenever people, places or portraits change."""
+
+    __tablename__ = "township"
+
+    id: Mapped[int] = mapped_column(Id, primary_key=True)
+    name: Mapped[str] = mapped_column(String(120), unique=True)
+    slug: Mapped[str] = mapped_column(String(60), unique=True)
+    roster_version: Mapped[int] = mapped_column(Big, default=0)
+    created_ms: Mapped[int] = mapped_column(Big)
+
+
+class Site(OfTownship, Base):
+    """The township office or a village: `kind` is `office` or `village`."""
+
+    __tablename__ = "site"
+    __table_args__ = (UniqueConstraint("township_id", "name"),)
+
+    id: Mapped[int] = mapped_column(Id, primary_key=True)
+    name: Mapped[str] = mapped_column(String(60))
+    kind: Mapped[str] = mapped_column(String(10))
+
+
+class WorkGroup(OfTownship, Base):
+    """A work group; the public board is ordered by it."""
+
+    __tablename__ = "work_group"
+    __table_args__ = (UniqueConstraint("township_id", "name"),)
+
+    id: Mapped[int] = mapped_column(Id, primary_key=True)
+    name: Mapped[str] = mapped_column(String(200))
+
+
+class Official(OfTownship, Base):
+    """A cadre. `official` is the code in records, never public; `portrait` a file's token."""
+
+    __tablename__ = "official"
+    __table_args__ = (UniqueConstraint("township_id", "official"),)
+
+    id: Mapped[int] = mapped_column(Id, primary_key=True)
+    official: Mapped[str] = mapped_column(String(32))
+    name: Mapped[str] = mapped_column(String(60))
+    title: Mapped[str] = mapped_column(String(200), default="")
+    phone: Mapped[str] = mapped_column(String(40), default="")
+    work_group_id: Mapped[int | None] = mapped_column(ForeignKey("work_group.id"))
+    portrait: Mapped[str | None] = mapped_column(String(64))
+    active: Mapped[bool] = mapped_column(Boolean, default=True)
+    created_ms: Mapped[int] = mapped_column(Big)
+    updated_ms: Mapped[int] = mapped_column(Big)
+
+    work_group: Mapped[WorkGroup | None] = relationship(lazy="raise")
+
+
+class Expectation(OfTownship, Base):
+    """An official is expected at a site on the weekdays of a mask."""
+
+    __tablename__ = "expectation"
+    __table_args__ = (UniqueConstraint("official_id", "site_id"),)
+
+    id: Mapped[int] = mapped_column(Id, primary_key=True)
+    official_id: Mapped[int] = mapped_column(ForeignKey("official.id"))
+    site_id: Mapped[int] = mapped_column(ForeignKey("site.id"), index=True)
+    weekdays: Mapped[int] = mapped_column(Integer, default=MONDAY_TO_FRIDAY)

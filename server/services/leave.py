@@ -1,0 +1,212 @@
+"""Leave and trips: asked for by a clerk, decided by a leader, never by the person concerned."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from attendance.days import from_ms, to_ms
+from attendance.i18n import say
+from attendance.statuses import Status
+from attendance.whereabouts import Absence
+from server.errors import InputInvalid, NotAllowed, NotFound
+from server.models import LeaveDecision, LeaveRow, Official, Role, Township, User
+from server.services.townships import clean
+
+#: Longest leave that can be entered at once: maternity leave with its extensions stays below.
+MAX_DAYS = 366
+
+
+@dataclass(frozen=True)
+class Leave:
+    """One leave or trip with its latest decision. `state` is `pending`, `approved` or `refused`."""
+
+    id: int
+    official: str
+    name: str
+    status: Status
+    start: datetime
+    end: datetime
+    reason: str
+    asked_by: str
+    asked: datetime
+    state: str
+    decided_by: str | None
+    decided: datetime | None
+
+
+def ask(
+    session: Session,
+    township: Township,
+    official: str,
+    status: Status,
+    start: datetime,
+    end: datetime,
+    reason: str,
+    by: User,
+    now: datetime,
+) -> LeaveRow:
+    """Enters leave or a trip of `official` (the code) from `start` until before `end`.
+
+    Raises NotAllowed (role), NotFound (official) or InputInvalid (status, times).
+    """
+    if by.role not in (Role.ADMIN, Role.CLERK, Role.LEADER) or by.township_id != township.id:
+        raise NotAllowed(say("只有党政办可以登记请假", "only a clerk enters leave"))
+    found = session.scalar(
+        select(Official.id).where(
+            Official.township_id == township.id, Official.official == official
+        )
+    )
+    if found is None:
+        raise NotFound(say(f"名册中没有编号 {official}", f"the roster has no official {official}"))
+    if status not in (Status.ON_LEAVE, Status.BUSINESS_TRIP):
+        raise InputInvalid(
+            "leave_status", say("只能是请假或出差", "leave or a trip only"), "status"
+        )
+    length = end - start
+    if length.total_seconds() <= 0 or length.days > MAX_DAYS:
+        raise InputInvalid(
+            "leave_times",
+            say(
+                f"结束须晚于开始，且不超过 {MAX_DAYS} 天",
+                f"it must end after it starts, and last at most {MAX_DAYS} days",
+            ),
+            "end",
+        )
+    row = LeaveRow(
+        township_id=township.id,
+        official=official,
+        status=str(status),
+        start_ms=to_ms(start),
+        end_ms=to_ms(end),
+        reason=clean(reason, 200),
+        asked_by=by.name,
+        asked_ms=to_ms(now),
+    )
+    session.add(row)
+    session.flush()
+    return row
+
+
+def decide(
+    session: Session, leave_id: int, approve: bool, by: User, now: datetime
+) -> LeaveDecision:
+    """Appends a decision; the latest counts. A leader's alone, and nobody decides their own.
+
+    Raises NotFound or NotAllowed.
+    """
+    if by.role != Role.LEADER:
+        raise NotAllowed(say("只有领导可以审批", "only a leader decides"))
+    row = session.scalar(
+        select(LeaveRow).where(LeaveRow.id == leave_id, LeaveRow.township_id == by.township_id)
+    )
+    if row is None:
+        raise NotFound(say("没有这条申请", "there is no such request"))
+    if by.official is not None and by.official == row.official:
+        raise NotAllowed(say("不能审批本人的申请", "nobody decides their own request"))
+    decision = LeaveDecision(
+        township_id=by.township_id,
+        leave_id=row.id,
+        approved=approve,
+        by=by.name,
+        at_ms=to_ms(now),
+    )
+    session.add(decision)
+    session.flush()
+    return decision
+
+
+def listing(
+    session: Session, township: Township, official: str | None = None, limit: int = 500
+) -> list[Leave]:
+    """Leave and trips, newest first, of everybody or of one official (the code)."""
+    query = (
+        select(LeaveRow, Official.name)
+        .join(
+            Official,
+            (Official.official == LeaveRow.official)
+            & (Official.township_id == LeaveRow.township_id),
+        )
+        .where(LeaveRow.township_id == township.id)
+        .order_by(LeaveRow.id.desc())
+        .limit(limit)
+    )
+    if official is not None:
+        query = query.where(LeaveRow.official == official)
+    rows = session.execute(query).all()
+    latest = _latest(session, township, [row.id for row, _ in rows])
+    return [_view(row, name, latest.get(row.id)) for row, name in rows]
+
+
+def absences(
+    session: Session,
+    township: Township,
+    first_ms: int,
+    last_ms: int,
+    official: str | None = None,
+) -> list[Absence]:
+    """Leave and trips that touch `first_ms..last_ms` and are not refused, undecided ones included.
+
+    `Absence.approved` tells them apart.
+    """
+    query = select(LeaveRow).where(
+        LeaveRow.township_id == township.id,
+        LeaveRow.start_ms <= last_ms,
+        LeaveRow.end_ms > first_ms,
+    )
+    if official is not None:
+        query = query.where(LeaveRow.official == official)
+    rows = session.scalars(query).all()
+    latest = _latest(session, township, [row.id for row in rows])
+    found = []
+    for row in rows:
+        decision = latest.get(row.id)
+        if decision is None or decision.approved:
+            found.append(
+                Absence(
+                    row.official,
+                    Status(row.status),
+                    row.start_ms,
+                    row.end_ms,
+                    approved=decision is not None,
+                    reason=row.reason or None,
+                )
+            )
+    return found
+
+
+def _latest(
+    session: Session, township: Township, leave_ids: Iterable[int]
+) -> dict[int, LeaveDecision]:
+    ids = list(leave_ids)
+    if not ids:
+        return {}
+    newest = (
+        select(func.max(LeaveDecision.id))
+        .where(LeaveDecision.township_id == township.id, LeaveDecision.leave_id.in_(ids))
+        .group_by(LeaveDecision.leave_id)
+    )
+    rows = session.scalars(select(LeaveDecision).where(LeaveDecision.id.in_(newest)))
+    return {row.leave_id: row for row in rows}
+
+
+def _view(row: LeaveRow, name: str, decision: LeaveDecision | None) -> Leave:
+    state = "pending" if decision is None else "approved" if decision.approved else "refused"
+    return Leave(
+        row.id,
+        row.official,
+        name,
+        Status(row.status),
+        from_ms(row.start_ms),
+        from_ms(row.end_ms),
+        row.reason,
+        row.asked_by,
+        from_ms(row.asked_ms),
+        state,
+        None if decision is None else decision.by,
+        None if decision is None else from_ms(decision.at_ms),
+    )
