@@ -1,0 +1,113 @@
+"""The kiosk's database: opened late, one writer at a time, given up and reopened after a fault."""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from kiosk.errors import StoreUnusable
+from kiosk.schema import WriteLock, connect, prepare, unusable
+
+
+class Database:
+    """One file, one connection, one writer. A context manager; `close` is idempotent."""
+
+    def __init__(self, path: Path, device: str) -> None:
+        self.path = path
+        self.device = device
+        self._db: sqlite3.Connection | None = None
+        self._guard = threading.RLock()
+        self._lock = WriteLock(path.with_suffix(".lock"))
+        self._writes = 0
+
+    @classmethod
+    def open(cls, path: Path, device: str, *, create: bool = True) -> Self:
+        """The database in that file, made where it is new and `create` allows.
+
+        Raises StoreUnusable (damaged, read-only, missing, another device's) and StoreNewer.
+        """
+        if not create and not path.is_file():
+            raise unusable(path, "open")
+        store = cls(path, device)
+        try:
+            with store._read():
+                pass
+        except BaseException:
+            store.close()
+            raise
+        return store
+
+    def _connected(self) -> sqlite3.Connection:
+        if self._db is None:
+            with self._lock.hold():  # opening may recover the log, and makes the tables
+                db = connect(self.path)
+                try:
+                    prepare(db, self.path, self.device)
+                except BaseException:
+                    db.close()
+                    raise
+            self._db = db
+        return self._db
+
+    def _drop(self) -> None:
+        """Forgets a connection that failed; what is not committed is gone."""
+        db, self._db = self._db, None
+        if db is not None:
+            with contextlib.suppress(sqlite3.Error, OSError), self._lock.hold():
+                db.close()
+
+    @contextlib.contextmanager
+    def _read(self) -> Iterator[sqlite3.Connection]:
+        with self._guard:
+            try:
+                yield self._connected()
+            except (sqlite3.Error, BlockingIOError, OSError) as error:
+                if isinstance(error, StoreUnusable):
+                    raise
+                self._drop()
+                cause = "busy" if isinstance(error, BlockingIOError) else error
+                raise unusable(self.path, cause) from error
+
+    @contextlib.contextmanager
+    def transaction(self) -> Iterator[sqlite3.Connection]:
+        """One durable transaction: on disk when the block has ended, or nothing of it.
+
+        Raises StoreUnusable.
+        """
+        with self._read() as db, self._lock.hold():
+            db.execute("BEGIN IMMEDIATE")
+            try:
+                yield db
+                db.execute("COMMIT")
+            except BaseException:
+                with contextlib.suppress(sqlite3.Error):
+                    db.execute("ROLLBACK")
+                raise
+            self._writes += 1
+
+    def close(self) -> None:
+        """Closes the file; a later call opens it again."""
+        with self._guard:
+            self._drop()
+            self._lock.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def generation(self) -> tuple[int, int]:
+        """Changes whenever anything was written, by this process or another."""
+        with self._read() as db:
+            return self._writes, db.execute("PRAGMA data_version").fetchone()[0]

@@ -1,0 +1,183 @@
+"""The kiosk's SQLite file: its tables, how it is opened, and the lock around every write."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+import sqlite3
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from kiosk.errors import StoreNewer, StoreUnusable
+
+SCHEMA_VERSION = 1
+#: How long a writer waits for another process (a command beside the running kiosk), in seconds.
+LOCK_WAIT_S = 10.0
+
+TABLES = """
+CREATE TABLE meta (key TEXT PRIMARY KEY, value NOT NULL) WITHOUT ROWID;
+CREATE TABLE epochs (epoch INTEGER PRIMARY KEY, cites BLOB NOT NULL);
+CREATE TABLE records (
+    epoch INTEGER NOT NULL, seq INTEGER NOT NULL, payload BLOB NOT NULL, head BLOB NOT NULL,
+    copied INTEGER NOT NULL DEFAULT 0,
+    PRIMARY KEY (epoch, seq)) WITHOUT ROWID;
+CREATE TABLE outbox (epoch INTEGER NOT NULL, seq INTEGER NOT NULL,
+    PRIMARY KEY (epoch, seq)) WITHOUT ROWID;
+CREATE TABLE rejected (epoch INTEGER NOT NULL, seq INTEGER NOT NULL, why TEXT NOT NULL,
+    PRIMARY KEY (epoch, seq)) WITHOUT ROWID;
+CREATE TABLE anchors (
+    number INTEGER PRIMARY KEY, id TEXT NOT NULL, server_ms INTEGER NOT NULL,
+    boot_id TEXT NOT NULL, boottime_ns INTEGER NOT NULL, rtt_ns INTEGER NOT NULL,
+    epoch INTEGER NOT NULL, seq INTEGER NOT NULL);
+CREATE INDEX anchors_by_boot ON anchors (boot_id, boottime_ns);
+CREATE TABLE erased (official TEXT PRIMARY KEY, version INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE attempts (
+    official TEXT PRIMARY KEY, wrong INTEGER NOT NULL, boot_id TEXT NOT NULL,
+    boottime_ns INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE wrong_pins (
+    number INTEGER PRIMARY KEY, boot_id TEXT NOT NULL, boottime_ns INTEGER NOT NULL);
+"""
+
+_SENTENCES = {
+    "full": (
+        "磁盘已满，无法登记：请清理空间。",
+        "the disk is full, nothing can be recorded: free some space",
+    ),
+    "readonly": (
+        "数据目录只读，无法登记：请检查存储卡和权限。",
+        "the data folder is read-only, nothing can be recorded: check the card and permissions",
+    ),
+    "io": (
+        "读写存储卡出错，无法登记：请检查或更换存储卡。",
+        "the card cannot be read or written, nothing can be recorded: check or replace it",
+    ),
+    "corrupt": (
+        "数据库 {path} 已损坏：请保留该文件并恢复备份，或换一个数据目录重新配对。",
+        "the database {path} is damaged: keep the file, restore a backup or pair anew in "
+        "another folder",
+    ),
+    "busy": (
+        "另一个程序长时间占用数据库 {path}：请关闭它再试。",
+        "another program holds the database {path} for too long: close it and try again",
+    ),
+    "open": (
+        "打不开数据库 {path}：请检查目录和权限。",
+        "the database {path} cannot be opened: check the folder and its permissions",
+    ),
+}
+_BY_CODE = {
+    sqlite3.SQLITE_FULL: "full",
+    sqlite3.SQLITE_READONLY: "readonly",
+    sqlite3.SQLITE_PERM: "readonly",
+    sqlite3.SQLITE_CORRUPT: "corrupt",
+    sqlite3.SQLITE_NOTADB: "corrupt",
+    sqlite3.SQLITE_BUSY: "busy",
+    sqlite3.SQLITE_LOCKED: "busy",
+    sqlite3.SQLITE_CANTOPEN: "open",
+}
+_BY_ERRNO = {
+    errno.ENOSPC: "full",
+    errno.EDQUOT: "full",
+    errno.EFBIG: "full",
+    errno.EROFS: "readonly",
+    errno.EACCES: "readonly",
+    errno.EPERM: "readonly",
+}
+
+
+def unusable(path: Path, cause: str | sqlite3.Error | OSError) -> StoreUnusable:
+    """The fault in our words. `cause` is a key of `_SENTENCES`, or what was raised."""
+    if isinstance(cause, sqlite3.Error):
+        what = _BY_CODE.get((getattr(cause, "sqlite_errorcode", None) or 0) & 0xFF, "io")
+    elif isinstance(cause, OSError):
+        what = _BY_ERRNO.get(cause.errno or 0, "io")
+    else:
+        what = cause
+    zh, en = _SENTENCES[what]
+    return StoreUnusable(what, zh.format(path=path), en.format(path=path))
+
+
+def connect(path: Path) -> sqlite3.Connection:
+    """A connection with the mode that lost nothing in evidence.md's table of power cuts."""
+    db = sqlite3.connect(path, timeout=LOCK_WAIT_S, isolation_level=None, check_same_thread=False)
+    try:
+        db.execute("PRAGMA journal_mode=WAL")
+        db.execute("PRAGMA synchronous=FULL")
+        db.execute("PRAGMA secure_delete=ON")
+    except BaseException:
+        db.close()
+        raise
+    return db
+
+
+def prepare(db: sqlite3.Connection, path: Path, device: str) -> None:
+    """Makes the tables of a new file, checks those of an old one.
+
+    Raises StoreNewer, and StoreUnusable where the file is damaged or another device's.
+    """
+    version = db.execute("PRAGMA user_version").fetchone()[0]
+    if version > SCHEMA_VERSION:
+        raise StoreNewer(
+            f"数据库 {path} 来自更新的版本（{version} > {SCHEMA_VERSION}）：请升级本程序。",
+            f"the database {path} was written by a newer version ({version} > {SCHEMA_VERSION}): "
+            "update this program",
+        )
+    if version == 0:
+        db.execute("BEGIN IMMEDIATE")
+        for statement in TABLES.split(";"):
+            db.execute(statement)
+        db.execute("INSERT INTO meta VALUES ('device', ?)", (device,))
+        db.execute("INSERT INTO epochs VALUES (1, x'')")
+        db.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
+        db.execute("COMMIT")
+        return
+    if db.execute("PRAGMA quick_check(1)").fetchone()[0] != "ok":
+        raise unusable(path, "corrupt")
+    owner = db.execute("SELECT value FROM meta WHERE key = 'device'").fetchone()
+    if owner is None or owner[0] != device:
+        raise StoreUnusable(
+            "open",
+            f"数据库 {path} 属于另一台设备：请换一个数据目录。",
+            f"the database {path} belongs to another device: use another folder",
+        )
+
+
+class WriteLock:
+    """One writer at a time among processes, checkpoints included.
+
+    SQLite before 3.51.3 can corrupt a WAL file that several connections write and checkpoint at
+    once (evidence.md, "Durability"); a kernel lock around each transaction rules that out, and a
+    killed process lets it go by itself.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._fd: int | None = None
+
+    @contextlib.contextmanager
+    def hold(self) -> Iterator[None]:
+        """Holds the lock. Raises BlockingIOError after LOCK_WAIT_S, OSError for a bad file."""
+        if self._fd is None:
+            self._fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        deadline = time.monotonic() + LOCK_WAIT_S
+        while True:
+            try:
+                fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.002)
+        try:
+            yield
+        finally:
+            fcntl.flock(self._fd, fcntl.LOCK_UN)
+
+    def close(self) -> None:
+        """Lets the lock file go."""
+        if self._fd is not None:
+            os.close(self._fd)
+            self._fd = None

@@ -1,0 +1,358 @@
+"""The durable store: a record, its place in the chain and in the outbox, in one transaction.
+
+Every method may be called from any thread; other processes (`checkin`, `sync`, `status` beside the
+running kiosk) open the same file with a `Store` of their own. Whatever cannot be written or read
+raises `StoreUnusable`; the next call tries anew, so recording goes on when the fault has cleared.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import uuid
+from collections.abc import Iterable
+
+from attendance.chain import genesis, next_head, verify_chain
+from attendance.clock import Anchor
+from attendance.errors import ChainBroken
+from attendance.records import Record, decode_record, encode_record
+from attendance.statuses import Kind
+from attendance.whereabouts import Fact
+from attendance.wire import MAX_BATCH, Result
+from kiosk import timeline
+from kiosk.clock import Reading
+from kiosk.database import Database
+from kiosk.drafts import Acked, Batch, Draft, Head, Recorded, Rejection
+
+__all__ = ["Acked", "Batch", "Draft", "Head", "Recorded", "Rejection", "Store"]
+
+#: Bytes of records in one batch: what cannot be compressed at all still fits into 1 MiB.
+BATCH_BYTES = 900_000
+#: A further time proof of the same boot is kept after this long, or where it is twice as sharp:
+#: a proof every 15 s would wear the card for nothing (0.06 s of drift in ten minutes).
+ANCHOR_EVERY_NS = 600 * 1_000_000_000
+
+
+class Store(Database):
+    """The kiosk's records; `open`, `transaction` and `close` are `Database`'s."""
+
+    # -- recording --------------------------------------------------------------------------
+
+    def record(self, draft: Draft, reading: Reading) -> Recorded:
+        """Records it: durable when this returns.
+
+        Raises StoreUnusable (nothing was recorded as far as anybody may be told) and RecordInvalid
+        for a draft that no record can hold.
+        """
+        with self.transaction() as db:
+            return self._append(db, draft, reading, str(uuid.uuid4()))
+
+    def record_erasure(self, official: str, version: int, reading: Reading) -> Recorded | None:
+        """The receipt that an official's templates are gone since gallery `version`, once."""
+        with self.transaction() as db:
+            known = db.execute("SELECT 1 FROM erased WHERE official = ?", (official,)).fetchone()
+            if known is not None:
+                return None
+            db.execute("INSERT INTO erased VALUES (?, ?)", (official, version))
+            draft = Draft(
+                kind=Kind.ERASURE,
+                official=official,
+                gallery=version,
+                detail=f"templates erased with gallery version {version}",
+            )
+            return self._append(db, draft, reading, str(uuid.uuid4()))
+
+    def forget_erasures(self, still_asked: Iterable[str]) -> None:
+        """Those no longer asked for may be enrolled, and withdraw, anew."""
+        kept = set(still_asked)
+        with self._read() as db:
+            known = {row[0] for row in db.execute("SELECT official FROM erased")}
+        if known - kept:
+            with self.transaction() as db:
+                gone = [(official,) for official in sorted(known - kept)]
+                db.executemany("DELETE FROM erased WHERE official = ?", gone)
+
+    def _append(
+        self, db: sqlite3.Connection, draft: Draft, reading: Reading, record_id: str
+    ) -> Recorded:
+        anchor = db.execute(
+            "SELECT id FROM anchors WHERE boot_id = ? ORDER BY boottime_ns DESC LIMIT 1",
+            (reading.boot_id,),
+        ).fetchone()
+        at = self._head(db)
+        record = Record(
+            device=self.device,
+            epoch=at.epoch,
+            seq=at.seq + 1,
+            record_id=record_id,
+            kind=draft.kind,
+            official=draft.official,
+            status=draft.status,
+            reason=draft.reason,
+            until_ms=draft.until_ms,
+            method=draft.method,
+            verified=draft.verified,
+            wall_ms=reading.wall_ms,
+            boot_id=reading.boot_id,
+            boottime_ns=reading.boottime_ns,
+            anchor=None if anchor is None else anchor[0],
+            score=draft.score,
+            margin=draft.margin,
+            liveness=draft.liveness,
+            model=draft.model,
+            gallery=draft.gallery,
+            supersedes=draft.supersedes,
+            detail=draft.detail,
+        )
+        return self._insert(db, record, at.head)
+
+    def _insert(
+        self, db: sqlite3.Connection, record: Record, before: bytes, copied: bool = False
+    ) -> Recorded:
+        payload = encode_record(record)
+        head = next_head(before, payload)
+        place = (record.epoch, record.seq)
+        db.execute("INSERT INTO records VALUES (?, ?, ?, ?, ?)", (*place, payload, head, copied))
+        db.execute("INSERT INTO outbox VALUES (?, ?)", place)
+        return Recorded(record, payload, head)
+
+    # -- chain ------------------------------------------------------------------------------
+
+    def head(self) -> Head:
+        """Where the chain stands."""
+        with self._read() as db:
+            return self._head(db)
+
+    def _head(self, db: sqlite3.Connection) -> Head:
+        epoch, cites = db.execute(
+            "SELECT epoch, cites FROM epochs ORDER BY epoch DESC LIMIT 1"
+        ).fetchone()
+        last = db.execute(
+            "SELECT seq, head FROM records WHERE epoch = ? ORDER BY seq DESC LIMIT 1", (epoch,)
+        ).fetchone()
+        if last is None:
+            return Head(epoch, 0, genesis(self.device, epoch, cites))
+        return Head(epoch, *last)
+
+    def head_at(self, epoch: int, seq: int) -> bytes | None:
+        """The head after record `seq` (0: before the first), None where there is no such record."""
+        with self._read() as db:
+            if seq == 0:
+                row = db.execute("SELECT cites FROM epochs WHERE epoch = ?", (epoch,)).fetchone()
+                return None if row is None else genesis(self.device, epoch, row[0])
+            row = db.execute(
+                "SELECT head FROM records WHERE epoch = ? AND seq = ?", (epoch, seq)
+            ).fetchone()
+            return None if row is None else bytes(row[0])
+
+    def open_epoch(
+        self, cites: bytes, server_epoch: int, server_seq: int, reading: Reading
+    ) -> Head:
+        """Goes on in a new epoch, whose genesis cites the server's head.
+
+        The server holds records that this card lost. What still waits in the outbox could collide
+        with their numbers, so it is copied into the new epoch under the same record ids, with its
+        own clocks; the first record of the epoch says what happened.
+        """
+        with self.transaction() as db:
+            at = self._head(db)
+            epoch = max(at.epoch, server_epoch) + 1
+            waiting = db.execute(
+                "SELECT epoch, seq, payload FROM records NATURAL JOIN outbox ORDER BY epoch, seq"
+            ).fetchall()
+            db.execute("INSERT INTO epochs VALUES (?, ?)", (epoch, cites))
+            db.execute("DELETE FROM outbox")
+            lost = Draft(
+                kind=Kind.FAULT,
+                detail=f"the card ended at {at.epoch}/{at.seq}, the server at {server_epoch}/"
+                f"{server_seq}: epoch {epoch} begins, {len(waiting)} records copied",
+            )
+            head = self._append(db, lost, reading, str(uuid.uuid4())).head
+            for number, (_, _, payload) in enumerate(waiting, start=2):
+                old = decode_record(payload)
+                fields = {name: getattr(old, name) for name in old.__struct_fields__}
+                copy = Record(**{**fields, "epoch": epoch, "seq": number})
+                head = self._insert(db, copy, head, copied=True).head
+            return self._head(db)
+
+    def verify(self) -> int:
+        """Runs the whole chain again; how many records. Raises ChainBroken at the first bad one."""
+        count = 0
+        with self._read() as db:
+            for epoch, cites in db.execute("SELECT * FROM epochs ORDER BY epoch").fetchall():
+                rows = db.execute(
+                    "SELECT seq, payload, head FROM records WHERE epoch = ? ORDER BY seq", (epoch,)
+                )
+                links = [(seq, bytes(payload), bytes(head)) for seq, payload, head in rows]
+                try:
+                    verify_chain(genesis(self.device, epoch, cites), links)
+                    for seq, payload, _ in links:
+                        record = decode_record(payload)
+                        if (record.device, record.epoch, record.seq) != (self.device, epoch, seq):
+                            raise ChainBroken(seq, f"record {seq} belongs elsewhere")
+                except ChainBroken as error:
+                    raise ChainBroken(error.seq, f"epoch {epoch}: {error}") from None
+                count += len(links)
+            stray = db.execute(
+                "SELECT epoch, seq FROM outbox EXCEPT SELECT epoch, seq FROM records LIMIT 1"
+            ).fetchone()
+            if stray is not None:
+                raise ChainBroken(stray[1], f"epoch {stray[0]}: record {stray[1]} is missing")
+        return count
+
+    # -- outbox -----------------------------------------------------------------------------
+
+    def pending(self) -> int:
+        """How many records no ack has answered yet."""
+        with self._read() as db:
+            return int(db.execute("SELECT count(*) FROM outbox").fetchone()[0])
+
+    def first_pending(self) -> tuple[int, int] | None:
+        """(epoch, seq) of the oldest record that waits for its ack."""
+        with self._read() as db:
+            row = db.execute("SELECT epoch, seq FROM outbox ORDER BY epoch, seq LIMIT 1").fetchone()
+            return None if row is None else (row[0], row[1])
+
+    def batch(self, after_epoch: int, after_seq: int, limit: int = MAX_BATCH) -> Batch | None:
+        """Up to `limit` records of one epoch that follow that place; None at the chain's end."""
+        with self._read() as db:
+            start = db.execute(
+                "SELECT epoch, seq FROM records WHERE (epoch, seq) > (?, ?) "
+                "ORDER BY epoch, seq LIMIT 1",
+                (after_epoch, after_seq),
+            ).fetchone()
+            if start is None:
+                return None
+            epoch, first = start
+            rows = db.execute(
+                "SELECT payload FROM records WHERE epoch = ? AND seq >= ? ORDER BY seq LIMIT ?",
+                (epoch, first, limit),
+            )
+            payloads: list[bytes] = []
+            size = 0
+            for (payload,) in rows:
+                size += len(payload) + 1
+                if payloads and size > BATCH_BYTES:
+                    break
+                payloads.append(bytes(payload))
+            before = self.head_at(epoch, first - 1)
+            if before is None:
+                raise ChainBroken(first - 1, f"epoch {epoch}: record {first - 1} is missing")
+            cites = db.execute("SELECT cites FROM epochs WHERE epoch = ?", (epoch,)).fetchone()[0]
+            return Batch(epoch, first, before, payloads, bytes(cites) or None)
+
+    def acknowledge(self, epoch: int, results: Iterable[Result]) -> Acked:
+        """Takes answered records out of the outbox; a rejected one goes to the visible pile.
+
+        An ack counts only where it names the record's own id, so that a server that skipped one or
+        mixed them up empties nothing; an unknown word leaves the record waiting.
+        """
+        counts = {"stored": 0, "duplicate": 0, "rejected": 0}
+        with self.transaction() as db:
+            for result in results:
+                row = db.execute(
+                    "SELECT payload FROM records NATURAL JOIN outbox WHERE epoch = ? AND seq = ?",
+                    (epoch, result.seq),
+                ).fetchone()
+                if result.result not in counts:
+                    continue
+                if row is None:  # answered before: nothing waits for this ack
+                    counts[result.result] += 1
+                    continue
+                own_id = decode_record(row[0]).record_id
+                nameless = result.result == "rejected" and result.record_id is None
+                if result.record_id != own_id and not nameless:
+                    continue
+                counts[result.result] += 1
+                place = (epoch, result.seq)
+                db.execute("DELETE FROM outbox WHERE epoch = ? AND seq = ?", place)
+                if result.result == "rejected":
+                    why = (result.why or "")[:500]
+                    db.execute("INSERT OR REPLACE INTO rejected VALUES (?, ?, ?)", (*place, why))
+        return Acked(**counts)
+
+    def rejected(self) -> list[Rejection]:
+        """The visible pile: what the server could not use, and why."""
+        with self._read() as db:
+            rows = db.execute(
+                "SELECT epoch, seq, why, payload FROM rejected NATURAL JOIN records "
+                "ORDER BY epoch, seq"
+            ).fetchall()
+        return [Rejection(e, s, why, decode_record(payload)) for e, s, why, payload in rows]
+
+    # -- time and facts ---------------------------------------------------------------------
+
+    def add_anchor(self, anchor: Anchor) -> bool:
+        """Keeps a time proof where it tells more than the last one of its boot; whether it did."""
+        with self._read() as db:
+            last = db.execute(
+                "SELECT boottime_ns, rtt_ns FROM anchors WHERE boot_id = ? "
+                "ORDER BY boottime_ns DESC LIMIT 1",
+                (anchor.boot_id,),
+            ).fetchone()
+        if (
+            last is not None
+            and anchor.boottime_ns - last[0] < ANCHOR_EVERY_NS
+            and anchor.rtt_ns * 2 > last[1]
+        ):
+            return False
+        with self.transaction() as db:
+            at = self._head(db)
+            db.execute(
+                "INSERT INTO anchors VALUES (NULL, ?, ?, ?, ?, ?, ?, ?)",
+                (
+                    anchor.id,
+                    anchor.server_ms,
+                    anchor.boot_id,
+                    anchor.boottime_ns,
+                    anchor.rtt_ns,
+                    at.epoch,
+                    at.seq,
+                ),
+            )
+        return True
+
+    def anchors(self, boot_id: str) -> list[Anchor]:
+        """The time proofs kept of that boot, oldest first."""
+        with self._read() as db:
+            rows = db.execute(
+                "SELECT id, server_ms, boot_id, boottime_ns, rtt_ns FROM anchors "
+                "WHERE boot_id = ? ORDER BY boottime_ns",
+                (boot_id,),
+            ).fetchall()
+        return [Anchor(*row) for row in rows]
+
+    def facts(self, since_ms: int, until_ms: int) -> list[Fact]:
+        """What the kiosk's own records say of people between two true times, oldest first.
+
+        Unix milliseconds; a record counts by the best guess of its time from this kiosk's proofs.
+        """
+        with self._read() as db:
+            return timeline.facts(db, since_ms, until_ms)
+
+    def last_of(self, official: str) -> Record | None:
+        """The newest record about that official among the last few thousand."""
+        with self._read() as db:
+            for record in timeline.newest(db):
+                if record.official == official and record.concerns_person:
+                    return record
+        return None
+
+    # -- odds and ends ----------------------------------------------------------------------
+
+    def meta(self, key: str) -> str | None:
+        """A kept value, None where there is none."""
+        with self._read() as db:
+            row = db.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
+            return None if row is None else str(row[0])
+
+    def set_meta(self, **values: str | None) -> None:
+        """Keeps values under their names, durably; None forgets. Equal ones cost nothing."""
+        changed = {key: value for key, value in values.items() if self.meta(key) != value}
+        if not changed:
+            return
+        with self.transaction() as db:
+            for key, value in changed.items():
+                if value is None:
+                    db.execute("DELETE FROM meta WHERE key = ?", (key,))
+                else:
+                    db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, value))
