@@ -55,10 +55,12 @@ class Match:
 
 @dataclass(frozen=True)
 class Unknown:
-    """Nobody enrolled reaches the threshold; score is the best there was (-1: empty gallery)."""
+    """Nobody enrolled reaches the threshold; score is the best there was (-1: empty gallery).
+    best: who that was, for evaluation only; no screen, record or log may tell it."""
 
     score: float
     track_id: int
+    best: str | None = None
     reason: RefusalReason = "unknown"
 
 
@@ -138,10 +140,10 @@ def identify(
     found = gallery.search(probes)
     patient = not last and span < rules.refuse_seconds - TIME_SLACK
     if found.best_id is None or found.best_score < threshold:
-        return waiting if patient else Unknown(found.best_score, track_id)
+        return waiting if patient else Unknown(found.best_score, track_id, found.best_id)
     agreeing = sum(gallery.search(probe).best_id == found.best_id for probe in probes)
     if agreeing < rules.frames:
-        return waiting if patient else Unknown(found.best_score, track_id)
+        return waiting if patient else Unknown(found.best_score, track_id, found.best_id)
     if found.second_id is not None and found.margin < margin:
         if patient:
             return waiting

