@@ -278,7 +278,8 @@ class Screen:
         self._closed = True
         self.feed.close()
         # In the serving thread itself: sockets closed under a running select are not noticed.
-        self._server.trigger.pull_trigger(self._stop)
+        with contextlib.suppress(OSError):  # woken for another reason, it may be done already
+            self._server.trigger.pull_trigger(self._stop)
         self._thread.join(2)
         self._server.task_dispatcher.shutdown(timeout=1)
 
