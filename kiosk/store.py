@@ -292,7 +292,7 @@ class Store(Database):
         if (
             last is not None
             and anchor.boottime_ns - last[0] < ANCHOR_EVERY_NS
-            and anchor.rtt_ns * 2 > last[1]
+            and anchor.rtt_ns * 2 >= last[1]
         ):
             return False
         with self.transaction() as db:

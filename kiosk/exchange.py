@@ -1,0 +1,296 @@
+"""One sync exchange with the township's server (docs/wire.md)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+import msgspec
+import requests
+
+from attendance import wire
+from attendance.clock import Anchor
+from attendance.errors import WireInvalid
+from attendance.signing import DeviceKeys
+from attendance.wire import CursorReply, Health, Snapshot
+from kiosk.clock import Clock
+from kiosk.config import KioskConfig
+from kiosk.drafts import Acked
+from kiosk.errors import GalleryRefused, KioskError, ServerRefused
+from kiosk.link import Gap, Link
+from kiosk.store import Store
+from kiosk.vault import Vault, settle_erasures
+
+#: An exchange with nothing new writes the card at most this often.
+NOTE_EVERY_MS = 60_000
+_MOST_GAPS = 3
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class SyncReport:
+    """What an exchange did.
+
+    `heard_ms` is the kiosk's wall clock when the server last answered; `wall_off_ms` how far that
+    wall clock was ahead of the server's time (negative: behind); `gallery_version` what is in
+    force now, `gallery_fault` why a newer one was not taken; `desk_changed` that the server now
+    names another desk key than the pinned one, which is not taken.
+    """
+
+    sent: int = 0
+    stored: int = 0
+    duplicate: int = 0
+    rejected: int = 0
+    pending: int = 0
+    gallery_installed: bool = False
+    gallery_version: int = 0
+    gallery_fault: KioskError | None = None
+    snapshot: Snapshot | None = None
+    heard_ms: int = 0
+    wall_off_ms: int = 0
+    desk_changed: bool = False
+
+
+class SyncClient:
+    """One kiosk's exchanges with its server. One thread at a time; other processes may sync too.
+
+    `clock` stamps what the kiosk writes; `save` keeps a configuration that learned the desk's key;
+    `health` is asked before each cursor.
+    """
+
+    def __init__(
+        self,
+        config: KioskConfig,
+        keys: DeviceKeys,
+        store: Store,
+        vault: Vault,
+        clock: Clock,
+        session: requests.Session | None = None,
+        *,
+        save: Callable[[KioskConfig], None] | None = None,
+        health: Callable[[], Health | None] | None = None,
+    ) -> None:
+        self._config = config
+        self._keys = keys
+        self._store = store
+        self._vault = vault
+        self._clock = clock
+        self._link = Link(config, keys, session)
+        self._save = save
+        self._health = health
+        self._last_anchor: Anchor | None = None
+        self._wall_off_ms = 0
+
+    @property
+    def config(self) -> KioskConfig:
+        """The configuration, with a desk key that was learned meanwhile."""
+        return self._config
+
+    def close(self) -> None:
+        """Lets connections go."""
+        self._link.close()
+
+    def exchange(self) -> SyncReport:
+        """One whole exchange.
+
+        Raises ServerUnreachable, ServerRefused (its `word` says why) and StoreUnusable; what was
+        acknowledged until then stays acknowledged.
+        """
+        settle_erasures(self._vault, self._store, self._clock.read())
+        cursor = self._ask_cursor()
+        desk_changed = self._learn_desk(cursor)
+        if cursor.state == "ahead":
+            self._open_epoch(cursor)
+            cursor = self._ask_cursor()
+        if cursor.state == "fork":
+            raise ServerRefused(
+                "fork",
+                "本终端的记录与服务器上的不一致，已隔离：请联系管理员。登记照常。",
+                "the server holds other records under the same numbers: call the administrator; "
+                "recording goes on",
+            )
+        sent, acked = self._send(cursor)
+        if cursor.state == "revoked":
+            raise ServerRefused(
+                "revoked",
+                "本终端已被停用：记录仍保存并送交审核，请联系管理员。",
+                "this kiosk was revoked: its records are kept for review; call the administrator",
+            )
+        gallery_installed, fault = self._fetch_gallery(cursor.gallery)
+        if gallery_installed and settle_erasures(self._vault, self._store, self._clock.read()):
+            more, receipts = self._send(cursor)
+            sent += more
+            acked = Acked(*(a + b for a, b in zip(acked, receipts, strict=True)))
+        if sent:
+            self._ask_cursor()  # tells the server that this site's records are complete until now
+        snapshot = self._fetch_snapshot()
+        heard = self._clock.read().wall_ms
+        self._note(heard, snapshot)
+        return SyncReport(
+            sent,
+            *acked,
+            pending=self._store.pending(),
+            gallery_installed=gallery_installed,
+            gallery_version=self._vault.version,
+            gallery_fault=fault,
+            snapshot=snapshot,
+            heard_ms=heard,
+            wall_off_ms=self._wall_off_ms,
+            desk_changed=desk_changed,
+        )
+
+    # -- steps ------------------------------------------------------------------------------
+
+    def _ask_cursor(self) -> CursorReply:
+        head = self._store.head()
+        now = self._clock.read()
+        last = self._last_anchor
+        if last is None:
+            kept = self._store.anchors(now.boot_id)
+            last = kept[-1] if kept else None
+        request = wire.CursorRequest(
+            epoch=head.epoch,
+            seq=head.seq,
+            head=head.head.hex(),
+            boot_id=now.boot_id,
+            boottime_ns=now.boottime_ns,
+            wall_ms=now.wall_ms,
+            pending=self._store.pending(),
+            gallery=self._vault.version,
+            anchor=last.id if last else None,
+            rtt_ns=last.rtt_ns if last else None,
+            health=self._health() if self._health else None,
+        )
+        answer = self._link.ask("POST", wire.CURSOR, wire.encode(request))
+        rtt_ns = self._clock.read().boottime_ns - now.boottime_ns
+        reply = _decoded(answer.body, CursorReply)
+        offer = reply.anchor
+        self._wall_off_ms = now.wall_ms - offer.server_ms
+        if (offer.boot_id, offer.boottime_ns) == (now.boot_id, now.boottime_ns):
+            self._last_anchor = Anchor(
+                offer.id, offer.server_ms, offer.boot_id, offer.boottime_ns, rtt_ns
+            )
+            self._store.add_anchor(self._last_anchor)
+        return reply
+
+    def _learn_desk(self, cursor: CursorReply) -> bool:
+        """Pins the desk's key at first use; True where another one was offered later."""
+        if cursor.desk_key is None or cursor.desk_key == self._config.desk_key:
+            return False
+        if self._config.desk_key is not None:
+            return True
+        learned = msgspec.structs.replace(self._config, desk_key=cursor.desk_key)
+        _ = learned.desk_public
+        if self._save:
+            self._save(learned)
+        self._config = learned
+        return False
+
+    def _open_epoch(self, cursor: CursorReply) -> None:
+        self._store.open_epoch(
+            wire.parse_head(cursor.head), cursor.epoch, cursor.seq, self._clock.read()
+        )
+
+    def _send(self, cursor: CursorReply) -> tuple[int, Acked]:
+        """Sends from the cursor on, and again whatever still waits for an ack that was lost."""
+        place = (cursor.epoch, cursor.seq)
+        waiting = self._store.first_pending()
+        if waiting is not None and waiting <= place:
+            place = (waiting[0], waiting[1] - 1)
+        sent, gaps, limit = 0, 0, wire.MAX_BATCH
+        total = Acked(0, 0, 0)
+        while (batch := self._store.batch(*place, limit)) is not None:
+            body = wire.encode_batch(
+                self._keys,
+                self._config.device,
+                batch.epoch,
+                batch.first,
+                batch.before,
+                batch.payloads,
+                batch.cites,
+            )
+            try:
+                answer = self._link.ask("POST", wire.RECORDS, body)
+            except Gap as gap:
+                gaps += 1
+                if gaps > _MOST_GAPS or gap.wanted > batch.first:
+                    raise
+                place = (batch.epoch, gap.wanted - 1)
+                continue
+            except ServerRefused as error:
+                if error.word != "too_large" or len(batch.payloads) == 1:
+                    raise
+                limit = len(batch.payloads) // 2
+                continue
+            reply = _decoded(answer.body, wire.BatchReply)
+            last = batch.first + len(batch.payloads) - 1
+            ours = [r for r in reply.results if batch.first <= r.seq <= last]
+            acked = self._store.acknowledge(batch.epoch, ours)
+            sent += len(batch.payloads)
+            total = Acked(*(a + b for a, b in zip(total, acked, strict=True)))
+            if not sum(acked):
+                raise ServerRefused(
+                    "malformed",
+                    "服务器没有确认任何记录，记录留在本机。",
+                    "the server acknowledged none of the records: they stay here",
+                )
+            place = (batch.epoch, last)
+        return sent, total
+
+    def _fetch_gallery(self, offered: int) -> tuple[bool, KioskError | None]:
+        have = self._vault.version
+        if offered <= have:
+            return False, None
+        # Base64 in JSON is a third longer than the seal.
+        answer = self._link.ask("GET", f"{wire.GALLERY}?have={have}", limit=wire.MAX_GALLERY * 2)
+        if answer.status == 204:
+            return False, None
+        try:
+            package = wire.decode(answer.body, wire.GalleryPackage, wire.MAX_GALLERY * 2)
+            now_ms = self._clock.read().wall_ms
+            self._vault.install(package, self._config, self._keys, now_ms)
+        except GalleryRefused as error:
+            return False, error
+        except (WireInvalid, OSError) as error:
+            return False, GalleryRefused(f"人脸库未能保存：{error}", f"gallery not kept: {error}")
+        return True, None
+
+    def _fetch_snapshot(self) -> Snapshot:
+        answer = self._link.ask("GET", wire.WHEREABOUTS, limit=wire.MAX_UNPACKED)
+        return _decoded(answer.body, Snapshot, wire.MAX_UNPACKED)
+
+    def _note(self, heard_ms: int, snapshot: Snapshot) -> None:
+        known = last_snapshot(self._store)
+        stale = abs(heard_ms - (last_contact(self._store) or 0)) >= NOTE_EVERY_MS
+        if stale or known is None or known.rows != snapshot.rows:
+            self._store.set_meta(
+                snapshot=wire.encode(snapshot).decode(), last_contact_ms=str(heard_ms)
+            )
+
+
+def last_snapshot(store: Store) -> Snapshot | None:
+    """The server's last snapshot, kept through restarts."""
+    text = store.meta("snapshot")
+    try:
+        return wire.decode(text.encode(), Snapshot, wire.MAX_UNPACKED) if text else None
+    except WireInvalid:
+        return None  # of a release that said it otherwise: the next exchange brings another
+
+
+def last_contact(store: Store) -> int | None:
+    """The kiosk's wall clock when the server last answered, Unix milliseconds, to the minute."""
+    text = store.meta("last_contact_ms")
+    return int(text) if text else None
+
+
+def _decoded(body: bytes, kind: type[T], limit: int = wire.MAX_JSON) -> T:
+    try:
+        return wire.decode(body, kind, limit)
+    except WireInvalid as error:
+        raise ServerRefused(
+            "malformed",
+            "看不懂服务器的回答：请把终端和服务器升级到同一版本。",
+            f"the server's answer is not understood; bring both to one version: {error}",
+        ) from error

@@ -1,0 +1,127 @@
+"""Pairing: a one-time code makes this folder a site's kiosk."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
+
+import requests
+
+from attendance.errors import SignatureInvalid, WireInvalid
+from attendance.pairing import PairingCode
+from attendance.signing import KEY_BYTES, from_text, to_text
+from attendance.wire import (
+    HEADER_SIGNATURE,
+    PAIR,
+    PairReply,
+    PairRequest,
+    check_reply,
+    decode,
+    encode,
+)
+from kiosk.config import CONFIG, KioskConfig, keys_of, load_config, save_config
+from kiosk.errors import KioskError, PairingRefused, ServerRefused
+from kiosk.link import exchange, is_loopback, new_session, refusal
+
+
+class AddressRefused(KioskError, ValueError):
+    """A server address that cannot be used, or not safely."""
+
+
+def check_address(text: str) -> str:
+    """The server's address without a path; plain http only on this machine.
+
+    Raises AddressRefused.
+    """
+    parts = urlsplit(text.strip())
+    try:
+        host, _ = parts.hostname, parts.port
+    except ValueError:
+        host = None
+    if parts.scheme not in ("http", "https") or not host or parts.username is not None:
+        raise AddressRefused(
+            f"服务器地址 {text} 不对：应像 https://192.168.1.10:8443。",
+            f"{text} is no server address: write it like https://192.168.1.10:8443",
+        )
+    if parts.scheme == "http" and not is_loopback(host):
+        raise AddressRefused(
+            "http 只能用于本机：请用 https 地址。",
+            "http is for this machine only: use the server's https address",
+        )
+    return urlunsplit((parts.scheme, parts.netloc, "", "", ""))
+
+
+def pair(
+    data_dir: Path, server_url: str, code_text: str, session: requests.Session | None = None
+) -> KioskConfig:
+    """Pairs this folder with a server and writes its configuration.
+
+    The keys are made once: a try that failed half-way is repeated with the same. Raises
+    AddressRefused, PairingRefused (this folder is paired already; the code is mistyped, wrong or
+    spent; another server answered) and ServerUnreachable.
+    """
+    server = check_address(server_url)
+    if (data_dir / CONFIG).exists():
+        site = load_config(data_dir).site
+        raise PairingRefused(
+            f"{data_dir} 已配对为“{site}”的终端：请换一个 --data 目录。",
+            f"{data_dir} is paired already, as the kiosk of {site}: use another --data folder",
+        )
+    try:
+        code = PairingCode.parse(code_text)
+    except WireInvalid:
+        raise PairingRefused(
+            "配对码应有 16 或 24 个字母和数字：请核对后重新输入。",
+            "a pairing code has 16 or 24 letters and digits: check it and type it again",
+        ) from None
+    keys = keys_of(data_dir)
+    request = encode(
+        PairRequest(
+            code=code.secret,
+            kind="kiosk",
+            sign_key=to_text(keys.sign_public),
+            box_key=to_text(keys.box_public),
+        )
+    )
+    headers = {"Content-Type": "application/json"}
+    own = session or new_session()
+    try:
+        status, got, body = exchange(own, server + PAIR, "POST", request, headers)
+    finally:
+        if session is None:
+            own.close()
+    if status != 200:
+        fault = refusal(status, body)
+        raise _refused(fault) if fault.word in ("code", "slow_down", "wrong_kind") else fault
+    try:
+        reply = decode(body, PairReply)
+        server_key = from_text(reply.server_key, KEY_BYTES)
+        desk_key = None if reply.desk_key is None else from_text(reply.desk_key, KEY_BYTES)
+        if not code.vouches_for(server_key, desk_key):
+            raise SignatureInvalid("another key")
+        check_reply(server_key, got.get(HEADER_SIGNATURE), "", status, body)
+    except (SignatureInvalid, WireInvalid):
+        raise PairingRefused(
+            "回答的不是生成配对码的服务器：请检查地址和网络，不要继续。",
+            "another server answered than the one that made the code: check address and network",
+        ) from None
+    if reply.site is None or reply.site_kind is None:
+        raise PairingRefused(
+            "这个配对码不是给终端的：请用 quxiang-server code --kind kiosk 生成。",
+            "this code is not for a kiosk: make one with quxiang-server code --kind kiosk",
+        )
+    config = KioskConfig(
+        server=server,
+        device=reply.device,
+        township=reply.township,
+        site=reply.site,
+        site_kind=reply.site_kind,
+        server_key=reply.server_key,
+        desk_key=reply.desk_key,
+    )
+    save_config(data_dir, config)
+    return config
+
+
+def _refused(fault: ServerRefused) -> PairingRefused:
+    return PairingRefused(fault.zh, fault.en)

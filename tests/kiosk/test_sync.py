@@ -1,0 +1,441 @@
+"""Whole exchanges over real HTTP with a township that remembers, and that can misbehave."""
+
+from __future__ import annotations
+
+import random
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from attendance.errors import QuxiangError
+from attendance.signing import DeviceKeys, to_text
+from attendance.statuses import Kind, Method, Status
+from attendance.wire import GalleryContents, Person, WhereaboutsRow
+from kiosk.config import KioskConfig, load_config, load_keys, save_config
+from kiosk.errors import PairingRefused, ServerRefused, ServerUnreachable
+from kiosk.fakes import FakeClock, FakeTownship, package
+from kiosk.pairing import AddressRefused, check_address, pair
+from kiosk.store import Draft, Store
+from kiosk.sync import Pace, SyncClient, SyncLoop, SyncReport, last_contact, last_snapshot
+from kiosk.vault import Vault
+
+
+class Site:
+    """A paired kiosk, its store, its vault and its township."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.township = FakeTownship()
+        self.clock = FakeClock()
+        self.config = pair(folder, self.township.url, str(self.township.code))
+        self.keys = load_keys(folder)
+        self.store = Store.open(folder / "kiosk.db", self.config.device)
+        self.vault = Vault(folder / "vault")
+        self.client = self.new_client()
+
+    def new_client(self) -> SyncClient:
+        return SyncClient(
+            load_config(self.folder),
+            self.keys,
+            self.store,
+            self.vault,
+            self.clock,
+            save=lambda config: save_config(self.folder, config),
+        )
+
+    def record(self, official: str = "A-1", count: int = 1) -> None:
+        for _ in range(count):
+            draft = Draft(
+                kind=Kind.CHECKIN, official=official, status=Status.IN_VILLAGE, method=Method.PIN
+            )
+            self.store.record(draft, self.clock.read())
+            self.clock.advance(1)
+
+    @property
+    def device(self) -> str:
+        return self.config.device
+
+    def officials(self) -> list[str | None]:
+        return [record.official for record in self.township.stored(self.device)]
+
+    def enrol(self, version: int, *officials: str, tombstones: tuple[str, ...] = ()) -> None:
+        template = np.eye(1, 4, dtype="<f4").tobytes()
+        contents = GalleryContents(
+            device=self.device,
+            version=version,
+            model="m",
+            dimension=4,
+            pin_key=b"k" * 32,
+            people=[Person(official=o, name=o, title="", templates=template) for o in officials],
+        )
+        self.township.galleries[self.device] = package(
+            self.township.desk, self.keys.box_public, contents, tombstones=tombstones
+        )
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Iterator[Site]:
+    opened = Site(tmp_path)
+    yield opened
+    opened.client.close()
+    opened.store.close()
+    opened.township.close()
+
+
+def test_an_exchange_brings_records_up_and_whereabouts_down(site: Site) -> None:
+    site.record("A-1")
+    site.record("A-2")
+    site.township.rows = [
+        WhereaboutsRow(official="A-9", name="赵", title="", status=Status.ON_DUTY)
+    ]
+    report = site.client.exchange()
+    assert (report.sent, report.stored, report.duplicate, report.rejected) == (2, 2, 0, 0)
+    assert report.pending == 0
+    assert report.snapshot is not None
+    assert [row.official for row in report.snapshot.rows] == ["A-9"]
+    assert last_snapshot(site.store) == report.snapshot
+    assert last_contact(site.store) == report.heard_ms == site.clock.wall_ms
+    assert site.officials() == ["A-1", "A-2"]
+    paths = [path.rsplit("/", 1)[1] for _, path in site.township.requests[1:]]
+    assert paths == ["cursor", "records", "cursor", "whereabouts"]
+    assert [c.pending for c in site.township.cursors] == [2, 0]
+    assert site.township.cursors[1].anchor == "a1"
+    again = site.client.exchange()
+    assert (again.sent, again.pending) == (0, 0)
+
+
+def test_only_an_ack_empties_the_outbox(site: Site) -> None:
+    site.record(count=3)
+    site.township.drop_answers = 1
+    with pytest.raises(ServerUnreachable):
+        site.client.exchange()
+    assert site.store.pending() == 3
+    assert len(site.township.stored(site.device)) == 3
+    report = site.client.exchange()
+    assert (report.stored, report.duplicate, report.pending) == (0, 3, 0)
+    assert len(site.township.stored(site.device)) == 3
+
+
+def test_one_bad_record_blocks_nobody(site: Site) -> None:
+    site.township.reject.add("bad")
+    for official in ("A-1", "bad", "A-2"):
+        site.record(official)
+    report = site.client.exchange()
+    assert (report.stored, report.rejected, report.pending) == (2, 1, 0)
+    pile = site.store.rejected()
+    assert [(row.seq, row.why, row.record.official) for row in pile] == [
+        (2, "ordered by the test", "bad")
+    ]
+
+
+def test_more_than_a_batch(site: Site) -> None:
+    site.record(count=3)
+    batch = site.store.batch(1, 0, 2)
+    assert batch is not None
+    assert len(batch.payloads) == 2
+    with site.store.transaction() as db:
+        assert db.execute("SELECT count(*) FROM outbox").fetchone()[0] == 3
+    site.record(count=600)
+    report = site.client.exchange()
+    assert (report.sent, report.stored, report.pending) == (603, 603, 0)
+    posts = [path for _, path in site.township.requests if path.endswith("records")]
+    assert len(posts) == 2
+
+
+def test_a_server_from_an_older_backup_gets_everything_again(site: Site) -> None:
+    site.record(count=5)
+    site.client.exchange()
+    del site.township.records[site.device][1][2:]
+    site.record("A-2")
+    report = site.client.exchange()
+    assert (report.sent, report.stored, report.pending) == (4, 4, 0)
+    assert len(site.township.stored(site.device)) == 6
+
+
+def test_a_card_that_lost_its_tail_opens_an_epoch(site: Site, tmp_path: Path) -> None:
+    site.record(count=2)
+    site.client.exchange()
+    site.store.close()
+    saved = {p.name: p.read_bytes() for p in tmp_path.glob("kiosk.db*")}
+    site.record(count=3)
+    site.client.exchange()
+    site.store.close()
+    for path in tmp_path.glob("kiosk.db*"):
+        path.unlink()
+    for name, data in saved.items():
+        (tmp_path / name).write_bytes(data)
+    site.record("A-7")  # number 3 of epoch 1, which the server has otherwise
+    report = site.client.exchange()
+    assert report.pending == 0
+    assert report.stored == 2
+    kinds = [(r.epoch, r.seq, str(r.kind), r.official) for r in site.township.stored(site.device)]
+    assert kinds[-3:] == [
+        (1, 5, "checkin", "A-1"),
+        (2, 1, "fault", None),
+        (2, 2, "checkin", "A-7"),
+    ]
+    assert site.store.verify() == 5
+    assert [fact.official for fact in site.store.facts(0, 2**62)].count("A-7") == 1
+    site.record("A-8")
+    assert site.client.exchange().stored == 1
+
+
+def test_time_proofs_make_records_sure(site: Site) -> None:
+    site.clock.wall_ms = 0  # no battery: 1970
+    site.township.now_ms = 1_780_000_000_000
+    site.record()
+    report = site.client.exchange()
+    facts = site.store.facts(site.township.now_ms - 10_000, site.township.now_ms + 10_000)
+    assert [fact.when.cls for fact in facts] == ["A"]
+    assert facts[0].when.at_ms == pytest.approx(site.township.now_ms - 1000, abs=20)
+    assert report.wall_off_ms == 1000 - site.township.now_ms
+    site.record()
+    assert site.store.last_of("A-1").anchor == "a1"  # type: ignore[union-attr]
+
+
+def test_a_boot_between_two_proofs_is_bracketed(site: Site) -> None:
+    site.client.exchange()
+    site.clock.reboot()
+    site.clock.advance(3600)
+    site.record("A-2")  # in a boot that never reached the server
+    site.clock.reboot()
+    site.clock.advance(3600)
+    site.township.now_ms += 7_300_000
+    site.client.exchange()
+    (fact,) = site.store.facts(0, 2**62)
+    assert fact.when.cls == "B"
+    assert fact.when.earliest_ms <= site.clock.wall_ms - 3_600_000 <= fact.when.latest_ms
+
+
+def test_the_gallery_comes_down_and_withdrawal_leaves_a_receipt(site: Site) -> None:
+    site.enrol(1, "A-1", "A-2")
+    assert site.client.exchange().gallery_installed
+    first = {p: p.read_bytes() for p in (site.folder / "vault").glob("*.key")}
+    site.enrol(2, "A-1", tombstones=("A-2",))
+    report = site.client.exchange()
+    assert (report.gallery_version, report.sent, report.pending) == (2, 1, 0)
+    assert not any(path.exists() for path in first)
+    receipt = site.township.stored(site.device)[-1]
+    assert (receipt.kind, receipt.official, receipt.gallery) == (Kind.ERASURE, "A-2", 2)
+    site.enrol(3, "A-1", tombstones=("A-2",))
+    site.client.exchange()
+    assert len(site.township.stored(site.device)) == 1, "one receipt for one withdrawal"
+    site.enrol(4, "A-1", "A-2")
+    site.client.exchange()
+    site.enrol(5, "A-1", tombstones=("A-2",))
+    site.client.exchange()
+    assert len(site.township.stored(site.device)) == 2, "she withdrew a second time"
+
+
+def test_a_bad_gallery_stops_nothing(site: Site) -> None:
+    site.enrol(1, "A-1")
+    site.client.exchange()
+    good = site.township.galleries[site.device]
+    stranger = DeviceKeys.generate()
+    site.township.desk, desk = stranger, site.township.desk
+    site.enrol(2, "A-1")
+    site.record()
+    report = site.client.exchange()
+    assert report.gallery_fault is not None
+    assert (report.gallery_version, report.pending) == (1, 0)
+    site.township.desk = desk
+    site.township.galleries[site.device] = good
+
+
+def test_another_desk_is_not_taken_silently(site: Site) -> None:
+    pinned = site.client.config.desk_key
+    site.township.desk_key = to_text(DeviceKeys.generate().sign_public)
+    assert site.client.exchange().desk_changed
+    assert load_config(site.folder).desk_key == pinned
+
+
+def test_a_desk_that_comes_later_is_pinned(tmp_path: Path) -> None:
+    site = Site(tmp_path / "late")
+    save_config(site.folder, KioskConfig(**{**_fields(site.config), "desk_key": None}))
+    site.client = site.new_client()
+    report = site.client.exchange()
+    assert not report.desk_changed
+    assert load_config(site.folder).desk_key == site.township.desk_key
+    site.client.close()
+    site.store.close()
+    site.township.close()
+
+
+def _fields(config: KioskConfig) -> dict[str, object]:
+    return {name: getattr(config, name) for name in config.__struct_fields__}
+
+
+def test_another_server_is_not_believed(site: Site) -> None:
+    site.record()
+    site.township.seed = DeviceKeys.generate().sign_seed
+    with pytest.raises(ServerRefused) as caught:
+        site.client.exchange()
+    assert caught.value.word == "signature"
+    assert site.store.pending() == 1
+
+
+def test_down_busy_and_revoked(site: Site) -> None:
+    site.record()
+    site.township.down()
+    with pytest.raises(ServerUnreachable) as caught:
+        site.client.exchange()
+    assert caught.value.retry_after_s is None
+    site.township.up()
+    site.township.answer = (503, 7)
+    with pytest.raises(ServerUnreachable) as caught:
+        site.client.exchange()
+    assert caught.value.retry_after_s == 7
+    site.township.answer = (429, 10**9)
+    with pytest.raises(ServerUnreachable) as caught:
+        site.client.exchange()
+    assert caught.value.retry_after_s == 900
+    site.township.answer = None
+    site.township.revoked = True
+    with pytest.raises(ServerRefused) as refused:
+        site.client.exchange()
+    assert refused.value.word == "revoked"
+    assert site.officials() == ["A-1"]
+
+
+def test_a_fork_is_told_and_recording_goes_on(site: Site) -> None:
+    site.record()
+    site.client.exchange()
+    payload = site.township.records[site.device][1][0]
+    site.township.records[site.device][1][0] = payload.replace(b"A-1", b"A-2")
+    site.record()
+    with pytest.raises(ServerRefused) as caught:
+        site.client.exchange()
+    assert caught.value.word == "fork"
+    site.record()
+    assert site.store.pending() == 2
+
+
+def test_pairing(tmp_path: Path) -> None:
+    township = FakeTownship()
+    code = str(township.code)
+    with pytest.raises(PairingRefused, match="16 or 24"):
+        pair(tmp_path / "a", township.url, "abc")
+    wrong = code[:-1] + ("0" if code[-1] != "0" else "1")
+    with pytest.raises(PairingRefused, match="another server"):
+        pair(tmp_path / "a", township.url, wrong)
+    spent = ("0" if code[0] != "0" else "1") + code[1:]
+    with pytest.raises(PairingRefused, match="spent"):
+        pair(tmp_path / "a", township.url, spent)
+    keys = load_keys(tmp_path / "a").sign_public
+    config = pair(tmp_path / "a", township.url + "/", code.lower().replace("-", " "))
+    assert load_config(tmp_path / "a") == config
+    assert load_keys(tmp_path / "a").sign_public == keys, "made once"
+    for name in ("kiosk.json", "device.key"):
+        assert (tmp_path / "a" / name).stat().st_mode & 0o777 == 0o600
+    with pytest.raises(PairingRefused, match="already"):
+        pair(tmp_path / "a", township.url, code)
+    township.down()
+    with pytest.raises(ServerUnreachable):
+        pair(tmp_path / "b", township.url, code)
+    township.seed = DeviceKeys.generate().sign_seed
+    township.up()
+    with pytest.raises(PairingRefused, match="another server"):
+        pair(tmp_path / "b", township.url, code)
+    township.close()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "http://10.0.0.1",
+        "http://127.0.0.1.evil.cn",
+        "ftp://localhost",
+        "nonsense",
+        "",
+        "http://user@localhost",
+        "https://host:port",
+        "http://127.evil.cn.com",
+    ],
+)
+def test_an_unsafe_address_is_refused(text: str) -> None:
+    with pytest.raises(AddressRefused):
+        check_address(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "http://127.0.0.1:8000",
+        "http://[::1]:8",
+        "http://127.9.9.9:8",
+        "http://localhost:80",
+        "https://10.0.0.1:8443/x?y",
+    ],
+)
+def test_a_safe_address_is_taken(text: str) -> None:
+    assert check_address(text).startswith(text[:15])
+
+
+def test_the_pace_spreads_and_obeys() -> None:
+    pace = Pace(15, random.Random(1))
+    pace.succeeded(100)
+    assert pace.due == 115
+    pace.poked(101)
+    assert pace.due == 101
+    delays = []
+    for _ in range(40):
+        pace.failed(1000)
+        delays.append(pace.due - 1000)
+    assert max(delays) <= 900
+    assert max(delays[8:]) > 400
+    assert min(delays[8:]) < 300
+    pace.poked(1001)
+    assert pace.due <= 1015
+    pace.failed(2000, 60)
+    held = pace.due
+    assert held >= 2060
+    pace.poked(2001)
+    assert pace.due == held
+    pace.succeeded(3000)
+    assert pace.due == 3015
+
+
+def test_the_loop_sends_soon_and_survives_faults(site: Site) -> None:
+    reports: list[SyncReport] = []
+    faults: list[QuxiangError] = []
+    came = threading.Event()
+
+    def report(one: SyncReport) -> None:
+        reports.append(one)
+        came.set()
+        if len(reports) == 2:
+            raise RuntimeError("a listener's own fault")
+
+    failed = threading.Event()
+
+    def fault(error: QuxiangError) -> None:
+        faults.append(error)
+        failed.set()
+
+    loop = SyncLoop(site.client, report, fault, interval_s=0.05)
+    loop.start()
+    assert came.wait(10)
+    came.clear()
+    site.record()
+    loop.poke()
+    assert came.wait(10)
+    assert failed.wait(10)
+    failed.clear()
+    site.township.down()
+    site.record()
+    loop.poke()
+    assert failed.wait(10)
+    site.township.up()
+    came.clear()
+    for _ in range(100):
+        if site.store.pending() == 0:
+            break
+        came.wait(0.2)
+    loop.stop()
+    loop.stop()
+    assert site.store.pending() == 0
+    assert sum(report.stored for report in reports) == 2
+    assert any(isinstance(error, ServerUnreachable) for error in faults)
