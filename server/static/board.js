@@ -1,0 +1,89 @@
+// Keeps the public board current: server-sent events, else polling, else it says that it is stale.
+(function () {
+  "use strict";
+  const live = document.getElementById("live");
+  if (!live || !window.fetch) return;
+  const heard = document.getElementById("heard");
+  const POLL_MS = 5000;      // how often to ask while no stream is open
+  const SILENT_MS = 25000;   // beats come every 10 s; two and a half missed mean silence
+  const RETRY_MS = 60000;    // after the server had no stream left, try one again
+  let version = live.dataset.version;
+  let last = Date.now();
+  let source = null;
+  let polling = null;
+  let etag = null;
+  let busy = false;
+  let again = false;
+
+  function alive(clock) {
+    last = Date.now();
+    document.body.classList.remove("is-stale");
+    if (clock && heard) heard.textContent = clock;
+  }
+
+  async function refresh() {
+    if (busy) { again = true; return; }
+    busy = true;
+    try {
+      const answer = await fetch(live.dataset.rows, { cache: "no-store", credentials: "same-origin" });
+      if (!answer.ok) return;
+      const html = await answer.text();
+      version = answer.headers.get("Quxiang-Version") || version;
+      live.innerHTML = html;
+      alive(answer.headers.get("Quxiang-Clock"));
+    } catch (error) {
+      // Not heard: `watch` says so when it has lasted.
+    } finally {
+      busy = false;
+      if (again) { again = false; refresh(); }
+    }
+  }
+
+  async function poll() {
+    try {
+      const headers = etag ? { "If-None-Match": etag } : {};
+      const answer = await fetch(live.dataset.json, { cache: "no-store", headers: headers, credentials: "same-origin" });
+      if (answer.status === 304) { alive(answer.headers.get("Quxiang-Clock")); return; }
+      if (!answer.ok) return;
+      const first = etag === null;
+      etag = answer.headers.get("ETag");
+      alive(answer.headers.get("Quxiang-Clock"));
+      if (!first || answer.headers.get("Quxiang-Version") !== version) refresh();
+    } catch (error) {
+      // As above.
+    }
+  }
+
+  function startPolling() {
+    if (polling === null) { poll(); polling = setInterval(poll, POLL_MS); }
+  }
+
+  function stopPolling() {
+    if (polling !== null) { clearInterval(polling); polling = null; }
+  }
+
+  function listen() {
+    if (!window.EventSource) { startPolling(); return; }
+    source = new EventSource(live.dataset.events);
+    source.onopen = stopPolling;
+    source.addEventListener("beat", function (event) { alive(event.data); });
+    source.addEventListener("board", function (event) {
+      alive(null);
+      if (event.data !== version) refresh();
+    });
+    source.onerror = function () {
+      startPolling();
+      if (source.readyState === EventSource.CLOSED) setTimeout(listen, RETRY_MS);
+    };
+  }
+
+  setInterval(function () {
+    if (Date.now() - last > SILENT_MS) {
+      document.body.classList.add("is-stale");
+      startPolling();
+    }
+  }, 1000);
+  window.addEventListener("pagehide", function () { if (source) source.close(); });
+  window.addEventListener("pageshow", function (event) { if (event.persisted) window.location.reload(); });
+  listen();
+})();

@@ -1,0 +1,74 @@
+"""The pages that people read: public board, login, supervisors' pages. `register` adds them all."""
+
+from __future__ import annotations
+
+import hashlib
+from functools import lru_cache
+from pathlib import Path
+
+from flask import Flask, get_flashed_messages, request, session, url_for
+
+from server.context import Context
+from server.web import auth, board, language, leave, officials, security, supervise, words
+from server.web.say import _l
+
+#: Pages in the order of the navigation, and who finds them there.
+NAV = (
+    ("board.page", _l("Board"), auth.STAFF),
+    ("supervise.day", _l("Day sheet"), auth.STAFF),
+    ("officials.people", _l("Officials"), auth.STAFF),
+    ("leave.page", _l("Leave"), auth.STAFF),
+    ("supervise.sites", _l("Sites"), auth.STAFF),
+    ("supervise.trail", _l("Audit trail"), auth.TRAIL),
+)
+
+
+@lru_cache(maxsize=32)
+def _fingerprint(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:12]
+
+
+def telephone(number: str) -> str:
+    """A telephone number as a `tel:` link wants it."""
+    return "".join(c for c in number if c.isdigit() or c in "+*#,;")
+
+
+def register(app: Flask) -> None:
+    """Adds pages, guards, languages and words to an application that carries its `Context`."""
+    held: Context = app.extensions["quxiang"]
+    security.register(app, held.config.hosts, secure=held.config.secure_cookies)
+    language.register(app)
+    auth.register(app)
+    board.register(app)
+    for blueprint in (supervise.blueprint, officials.blueprint, leave.blueprint):
+        app.register_blueprint(blueprint)
+    app.jinja_env.trim_blocks = True
+    app.jinja_env.lstrip_blocks = True
+    app.jinja_env.filters["tel"] = telephone
+
+    def asset(name: str) -> str:
+        version = _fingerprint(Path(app.static_folder or "") / name)
+        return url_for("static", filename=name, v=version)
+
+    def switch_url() -> str:
+        # A form that was refused is drawn again by POST; only pages can be gone back to.
+        back = request.full_path if request.method == "GET" else request.path
+        if request.method != "GET" and request.endpoint not in auth.FORMS:
+            back = "/"
+        code = "zh" if language.lang() == "en" else "en"
+        return url_for("language.switch", code=code, next=back.rstrip("?"))
+
+    @app.context_processor
+    def common() -> dict[str, object]:
+        user = auth.current()
+        return {
+            "asset": asset,
+            "user": user,
+            "township": user.township.name if user else board.township_shown(),
+            "nav": [(e, label) for e, label, roles in NAV if user and user.role in roles],
+            "section": request.endpoint,
+            "switch_url": switch_url(),
+            "board_url": board.address(user.township.slug if user else None),
+            "messages": lambda: get_flashed_messages(True) if "_flashes" in session else [],
+            **{name: getattr(words, name) for name in words.FOR_TEMPLATES},
+        }

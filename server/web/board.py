@@ -1,0 +1,258 @@
+"""The public board: for villagers, without an account, live."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import groupby
+
+import msgspec
+from flask import (
+    Blueprint,
+    Flask,
+    Response,
+    abort,
+    current_app,
+    g,
+    render_template,
+    request,
+    send_from_directory,
+    url_for,
+)
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from attendance.days import SHANGHAI, day_of, local, to_ms
+from attendance.statuses import LOOKS, Status
+from server import db
+from server.context import Clock, context, now
+from server.models import Township
+from server.services.townships import only_township
+from server.services.whereabouts import PublicRow, board_version, public_rows
+from server.web.language import clock_words, short_day
+from server.web.say import gettext
+from server.web.watcher import Stream, Watcher
+
+#: Seconds between two beats of a stream; `board.js` waits for two and a half before it doubts.
+BEAT = 10.0
+#: Streams that one worker holds: half of its threads (`server.serve`), the others answer pages.
+STREAMS = 8
+#: What a page that got no stream is told to wait, seconds; it polls `/board.json` meanwhile.
+RETRY_AFTER = 60
+#: Statuses in the order of the legend.
+LEGEND = tuple(status for status in LOOKS if status is not Status.STALE)
+PORTRAIT_SECONDS = 3600
+_TOKEN = re.compile(r"[A-Za-z0-9_-]{16,64}\Z")
+_KEY = "quxiang-watcher"
+
+blueprint = Blueprint("board", __name__)
+
+
+@dataclass(frozen=True)
+class ShownRow:
+    """A `PublicRow` with its return in words and its picture's address."""
+
+    name: str
+    title: str
+    phone: str
+    status: str
+    until_words: str
+    portrait_url: str | None
+
+
+def _find(slug: str | None) -> Township:
+    session = db.session()
+    if slug is None:
+        found: Township | None = only_township(session)
+    else:
+        found = session.scalar(select(Township).where(Township.slug == slug))
+    if found is None:
+        abort(404)
+    g.quxiang_township = found.name
+    return found
+
+
+def township_shown() -> str:
+    """The name of the township whose board this request shows, "" on pages of none."""
+    return str(g.get("quxiang_township", ""))
+
+
+def address(slug: str | None, page: str = "page") -> str:
+    """Where a township's board is; the server's first township without a slug."""
+    return url_for(f"board.{page}", slug=slug) if slug else url_for(f"board.{page}")
+
+
+def until_words(until: datetime | None, present: datetime) -> str:
+    """A stated return in words. Midnight is the end of the day before, not a time to be back."""
+    if until is None:
+        return ""
+    ms, today = to_ms(until), day_of(to_ms(present))
+    if local(ms).strftime("%H:%M") == "00:00":
+        return gettext("through %(day)s", day=short_day(day_of(ms - 1), today))
+    return gettext("back about %(at)s", at=clock_words(ms, today))
+
+
+def _version(township: Township, session: Session, present: datetime) -> str:
+    """The board's version, hashed: how many records and leaves there are is nobody's business."""
+    return hashlib.sha256(board_version(session, township, present).encode()).hexdigest()[:16]
+
+
+def _groups(rows: Iterable[PublicRow], present: datetime) -> list[tuple[str, list[ShownRow]]]:
+    return [
+        (
+            group,
+            [
+                ShownRow(
+                    row.name,
+                    row.title,
+                    row.phone,
+                    row.status,
+                    until_words(row.until, present),
+                    url_for("board.portrait", token=row.portrait) if row.portrait else None,
+                )
+                for row in people
+            ],
+        )
+        for group, people in groupby(rows, key=lambda row: row.work_group)
+    ]
+
+
+def _drawn(township: Township) -> dict[str, object]:
+    """What both the page and its live part show. The version is read first, so that a change in
+    between is drawn twice rather than never."""
+    present, session = now(), db.session()
+    version = _version(township, session, present)
+    rows = public_rows(session, township, present)
+    return {
+        "version": version,
+        "groups": _groups(rows, present),
+        "counts": [(str(s), sum(row.status == s for row in rows)) for s in LEGEND],
+        "clock": clock_words(to_ms(present), day_of(to_ms(present))),
+        "today": day_of(to_ms(present)),
+    }
+
+
+def _tell(response: Response, version: str) -> Response:
+    present = to_ms(now())
+    response.headers["Quxiang-Version"] = version
+    response.headers["Quxiang-Clock"] = clock_words(present, day_of(present))
+    response.headers["Cache-Control"] = "no-cache"
+    return response
+
+
+@blueprint.get("/")
+@blueprint.get("/t/<slug>/", endpoint="page")
+def page(slug: str | None = None) -> Response:
+    """The board. Works without JavaScript, which then loads it again every minute."""
+    drawn = _drawn(_find(slug))
+    urls = {name: address(slug, name) for name in ("rows", "json", "events")}
+    response = Response(render_template("board.html", urls=urls, **drawn))
+    return _tell(response, str(drawn["version"]))
+
+
+@blueprint.get("/board/rows")
+@blueprint.get("/t/<slug>/board/rows", endpoint="rows")
+def rows(slug: str | None = None) -> Response:
+    """The part of the board that changes, drawn by the same template as the page."""
+    drawn = _drawn(_find(slug))
+    return _tell(Response(render_template("_board.html", **drawn)), str(drawn["version"]))
+
+
+@blueprint.get("/board.json", endpoint="json")
+@blueprint.get("/t/<slug>/board.json", endpoint="json")
+def board_json(slug: str | None = None) -> Response:
+    """The board for other programs (commands.md). The ETag changes with the rows alone."""
+    township, present, session = _find(slug), now(), db.session()
+    version = _version(township, session, present)
+    listed = [
+        {
+            "name": row.name,
+            "title": row.title,
+            "phone": row.phone,
+            "status": row.status,
+            "colour": row.colour,
+            "shape": row.shape,
+            "until": row.until and row.until.astimezone(SHANGHAI).isoformat(timespec="seconds"),
+        }
+        for row in public_rows(session, township, present)
+    ]
+    as_of = present.astimezone(SHANGHAI).isoformat(timespec="seconds")
+    body = msgspec.json.encode({"as_of": as_of, "rows": listed})
+    response = Response(body, mimetype="application/json")
+    tag = hashlib.sha256(msgspec.json.encode(listed)).hexdigest()[:24]
+    response.set_etag(tag, weak=True)
+    _tell(response, version)
+    return response.make_conditional(request)  # type: ignore[return-value]
+
+
+@blueprint.get("/board/events")
+@blueprint.get("/t/<slug>/board/events", endpoint="events")
+def events(slug: str | None = None) -> Response:
+    """Server-sent events: `board` with the new version, `beat` with the time while nothing changes.
+
+    A worker holds only so many; beyond them 503 with Retry-After, and the page polls.
+    """
+    township = _find(slug)
+    stream = watcher(current_app).open(township.id)
+    db.close_session()
+    if stream is None:
+        full = Response("busy\n", 503, mimetype="text/plain")
+        full.headers["Retry-After"] = str(RETRY_AFTER)
+        return full
+    response = Response(_beats(stream, context().now), mimetype="text/event-stream")
+    response.headers["Cache-Control"] = "no-store"
+    response.headers["X-Accel-Buffering"] = "no"
+    response.call_on_close(stream.close)
+    return response
+
+
+def _beats(stream: Stream, clock: Clock) -> Iterator[str]:
+    seen: str | None = None
+    yield ": quxiang\nretry: 3000\n\n"
+    while not stream.ended:
+        version = stream.next(seen, BEAT)
+        if stream.ended:
+            return
+        if version is not None:
+            seen = version
+            yield f"event: board\ndata: {version}\n\n"
+        if stream.fresh:
+            yield f"event: beat\ndata: {local(to_ms(clock())):%H:%M}\n\n"
+        else:
+            yield ": the database does not answer\n\n"
+
+
+@blueprint.get("/portraits/<token>.jpg")
+def portrait(token: str) -> Response:
+    """A public picture, by its unguessable name."""
+    if not _TOKEN.match(token):
+        abort(404)
+    response = send_from_directory(
+        context().config.portraits.absolute(), f"{token}.jpg", mimetype="image/jpeg"
+    )
+    # Short, since a withdrawn picture must vanish from browsers too.
+    response.headers["Cache-Control"] = f"public, max-age={PORTRAIT_SECONDS}"
+    return response
+
+
+def watcher(app: Flask) -> Watcher:
+    """The application's watcher in this process."""
+    found: Watcher = app.extensions[_KEY]
+    return found
+
+
+def register(app: Flask) -> None:
+    """Adds the pages and the watcher (which starts with its first reader, so after any fork)."""
+
+    def read(keys: Iterable[int]) -> Mapping[int, str]:
+        held = app.extensions["quxiang"]
+        with held.database.session() as session:
+            return {
+                key: _version(session.get_one(Township, key), session, held.now()) for key in keys
+            }
+
+    app.extensions[_KEY] = Watcher(read, limit=int(app.config.get("BOARD_STREAMS", STREAMS)))
+    app.register_blueprint(blueprint)

@@ -1,0 +1,148 @@
+"""Leave and trips: entered by a clerk, decided by a leader."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+
+from flask import Blueprint, abort, flash, redirect, render_template, request, url_for
+from werkzeug.wrappers import Response
+
+from attendance.days import day_end_ms, day_of, day_start_ms, from_ms, to_ms
+from attendance.statuses import REASONS, Status
+from server import db
+from server.context import now
+from server.errors import InputInvalid, NotAllowed, NotFound
+from server.models import Role, User
+from server.services import audit, leave
+from server.services.townships import officials
+from server.web import auth
+from server.web.language import clock_words, lang, short_day
+from server.web.say import gettext
+
+blueprint = Blueprint("leave", __name__)
+
+
+@dataclass(frozen=True)
+class Form:
+    """What was typed, drawn again where it was refused."""
+
+    official: str = ""
+    status: str = "on_leave"
+    first: str = ""
+    last: str = ""
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Line:
+    """One request on the page."""
+
+    leave: leave.Leave
+    days: str
+    asked: str
+    decided: str
+    may_decide: bool
+
+
+def days_words(start: datetime, end: datetime) -> str:
+    """From when until when, as dates where both are midnights."""
+    first, last = to_ms(start), to_ms(end)
+    if first == day_start_ms(day_of(first)) and last == day_start_ms(day_of(last)):
+        one, two = day_of(first), day_of(last - 1)
+        if one == two:
+            return short_day(one)
+        return gettext("%(first)s to %(last)s", first=short_day(one), last=short_day(two, one))
+    return gettext("%(first)s to %(last)s", first=clock_words(first), last=clock_words(last))
+
+
+def _line(item: leave.Leave, user: User) -> Line:
+    return Line(
+        item,
+        days_words(item.start, item.end),
+        clock_words(to_ms(item.asked)),
+        clock_words(to_ms(item.decided)) if item.decided else "",
+        item.state == "pending"
+        and user.role == Role.LEADER
+        and (user.official is None or user.official != item.official),
+    )
+
+
+def _page(form: Form, refused: str = "") -> str:
+    user, session = auth.user_now(), db.session()
+    may_ask = user.role in auth.ENTERS_LEAVE
+    return render_template(
+        "leave.html",
+        lines=[_line(item, user) for item in leave.listing(session, user.township)],
+        people=[p for p in officials(session, user.township) if p.active] if may_ask else [],
+        may_ask=may_ask,
+        form=form,
+        refused=refused,
+        reasons=[zh if lang() == "zh" else en for _, zh, en in REASONS],
+    )
+
+
+@blueprint.get("/leave")
+@auth.needs(auth.STAFF)
+def page() -> str:
+    """All requests, newest first, and the form for a new one."""
+    auth.note("view_leave")
+    return _page(Form())
+
+
+@blueprint.post("/leave")
+@auth.needs(auth.ENTERS_LEAVE)
+def ask() -> Response | tuple[str, int]:
+    """Enters a request; refused fields are said on the page, with what was typed kept."""
+    form = Form(*(request.form.get(f, "").strip()[:200] for f in Form.__dataclass_fields__))
+    user, session = auth.user_now(), db.session()
+    try:
+        start = from_ms(day_start_ms(date.fromisoformat(form.first)))
+        end = from_ms(day_end_ms(date.fromisoformat(form.last)))
+        leave.ask(
+            session,
+            user.township,
+            form.official,
+            Status(form.status),
+            start.astimezone(UTC),
+            end.astimezone(UTC),
+            form.reason,
+            user,
+            now(),
+        )
+    except NotFound:
+        return _page(form, gettext("Choose an official.")), 400
+    except NotAllowed:
+        abort(403)
+    except (InputInvalid, ValueError, OverflowError):
+        session.rollback()
+        said = gettext(
+            "Give two dates: the last day is not before the first, and at most %(n)s days.",
+            n=leave.MAX_DAYS,
+        )
+        return _page(form, said), 400
+    span = f"{form.official} {form.status} {form.first}..{form.last}"
+    audit.note(session, user, "ask_leave", span, now(), auth.remote())
+    session.commit()
+    flash(gettext("Entered. A leader decides."), "good")
+    return redirect(url_for("leave.page"), 303)
+
+
+@blueprint.post("/leave/<int(max=9223372036854775807):leave_id>/decide")
+@auth.needs(frozenset({Role.LEADER}))
+def decide(leave_id: int) -> Response:
+    """Approves or refuses; never one's own."""
+    answer = request.form.get("answer")
+    if answer not in ("approve", "refuse"):
+        abort(400)
+    user, session = auth.user_now(), db.session()
+    try:
+        leave.decide(session, leave_id, answer == "approve", user, now())
+    except NotFound:
+        abort(404)
+    except NotAllowed:
+        abort(403)
+    audit.note(session, user, f"{answer}_leave", str(leave_id), now(), auth.remote())
+    session.commit()
+    flash(gettext("Approved.") if answer == "approve" else gettext("Refused."), "good")
+    return redirect(url_for("leave.page"), 303)

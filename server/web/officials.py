@@ -1,0 +1,82 @@
+"""The list of officials, and one official's history."""
+
+from __future__ import annotations
+
+import re
+from datetime import date, timedelta
+
+from flask import Blueprint, Response, abort, render_template, request
+
+from server import db
+from server.context import now
+from server.errors import InputInvalid, NotFound
+from server.services import daysheet
+from server.services.daysheet import History
+from server.services.townships import officials
+from server.web import auth, sheets
+from server.web.csvs import csv_file
+from server.web.say import gettext
+from server.web.supervise import date_asked, record_header, record_lines, today
+
+#: Days that a history shows unless asked otherwise.
+USUAL_DAYS = 31
+#: Days that one page can show: a year.
+MOST_DAYS = 366
+
+#: `attendance.records.OfficialId`.
+_CODE = re.compile(r"[A-Za-z0-9-]{1,32}")
+
+blueprint = Blueprint("officials", __name__)
+
+
+@blueprint.get("/officials")
+@auth.needs(auth.STAFF)
+def people() -> str:
+    """Everybody of the township, searched by name, telephone or id."""
+    query = request.args.get("q", "").strip()[:40]
+    auth.note("view_officials", query)
+    found = officials(db.session(), auth.user_now().township, query)
+    return render_template("officials.html", people=found, query=query)
+
+
+def _read(what: str, code: str) -> tuple[History, date, date]:
+    if not _CODE.fullmatch(code):
+        abort(404)
+    last = date_asked("last", today())
+    first = date_asked("first", last - timedelta(USUAL_DAYS - 1))
+    if not timedelta(0) <= last - first < timedelta(MOST_DAYS):
+        abort(400)
+    auth.note(what, f"{code} {first.isoformat()}..{last.isoformat()}")
+    try:
+        history = daysheet.official_history(
+            db.session(), auth.user_now().township, code, first, last, now()
+        )
+    except NotFound:
+        abort(404)
+    except InputInvalid:
+        abort(400)
+    return history, first, last
+
+
+@blueprint.get("/officials/<code>")
+@auth.needs(auth.STAFF)
+def history(code: str) -> str:
+    """One official's days, newest first."""
+    found, first, last = _read("view_history", code)
+    return render_template(
+        "history.html", history=found, first=first, last=last, longest=MOST_DAYS, sheets=sheets
+    )
+
+
+@blueprint.get("/officials/<code>.csv")
+@auth.needs(auth.STAFF)
+def history_csv(code: str) -> Response:
+    """The history as a table, a line for each record."""
+    found, first, last = _read("csv_history", code)
+    header = [gettext("Day"), gettext("Official"), gettext("Id"), *record_header()]
+    lines = [
+        [one.day.isoformat(), found.name, found.official, *line]
+        for one in found.days
+        for line in record_lines(one.row, one.day)
+    ]
+    return csv_file(f"official-{code}-{first.isoformat()}-{last.isoformat()}", header, lines)

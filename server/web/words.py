@@ -1,0 +1,226 @@
+"""What the pages call things: keys of the services on one side, words for people on the other."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date
+
+from attendance.clock import ClockClass
+from attendance.days import local
+from attendance.statuses import LOOKS, Look, Status, reason_word
+from server.web.language import clock_words, lang
+from server.web.say import Later, _l, gettext
+
+VERDICTS: dict[str, tuple[str, Later]] = {
+    "came": ("✓", _l("Came")),
+    "unverified_only": ("!", _l("Unverified only")),
+    "trip": ("▲", _l("Business trip")),
+    "leave": ("◆", _l("On leave")),
+    "not_yet": ("…", _l("Not yet")),
+    "not_known": ("?", _l("Not yet known")),
+    "absent": ("✕", _l("Absent")),
+    "not_expected": ("–", _l("Not expected")),
+}
+METHODS: dict[str, Later] = {
+    "face": _l("Face"),
+    "pin": _l("PIN"),
+    "card": _l("Card"),
+    "manual": _l("Entered by hand"),
+}
+KINDS: dict[str, Later] = {
+    "checkin": _l("Check-in"),
+    "checkout": _l("Check-out"),
+    "declare": _l("Declared"),
+    "amend": _l("Changed"),
+    "clock": _l("Clock event"),
+    "fault": _l("Fault"),
+    "erasure": _l("Erasure"),
+}
+SITE_KINDS: dict[str, Later] = {
+    "office": _l("Township office"),
+    "village": _l("Village"),
+}
+ROLES: dict[str, Later] = {
+    "admin": _l("Administrator"),
+    "clerk": _l("Clerk"),
+    "inspector": _l("Inspector"),
+    "leader": _l("Leader"),
+}
+
+
+DEVICE_STATES: dict[str, Later] = {
+    "revoked": _l("revoked"),
+    "fork": _l("two histories: look into it"),
+}
+#: What the services and pages note in the audit trail.
+ACTS: dict[str, Later] = {
+    "login": _l("Signed in"),
+    "logout": _l("Signed out"),
+    "change_password": _l("Changed the password"),
+    "view_day": _l("Looked at the day sheet"),
+    "csv_day": _l("Saved the day sheet"),
+    "view_officials": _l("Looked at the list of officials"),
+    "view_history": _l("Looked at an official's history"),
+    "csv_history": _l("Saved an official's history"),
+    "view_leave": _l("Looked at leave and trips"),
+    "ask_leave": _l("Entered leave or a trip"),
+    "approve_leave": _l("Approved leave or a trip"),
+    "refuse_leave": _l("Refused leave or a trip"),
+    "view_audit": _l("Looked at the audit trail"),
+}
+HEALTH: dict[str, Later] = {
+    "camera": _l("camera"),
+    "lamps": _l("lamps"),
+    "clock": _l("clock"),
+    "disk_free_mb": _l("free disk (MB)"),
+    "version": _l("version"),
+}
+
+#: Functions that every template may call.
+FOR_TEMPLATES = (
+    "verdict_word",
+    "verdict_glyph",
+    "role_word",
+    "site_kind_word",
+    "look_of",
+    "status_word",
+    "error_words",
+)
+
+
+@dataclass(frozen=True)
+class ErrorWords:
+    """A refusal in the reader's language; it tells nothing of the inside."""
+
+    title: str
+    advice: str
+
+
+def verdict_word(verdict: str) -> str:
+    """A verdict of the day sheet in words."""
+    return str(VERDICTS[verdict][1]) if verdict in VERDICTS else verdict
+
+
+def verdict_glyph(verdict: str) -> str:
+    """The verdict's shape, for who cannot tell its colour."""
+    return VERDICTS[verdict][0] if verdict in VERDICTS else "·"
+
+
+def method_word(method: str | None) -> str:
+    """How the person was known, in words."""
+    return str(METHODS.get(method or "", method or ""))
+
+
+def kind_word(kind: str) -> str:
+    """What a record says, in words."""
+    return str(KINDS.get(kind, kind))
+
+
+def role_word(role: str) -> str:
+    """A role in words."""
+    return str(ROLES.get(role, role))
+
+
+def site_kind_word(kind: str) -> str:
+    """A kind of site in words."""
+    return str(SITE_KINDS.get(kind, kind))
+
+
+def device_state_word(state: str) -> str:
+    """What is wrong with a device, "" where nothing is."""
+    return str(DEVICE_STATES.get(state, ""))
+
+
+def act_word(what: str) -> str:
+    """An act of the audit trail in words."""
+    return str(ACTS.get(what, what))
+
+
+def who_words(who: str) -> str:
+    """Who acted: an account by name, a device by its id, a command."""
+    if who in ("", "command"):
+        return gettext("a command on the server")
+    if who.startswith("device:"):
+        return gettext("device %(device)s", device=who.removeprefix("device:"))
+    return who
+
+
+def health_words(health: Mapping[str, object]) -> list[str]:
+    """What a kiosk said of itself, a phrase for each part."""
+    return [
+        gettext("%(part)s: %(said)s", part=word, said=health[key])
+        for key, word in HEALTH.items()
+        if health.get(key) not in (None, "")
+    ]
+
+
+def look_of(status: str) -> Look:
+    """How a status looks."""
+    return LOOKS[Status(status)]
+
+
+def status_word(status: str) -> str:
+    """A status in words."""
+    return look_of(status).word(lang())
+
+
+def reason_words(reason: str | None) -> str:
+    """A reason in words: the kiosk's own translated, anything else as it was given."""
+    return reason_word(reason, lang()) if reason else ""
+
+
+def interval_words(
+    earliest_ms: int, latest_ms: int, at_ms: int, cls: str, day: date | None = None
+) -> str:
+    """When something happened, with its certainty, in words.
+
+    A class C time is never said without the doubt. Less than a minute of doubt is not worth words.
+    """
+    if cls == ClockClass.C:
+        return gettext("about %(at)s (clock doubtful: please confirm)", at=clock_words(at_ms, day))
+    if latest_ms - earliest_ms < 60_000:
+        return clock_words(at_ms, day)
+    first, last = clock_words(earliest_ms, day), clock_words(latest_ms, day)
+    if local(earliest_ms).date() == local(latest_ms).date() != day:
+        last = local(latest_ms).strftime("%H:%M")
+    return gettext("between %(first)s and %(last)s", first=first, last=last)
+
+
+def error_words(code: int) -> ErrorWords:
+    """What a page that could not be answered says."""
+    titles = {
+        400: (
+            gettext("This request could not be understood"),
+            gettext("Go back, load the page again, and repeat what you did."),
+        ),
+        403: (
+            gettext("This is not open to your account"),
+            gettext("Ask somebody whose role allows it, or sign in with another account."),
+        ),
+        404: (
+            gettext("There is no such page"),
+            gettext("The address may be mistyped, or what it named is not here."),
+        ),
+        405: (
+            gettext("This request could not be understood"),
+            gettext("Go back, load the page again, and repeat what you did."),
+        ),
+        413: (
+            gettext("That is too much at once"),
+            gettext("Send less, and try again."),
+        ),
+        429: (
+            gettext("Too many attempts"),
+            gettext("Wait a while, then try again."),
+        ),
+        503: (
+            gettext("The server is busy"),
+            gettext("Wait a moment, then load the page again."),
+        ),
+    }
+    fault = (
+        gettext("Something went wrong on the server"),
+        gettext("Nothing that was recorded is lost. Try again; tell the technician if it stays."),
+    )
+    return ErrorWords(*titles.get(code, titles[400] if code < 500 else fault))
