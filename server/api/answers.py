@@ -1,0 +1,174 @@
+"""Asking and answering by the rules of the wire: bounded, signed, and one form of error."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import wraps
+from typing import Any, ParamSpec
+
+import msgspec
+from flask import Flask, Response, request
+from sqlalchemy.exc import DBAPIError, OperationalError
+from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
+
+from attendance import wire
+from attendance.errors import SignatureInvalid, WireInvalid
+from attendance.signing import sign, to_text
+from server import db
+from server.context import context, now
+from server.errors import ApiProblem
+from server.models import Device
+
+log = logging.getLogger(__name__)
+
+#: Seconds after which a device may ask again when the database was busy for too long.
+BUSY_RETRY_S = 5
+P = ParamSpec("P")
+_WORDS = {400: "malformed", 404: "not_found", 405: "not_found", 413: "too_large"}
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A request whose signature holds. `device` is read-only; `fresh` reads it to change it."""
+
+    device: Device
+    body: bytes
+
+    def message(self, kind: type[wire.M], limit: int = wire.MAX_JSON) -> wire.M:
+        """The body as a message. Raises ApiProblem `malformed`."""
+        return message(self.body, kind, limit)
+
+    def fresh(self) -> Device:
+        """The device's row in this request's own transaction, locked where the database can."""
+        device = db.session().get(Device, self.device.id, with_for_update={"of": Device})
+        if device is None:
+            raise ApiProblem(401, "unknown_device", "this device is not paired with this server")
+        return device
+
+
+def message(body: bytes, kind: type[wire.M], limit: int = wire.MAX_JSON) -> wire.M:
+    """A message from bytes. Raises ApiProblem `malformed`."""
+    try:
+        return wire.decode(body, kind, limit)
+    except WireInvalid as error:
+        raise ApiProblem(400, "malformed", str(error)) from None
+
+
+def read_body(limit: int) -> bytes:
+    """The request's body, never more than `limit` bytes of it, chunked or not.
+
+    Raises ApiProblem `too_large`.
+    """
+    request.max_content_length = limit
+    try:
+        body = request.get_data(cache=False)
+    except RequestEntityTooLarge:
+        raise ApiProblem(413, "too_large", f"at most {limit} bytes are read here") from None
+    if len(body) > limit:
+        raise ApiProblem(413, "too_large", f"at most {limit} bytes are read here")
+    return body
+
+
+def target() -> str:
+    """Path and query, as the device signed them."""
+    query = request.query_string.decode("latin-1")
+    return f"{request.path}?{query}" if query else request.path
+
+
+def ask(kind: str, limit: int = 0, revoked: bool = False) -> Asked:
+    """Who asks, and what. `kind` is kiosk or desk; `revoked` lets a revoked device ask too.
+
+    The device is looked up and its signature checked before a writing transaction begins, so that
+    nobody who is not paired can keep others waiting. Raises ApiProblem.
+    """
+    body = read_body(limit)
+    with context().database.session() as session:
+        device = session.get(Device, request.headers.get(wire.HEADER_DEVICE, ""))
+        session.expunge_all()
+    if device is None:
+        raise ApiProblem(401, "unknown_device", "this device is not paired with this server")
+    signature = request.headers.get(wire.HEADER_SIGNATURE, "")
+    try:
+        wire.check_request(device.sign_key, signature, request.method, target(), body)
+    except SignatureInvalid as error:
+        raise ApiProblem(401, "signature", str(error)) from None
+    if device.revoked_ms is not None and not revoked:
+        raise ApiProblem(403, "revoked", "this device is revoked")
+    if device.kind != kind:
+        raise ApiProblem(403, "wrong_kind", f"this is for a {kind}, this device is a {device.kind}")
+    return Asked(device, body)
+
+
+def answer(body: Any, status: int = 200) -> Response:
+    """A signed answer; `body` is a message, a list of messages, exact JSON bytes or None."""
+    data = b"" if body is None else body if isinstance(body, bytes) else msgspec.json.encode(body)
+    response = Response(data, status, content_type="application/json")
+    asked = request.headers.get(wire.HEADER_SIGNATURE, "")
+    claim = wire.reply_claim(asked, status, data)
+    response.headers[wire.HEADER_SIGNATURE] = to_text(
+        sign(context().keys.sign_seed, wire.REPLY_DOMAIN, claim)
+    )
+    response.headers["Cache-Control"] = "no-store"
+    return response
+
+
+def problem(found: ApiProblem) -> Response:
+    """The signed answer to a refusal."""
+    response = answer(
+        wire.Problem(error=found.error, message=str(found), wanted=found.wanted), found.status
+    )
+    if found.retry_after_s is not None:
+        response.headers["Retry-After"] = str(found.retry_after_s)
+    return response
+
+
+def _busy() -> Response:
+    return problem(
+        ApiProblem(503, "busy", "the server is busy: ask again", retry_after_s=BUSY_RETRY_S)
+    )
+
+
+def spoken(view: Callable[P, Response]) -> Callable[P, Response]:
+    """Wraps a view of the interface: every way out is a signed answer, none tells of the inside."""
+
+    @wraps(view)
+    def wrapped(*args: P.args, **kwargs: P.kwargs) -> Response:
+        try:
+            return view(*args, **kwargs)
+        except ApiProblem as found:
+            if found.keep:
+                try:
+                    db.session().commit()
+                except DBAPIError:
+                    log.exception("a refusal could not be noted")
+                    return _busy()
+            return problem(found)
+        except OperationalError:
+            log.exception("the database did not answer")
+            return _busy()
+        except Exception:
+            log.exception("%s %s failed at %s", request.method, request.path, now())
+            return problem(ApiProblem(500, "fault", "the server failed; nothing was stored"))
+
+    return wrapped
+
+
+def register(app: Flask) -> None:
+    """Answers what no view of the interface took (404, 405, 413) in its own form."""
+
+    @app.before_request
+    def refuse_unknown() -> Response | None:
+        failed = request.routing_exception
+        if failed is None or not request.path.startswith(wire.PREFIX + "/"):
+            return None
+        return _refusal(failed)
+
+
+def _refusal(failed: HTTPException) -> Response:
+    status = failed.code or 404
+    if status < 400:  # a redirect to the same path with a slash is no answer for a device
+        status = 404
+    word = _WORDS.get(status, "malformed")
+    return problem(ApiProblem(status, word, failed.name))

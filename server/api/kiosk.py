@@ -1,0 +1,62 @@
+"""What kiosks ask."""
+
+from __future__ import annotations
+
+from flask import Blueprint, Response, request
+
+from attendance import wire
+from attendance.records import MAX_INT
+from server import db
+from server.api.answers import answer, ask, spoken
+from server.context import context, now
+from server.errors import ApiProblem
+from server.services import cursors, desk, intake, whereabouts
+
+blueprint = Blueprint("api_kiosk", __name__)
+
+#: A `CursorRequest` with its health report has below 1 kB.
+_MAX_CURSOR = 8192
+
+
+@blueprint.post(wire.CURSOR)
+@spoken
+def cursor() -> Response:
+    """`POST /cursor`; a revoked kiosk is told so."""
+    asked = ask("kiosk", _MAX_CURSOR, revoked=True)
+    where = asked.message(wire.CursorRequest)
+    session = db.session()
+    reply = cursors.cursor(session, asked.fresh(), where, now(), secret=context().keys.secret)
+    session.commit()
+    return answer(reply)
+
+
+@blueprint.post(wire.RECORDS)
+@spoken
+def records() -> Response:
+    """`POST /records`: decoded before the database is locked; a revoked kiosk's are kept aside."""
+    asked = ask("kiosk", wire.MAX_COMPRESSED, revoked=True)
+    upload = intake.read_batch(asked.device.id, asked.device.sign_key, asked.body)
+    session = db.session()
+    reply = intake.store(session, asked.fresh(), upload, now())
+    session.commit()
+    return answer(reply)
+
+
+@blueprint.get(wire.WHEREABOUTS)
+@spoken
+def whereabouts_now() -> Response:
+    """`GET /whereabouts`."""
+    asked = ask("kiosk")
+    return answer(whereabouts.snapshot_for(db.session(), asked.fresh(), now()))
+
+
+@blueprint.get(wire.GALLERY)
+@spoken
+def gallery() -> Response:
+    """`GET /gallery?have=N`."""
+    asked = ask("kiosk")
+    have = request.args.get("have", "0")
+    if not have.isascii() or not have.isdigit() or int(have[:20]) > MAX_INT:
+        raise ApiProblem(400, "malformed", "have is the version that the kiosk holds")
+    package = desk.gallery_for(db.session(), asked.fresh(), int(have))
+    return answer(package, 204 if package is None else 200)

@@ -1,0 +1,36 @@
+"""What needs no pairing: pairing itself, and whether the server is well."""
+
+from __future__ import annotations
+
+from flask import Blueprint, Response, request
+from sqlalchemy import text
+
+from attendance import wire
+from server import db
+from server.api.answers import answer, message, read_body, spoken
+from server.context import context, now
+from server.services import pairing
+
+blueprint = Blueprint("api_public", __name__)
+
+#: A `PairRequest` has about 250 bytes.
+_MAX_PAIR = 4096
+
+
+@blueprint.post(wire.PAIR)
+@spoken
+def pair() -> Response:
+    """`POST /pair`."""
+    asked = message(read_body(_MAX_PAIR), wire.PairRequest)
+    session = db.session()
+    reply = pairing.pair(session, asked, now(), context().keys, request.remote_addr or "")
+    session.commit()
+    return answer(reply)
+
+
+@blueprint.get("/healthz")
+@spoken
+def healthz() -> Response:
+    """Whether the process and its database answer."""
+    db.session().execute(text("SELECT 1"))
+    return answer({"ok": True})

@@ -1,0 +1,106 @@
+"""Where a kiosk's chain stands, asked and answered."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import msgspec
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from attendance import wire
+from attendance.days import to_ms
+from attendance.signing import to_text
+from server.models import Device, RecordRow, RejectedRecord
+from server.services import anchors, audit
+
+#: A record may be made while the kiosk's question is on its way: that long, at the most.
+IN_FLIGHT_MS = anchors.UNREPORTED_RTT_NS // 1_000_000
+
+
+def cursor(
+    session: Session, device: Device, asked: wire.CursorRequest, now: datetime, *, secret: bytes
+) -> wire.CursorReply:
+    """The server's cursor, a time anchor and the state (docs/wire.md, "A sync exchange").
+
+    Also notes the contact, the kiosk's health, and up to when its records are complete.
+    """
+    now_ms = to_ms(now)
+    state = state_of(session, device, asked)
+    if state == "fork" and device.fork_ms is None:
+        open_fork(session, device, asked.epoch, asked.seq, now)
+    believed = device.revoked_ms is None and anchors.note_contact(
+        session, device, asked, now, secret
+    )
+    if believed:
+        device.last_contact_ms = now_ms
+        device.pending = asked.pending
+        device.gallery_on_device = asked.gallery
+        if asked.health is not None:
+            device.health = msgspec.to_builtins(asked.health)
+        mine = (device.epoch, device.seq, device.head.hex())
+        if state == "ok" and asked.pending == 0 and mine == (asked.epoch, asked.seq, asked.head):
+            device.complete_until_ms = max(device.complete_until_ms or 0, now_ms - IN_FLIGHT_MS)
+    desk = desk_key(session, device.township_id)
+    return wire.CursorReply(
+        state=state,
+        epoch=device.epoch,
+        seq=device.seq,
+        head=device.head.hex(),
+        anchor=anchors.offer(secret, device.id, asked.boot_id, asked.boottime_ns, now),
+        gallery=device.gallery_version,
+        desk_key=None if desk is None else to_text(desk),
+    )
+
+
+def state_of(session: Session, device: Device, asked: wire.CursorRequest) -> str:
+    """`ok`, `ahead` (of the kiosk), `fork` or `revoked`."""
+    if device.revoked_ms is not None:
+        return "revoked"
+    if device.fork_ms is not None:
+        return "fork"
+    theirs, ours = (asked.epoch, asked.seq), (device.epoch, device.seq)
+    if theirs > ours:
+        return "ok"
+    if theirs == ours:
+        return "ok" if asked.head == device.head.hex() else "fork"
+    if asked.seq:
+        known = head_at(session, device.id, asked.epoch, asked.seq)
+        if known is not None and known.hex() != asked.head:
+            return "fork"
+    return "ahead"
+
+
+def head_at(session: Session, device: str, epoch: int, seq: int) -> bytes | None:
+    """The head after that record, None where the server does not hold it."""
+    for table in (RecordRow, RejectedRecord):
+        head = session.scalar(
+            select(table.head).where(
+                table.device_id == device, table.epoch == epoch, table.seq == seq
+            )
+        )
+        if head is not None:
+            return head
+    return None
+
+
+def open_fork(session: Session, device: Device, epoch: int, seq: int, now: datetime) -> None:
+    """Marks a device that showed two histories; what it sends from now on is kept uncounted."""
+    device.fork_ms = to_ms(now)
+    audit.note_for(
+        session, device.township_id, f"device:{device.id}", "fork", f"{epoch}/{seq}", now
+    )
+
+
+def desk_key(session: Session, township_id: int) -> bytes | None:
+    """The Ed25519 key of the township's desk, the one paired last; None until there is one."""
+    return session.scalar(
+        select(Device.sign_key)
+        .where(
+            Device.township_id == township_id,
+            Device.kind == "desk",
+            Device.revoked_ms.is_(None),
+        )
+        .order_by(Device.paired_ms.desc(), Device.id)
+        .limit(1)
+    )

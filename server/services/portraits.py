@@ -1,0 +1,70 @@
+"""Public portraits: pictures that people agreed to show on the board, and nothing else of them."""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+import secrets
+from pathlib import Path
+
+from PIL import Image, ImageOps
+
+from attendance import wire
+from server.config import ServerConfig
+from server.errors import ApiProblem
+
+#: A telephone's picture has 12 to 50 million pixels; decoded at 3 bytes each this is 120 MB.
+MAX_PIXELS = 40_000_000
+SIZE = (480, 640)
+QUALITY = 85
+_TOKEN = re.compile(r"\A[0-9a-f]{32}\Z")
+
+
+def reencode(body: bytes) -> bytes:
+    """A JPEG within 480x640, upright, without metadata. Raises ApiProblem for what is no JPEG."""
+    if len(body) > wire.MAX_PORTRAIT:
+        raise ApiProblem(413, "too_large", f"a portrait has at most {wire.MAX_PORTRAIT} bytes")
+    try:
+        with Image.open(io.BytesIO(body), formats=["JPEG"]) as picture:
+            if picture.width * picture.height > MAX_PIXELS:
+                raise ApiProblem(413, "too_large", f"at most {MAX_PIXELS} pixels")
+            picture.draft("RGB", (2 * SIZE[0], 2 * SIZE[1]))
+            upright = ImageOps.exif_transpose(picture).convert("RGB")
+    except ApiProblem:
+        raise
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        raise ApiProblem(400, "malformed", "the picture is not a JPEG that can be read") from None
+    upright.thumbnail(SIZE, Image.Resampling.LANCZOS)
+    plain = Image.new("RGB", upright.size)  # a new picture: no metadata comes along
+    plain.paste(upright)
+    out = io.BytesIO()
+    plain.save(out, "JPEG", quality=QUALITY, optimize=True)
+    return out.getvalue()
+
+
+def save(config: ServerConfig, jpeg: bytes) -> str:
+    """Keeps a picture durably under a new random token, which it returns."""
+    token = secrets.token_hex(16)
+    config.portraits.mkdir(exist_ok=True)
+    waiting = config.portraits / f"{token}.new"
+    with waiting.open("wb") as file:
+        file.write(jpeg)
+        file.flush()
+        os.fsync(file.fileno())
+    waiting.replace(config.portraits / f"{token}.jpg")
+    return token
+
+
+def path_of(config: ServerConfig, token: str) -> Path | None:
+    """The file of a token, None where there is none."""
+    if not _TOKEN.match(token):
+        return None
+    path = config.portraits / f"{token}.jpg"
+    return path if path.is_file() else None
+
+
+def forget(config: ServerConfig, token: str | None) -> None:
+    """Deletes a picture, if it is there."""
+    if token is not None and _TOKEN.match(token):
+        (config.portraits / f"{token}.jpg").unlink(missing_ok=True)
