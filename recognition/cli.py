@@ -7,10 +7,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from recognition.engine import ENGINES
 from recognition.errors import RecognitionError
 from recognition.language import language, say
-from recognition.weights import PINNED, SFACE_SET, advice, find_weights
+from recognition.weights import ENGINES, PINNED, SFACE_SET, advice, find_weights
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -5,7 +5,7 @@ Identity first, then life: a stranger's photograph is a stranger, not an attack.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
@@ -60,7 +60,7 @@ class Unknown:
 
     score: float
     track_id: int
-    best: str | None = None
+    best: str | None = field(default=None, repr=False)
     reason: RefusalReason = "unknown"
 
 

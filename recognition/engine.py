@@ -14,9 +14,8 @@ import numpy as np
 
 from recognition.errors import RecognitionError
 from recognition.types import Face, Frame, Template
-from recognition.weights import Pinned
+from recognition.weights import ENGINES, Pinned
 
-ENGINES = ("sface", "dlib")
 THREADS = min(2, os.cpu_count() or 1)
 """Threads of OpenCV. Two, because the second halves the time of an embedding (15.5 to 8.3 ms here)
 while a Raspberry Pi's other two cores stay free for the screen, its browser and the store."""
@@ -65,8 +64,8 @@ def load_engine(name: str = "sface", data_dir: Path | None = None) -> Engine:
 
         return DlibEngine.find(data_dir)
     raise RecognitionError(
-        f"there is no engine {name!r}; choose sface or dlib",
-        f"没有名为 {name!r} 的识别引擎，请选 sface 或 dlib",
+        f"there is no engine {name!r}; choose {' or '.join(ENGINES)}",
+        f"没有名为 {name!r} 的识别引擎，请选 {' 或 '.join(ENGINES)}",
     )
 
 

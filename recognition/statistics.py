@@ -14,6 +14,14 @@ Z95 = 1.959964
 BINS = 4001
 """Bins of a score histogram from -1 to 1: steps of 0.0005, a hundredth of the spread of scores."""
 
+FALSE_RATES = (0.01, 0.001, 0.0001, 0.00001)
+"""False rates at which reports give the true rate."""
+
+
+def name_of(rate: float) -> str:
+    """A false rate as a key of the report: "0.001"."""
+    return f"{rate:.5f}".rstrip("0")
+
 
 def wilson(rate: float, n: int) -> tuple[float, float]:
     """95 % Wilson score interval of `rate` (0 to 1) over `n` trials; (0, 1) without trials."""
