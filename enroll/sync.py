@@ -1,0 +1,192 @@
+"""One round between desk and server: withdrawals, roster, portraits, receipts, galleries."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from attendance import wire
+from attendance.errors import SignatureInvalid
+from attendance.signing import fingerprint, from_text
+from enroll.client import Client
+from enroll.desk import Desk
+from enroll.errors import GalleryTooLarge, KioskKeyChanged, ServerRefused
+from enroll.files import locked
+from enroll.ledger import Kiosk, Owed
+from enroll.portrait import sha256
+from enroll.seal import OnHash, Sealed, Sealer
+
+ROSTER_BYTES = wire.MAX_JSON // 2
+"""A roster is sent in parts of at most this many bytes, half of what one request may have."""
+
+
+@dataclass
+class SyncOutcome:
+    """What one round did. `changed` are kiosks that were refused, `problems` what the server said
+    of single rows or galleries; neither stops the rest."""
+
+    roster: list[str] = field(default_factory=list)
+    refused: dict[str, str] = field(default_factory=dict)
+    withdrawals: list[str] = field(default_factory=list)
+    portraits: list[str] = field(default_factory=list)
+    pinned: list[Kiosk] = field(default_factory=list)
+    sealed: list[Sealed] = field(default_factory=list)
+    changed: list[KioskKeyChanged] = field(default_factory=list)
+    receipts: list[wire.ErasureRow] = field(default_factory=list)
+    owed: list[Owed] = field(default_factory=list)
+    outdated: list[str] = field(default_factory=list)
+    problems: list[ServerRefused | GalleryTooLarge] = field(default_factory=list)
+
+
+def sync_once(
+    desk: Desk,
+    client: Client,
+    *,
+    accept: frozenset[str] = frozenset(),
+    on_hash: OnHash | None = None,
+) -> SyncOutcome:
+    """One round; whatever was reached before a fault stays done.
+
+    accept: fingerprints of changed kiosk keys that a person compared with the kiosk's screen.
+    on_hash: see `Sealer.seal_for`. Raises ServerUnreachable, ServerForeign, ServerRefused (of the
+    desk as a whole), NotPaired, DeskUnusable.
+    """
+    done = SyncOutcome()
+    with locked(desk.data / "sync.lock"):
+        _send_withdrawals(desk, client, done)
+        desk.store.set_sites(client.sites(), desk.now_ms())
+        _send_roster(desk, client, done)
+        _send_portraits(desk, client, done)
+        done.receipts = desk.ledger.take_receipts(client.erasures())
+        held = see_kiosks(desk, client, accept, done)
+        _send_galleries(desk, client, held, on_hash, done)
+        done.owed = desk.ledger.owed()
+    return done
+
+
+def _send_withdrawals(desk: Desk, client: Client, done: SyncOutcome) -> None:
+    for ident, official, at_ms in desk.ledger.unsent_withdrawals():
+        try:
+            client.withdraw(official, at_ms)
+        except ServerRefused as error:
+            if error.word != "unknown_official":  # then the server has nothing of them to erase
+                raise
+        desk.ledger.withdrawal_sent(ident)
+        done.withdrawals.append(official)
+
+
+def _send_roster(desk: Desk, client: Client, done: SyncOutcome) -> None:
+    for rows in _parts(desk.store.unsent()):
+        results = {each.official: each for each in client.put_roster(rows).results}
+        for row in rows:
+            result = results.get(row.official)
+            if result is not None and result.result == "stored":
+                desk.store.roster_result(row, None)
+                done.roster.append(row.official)
+            else:
+                why = "no answer" if result is None else result.why or result.result
+                desk.store.roster_result(row, why)
+    done.refused = desk.store.refused()
+
+
+def _parts(rows: list[wire.RosterRow]) -> Iterator[list[wire.RosterRow]]:
+    part: list[wire.RosterRow] = []
+    size = 0
+    for row in rows:
+        length = len(wire.encode(row)) + 1
+        if part and size + length > ROSTER_BYTES:
+            yield part
+            part, size = [], 0
+        part.append(row)
+        size += length
+    if part:
+        yield part
+
+
+def _send_portraits(desk: Desk, client: Client, done: SyncOutcome) -> None:
+    for official in desk.store.waiting_portraits():
+        jpeg = desk.store.portrait(official)
+        if jpeg is None or official in done.refused:
+            continue
+        try:
+            client.put_portrait(official, jpeg)
+        except ServerRefused as error:
+            if error.status not in (400, 404, 413):
+                raise
+            done.problems.append(error)
+            continue
+        desk.store.portrait_sent(official, sha256(jpeg))
+        done.portraits.append(official)
+
+
+def see_kiosks(
+    desk: Desk, client: Client, accept: frozenset[str], done: SyncOutcome
+) -> dict[str, int]:
+    """Compare the server's kiosks with the pinned ones; the version that it holds for each that
+    may be sealed to."""
+    held: dict[str, int] = {}
+    for row in client.kiosks():
+        try:
+            new = desk.ledger.see(row, desk.now_ms(), accept)
+        except SignatureInvalid:
+            new = None
+        if new is None:
+            done.changed.append(_changed(desk.ledger.kiosk(row.device), row))
+            continue
+        kiosk = desk.ledger.kiosk(row.device)
+        if new and kiosk is not None:
+            done.pinned.append(kiosk)
+        if not row.revoked:
+            held[row.device] = row.gallery
+    return held
+
+
+def _changed(known: Kiosk | None, row: wire.KioskRow) -> KioskKeyChanged:
+    try:
+        offered = fingerprint(from_text(row.box_key, 32))
+    except SignatureInvalid:
+        offered = "?"
+    pinned = "?" if known is None else known.fingerprint
+    where = "?" if known is None else f"{known.site} ({known.site_kind})"
+    return KioskKeyChanged(
+        f"一体机 {row.device}（{row.site}）的密钥或地点与首次所见不同：原为 {pinned}，{where}；"
+        f"服务器现称 {offered}，{row.site}（{row.site_kind}）。已拒绝下发。"
+        f"请到现场核对一体机屏幕上的指纹；确为 {offered} 时运行 "
+        f"quxiang-enroll sync --accept-key {offered}，否则服务器可能被人动过",
+        f"kiosk {row.device} ({row.site}) has another key or site than at first: it was {pinned}, "
+        f"{where}; the server now says {offered}, {row.site} ({row.site_kind}). Nothing was sealed "
+        "for it. Compare with the fingerprint on the kiosk's own screen; if that is "
+        f"{offered} run quxiang-enroll sync --accept-key {offered}, if not the server was "
+        "tampered with",
+    )
+
+
+def _send_galleries(
+    desk: Desk,
+    client: Client,
+    held: dict[str, int],
+    on_hash: OnHash | None,
+    done: SyncOutcome,
+) -> None:
+    sealer = Sealer(desk.store, desk.ledger)
+    done.outdated = sealer.outdated
+    keys = desk.keys()
+    for kiosk in desk.ledger.kiosks():
+        now_ms = desk.now_ms()
+        version = held.get(kiosk.device)
+        if version is None or not sealer.is_due(kiosk, version, now_ms):
+            continue
+        try:
+            sealed = sealer.seal_for(kiosk, keys, now_ms, held=version, on_hash=on_hash)
+            client.put_gallery(kiosk.device, sealed.package)
+        except GalleryTooLarge as error:
+            done.problems.append(error)
+            continue
+        except ServerRefused as error:
+            # rollback: another round made a newer one meanwhile; the next round sorts it out.
+            if error.word not in ("rollback", "revoked", "unknown_device", "too_large"):
+                raise
+            done.problems.append(error)
+            continue
+        desk.ledger.was_put(kiosk.device, sealed.version, sealed.digest, now_ms)
+        done.sealed.append(sealed)

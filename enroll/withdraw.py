@@ -1,0 +1,66 @@
+"""Withdrawal: consent ends, the face vanishes here at once, kiosks are told and must confirm."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from enroll.desk import Desk
+from enroll.errors import OfficialUnknown
+from enroll.ledger import Owed
+from enroll.store import Consented
+
+
+@dataclass(frozen=True)
+class Withdrawn:
+    """What a withdrawal did. `had_consent` is False where none stood; `templates` counts those
+    erased here; `owed` are the kiosks that have to confirm."""
+
+    official: str
+    had_consent: bool
+    templates: int
+    portrait: bool
+    pin: bool
+    owed: list[Owed]
+
+
+def withdraw_consent(
+    desk: Desk,
+    official: str,
+    *,
+    what: tuple[Consented, ...] = ("face", "portrait"),
+    leaving: bool = False,
+) -> Withdrawn:
+    """End the consent and erase the templates on this desk, whether or not the server is reached.
+
+    The PIN stays, with which the official goes on checking in. leaving: they leave the township,
+    so particulars and PIN go too. Safe to repeat. Raises OfficialUnknown or DeskUnusable.
+    """
+    store, ledger = desk.store, desk.ledger
+    if store.official(official) is None and store.consent(official, "face") is None:
+        raise OfficialUnknown(
+            f"本机没有编号为 {official} 的人员：用 quxiang-enroll list 查看",
+            f"nobody here has the id {official}: quxiang-enroll list shows who is",
+        )
+    now_ms = desk.now_ms()
+    face = store.face(official)
+    pin = store.pin(official) is not None
+    portrait = "portrait" in what and (
+        store.portrait(official) is not None or store.sent_portrait(official) is not None
+    )
+    with store.transaction():
+        ended = [store.end_consent(official, purpose, now_ms) for purpose in what]
+        # The server drops every portrait with a withdrawal: one that may stay is sent again.
+        store.erase(official, "face", "portrait")
+        if any(ended) or face is not None or leaving:
+            ledger.bury(official, now_ms)
+        if leaving:
+            store.remove_official(official)
+    store.shred()
+    return Withdrawn(
+        official,
+        any(ended),
+        0 if face is None else len(face.templates),
+        portrait,
+        pin and leaving,
+        ledger.owed(official),
+    )

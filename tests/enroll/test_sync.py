@@ -1,0 +1,432 @@
+"""Between desk, server and kiosks: sealed, signed, pinned, withdrawn, confirmed."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from collections.abc import Callable
+from datetime import date
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pytest
+from argon2 import PasswordHasher
+from argon2.exceptions import VerifyMismatchError
+
+from attendance import wire
+from attendance.errors import SignatureInvalid
+from attendance.signing import DeviceKeys, to_text
+from enroll.desk import Desk
+from enroll.enrol import grant_consent
+from enroll.errors import (
+    EnrollError,
+    PairingRefused,
+    ServerForeign,
+    ServerRefused,
+    ServerUnreachable,
+)
+from enroll.export import UsbFile, export
+from enroll.pairing import pair
+from enroll.sync import SyncOutcome, sync_once
+from enroll.watch import LONGEST_S, pause_s
+from enroll.withdraw import withdraw_consent
+
+Synthetic = Callable[[int], np.ndarray]
+
+
+def add(desk: Desk, official: str, templates: np.ndarray | None, *sites: str) -> None:
+    desk.store.put_official(
+        wire.RosterRow(
+            official=official,
+            name=f"姓名{official}",
+            title="干部",
+            phone="",
+            work_group="一组",
+            sites=list(sites),
+        )
+    )
+    desk.store.set_pin(official, "482913")
+    if templates is not None:
+        grant_consent(desk.store, official, date(2026, 11, 21), desk.now_ms(), renewed=True)
+        with desk.store.transaction():
+            desk.store.set_face(official, templates, "sface-1")
+        for key, value in (("model", "sface-1"), ("engine", "sface"), ("dimension", "128")):
+            desk.store.set_meta(key, value)
+
+
+def sync(desk: Desk, accept: frozenset[str] = frozenset()) -> SyncOutcome:
+    client = desk.client()
+    try:
+        return sync_once(desk, client, accept=accept)
+    finally:
+        client.close()
+
+
+# -- pairing ----------------------------------------------------------------------------------
+
+
+def test_pairing_pins_the_server_and_keeps_private_files(desk: Desk, township) -> None:
+    config, moved = pair(desk.data, township.url, township.make_code().lower())
+    assert (config.township, config.server_key, moved) == ("云溪镇", township.key, False)
+    assert desk.config() == config
+    assert desk.keys().sign_public == township.desk_key
+    for name in ("desk.json", "device.key"):
+        assert (desk.data / name).stat().st_mode & 0o777 == 0o600
+
+
+def test_a_wrong_code_an_impostor_and_a_second_pairing_are_refused(desk: Desk, township) -> None:
+    township.make_code()
+    with pytest.raises(ServerRefused, match="wrong, used or too old"):
+        pair(desk.data, township.url, "AAAA-AAAA-" + str(township.code)[10:])
+    with pytest.raises(PairingRefused, match="16 or 24"):
+        pair(desk.data, township.url, "hello")
+    code = township.make_code()
+    liar = DeviceKeys.generate()
+    honest, township.key = township.key, liar.sign_public
+    township.signing_seed = liar.sign_seed
+    with pytest.raises(PairingRefused, match="not the server"):
+        pair(desk.data, township.url, code)
+    with pytest.raises(EnrollError, match="not paired"):
+        desk.config()
+    township.key, township.signing_seed = honest, township.seed
+    pair(desk.data, township.url, township.make_code())
+    with pytest.raises(PairingRefused, match="already paired"):
+        pair(desk.data, township.url, township.make_code())
+    pair(desk.data, township.url, township.make_code(), again=True)
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["http://192.168.1.5:8000", "ftp://x", "nonsense", "http://", "https://x/?q", "http://[::"],
+)
+def test_an_address_that_is_none_or_not_encrypted_is_refused(desk: Desk, url: str) -> None:
+    with pytest.raises(PairingRefused, match="https://"):
+        pair(desk.data, url, "AAAA-AAAA-AAAA-AAAA")
+
+
+# -- sealing ----------------------------------------------------------------------------------
+
+
+def test_each_kiosk_gets_whom_it_expects_and_nobody_else_can_read_it(
+    paired: Desk, township, synthetic: Synthetic
+) -> None:
+    village, office = township.add_kiosk("杏树村"), township.add_kiosk("镇政府")
+    add(paired, "a", synthetic(1), "杏树村")
+    add(paired, "b", synthetic(2), "镇政府")
+    add(paired, "c", None)
+    done = sync(paired)
+    assert [kiosk.device for kiosk in done.pinned] == [village.device, office.device]
+    assert sorted(township.roster) == ["a", "b", "c"]
+    village.open(township.galleries[village.device], township.desk_key)
+    office.open(township.galleries[office.device], township.desk_key)
+    assert (village.people(), office.people()) == (["a"], ["a", "b", "c"])
+    person = village.person("a")
+    assert person.templates == synthetic(1).astype("<f4").tobytes()
+    assert village.contents.dimension == 128
+    assert village.contents.model == "sface-1"
+    assert office.person("c").templates == b""
+    with pytest.raises(SignatureInvalid):
+        office.keys.open(village_bytes(township, village))
+    for body in township.bodies:
+        assert synthetic(1)[0].tobytes() not in body
+        assert b"482913" not in body
+
+
+def village_bytes(township, kiosk) -> bytes:
+    from attendance.signing import from_text
+
+    return from_text(township.galleries[kiosk.device].sealed)
+
+
+def test_the_pin_is_hashed_for_each_kiosk_apart(
+    paired: Desk, township, synthetic: Synthetic
+) -> None:
+    kiosks = [township.add_kiosk("杏树村"), township.add_kiosk("镇政府")]
+    add(paired, "a", synthetic(1), "杏树村")
+    sync(paired)
+    seen = []
+    for kiosk in kiosks:
+        township.pull(kiosk)
+        phc, key = kiosk.person("a").pin, kiosk.contents.pin_key
+        assert phc.startswith("$argon2id$v=19$m=19456,t=2,p=1$")
+        assert len(key) == 32
+        PasswordHasher().verify(phc, hmac.digest(key, b"482913", hashlib.sha256))
+        with pytest.raises(VerifyMismatchError):
+            PasswordHasher().verify(phc, hmac.digest(key, b"482914", hashlib.sha256))
+        seen.append((phc, key))
+    assert seen[0][0] != seen[1][0]
+    assert seen[0][1] != seen[1][1]
+
+
+def test_only_what_changed_is_sealed_again(
+    paired: Desk, township, clock, synthetic: Synthetic
+) -> None:
+    village, office = township.add_kiosk("杏树村"), township.add_kiosk("镇政府")
+    add(paired, "a", synthetic(1), "杏树村")
+    add(paired, "b", synthetic(2))
+    sync(paired)
+    township.pull(village)
+    first = village.person("a").pin
+    assert sync(paired).sealed == []
+    clock.forward(days=29)
+    paired.store.set_pin("b", "739104")
+    assert [s.kiosk.device for s in sync(paired).sealed] == [office.device]
+    clock.forward(days=2)
+    assert [s.kiosk.device for s in sync(paired).sealed] == [village.device], "30 days are over"
+    manifest = township.pull(village)
+    assert manifest.expires_ms - paired.now_ms() == 90 * 86_400_000
+    assert village.person("a").pin == first, "hashes are kept, not computed anew"
+
+
+def test_a_server_restored_from_a_backup_and_a_desk_restored_go_on_rising(
+    paired: Desk, township, synthetic: Synthetic
+) -> None:
+    kiosk = township.add_kiosk("杏树村")
+    add(paired, "a", synthetic(1), "杏树村")
+    sync(paired)
+    township.pull(kiosk)
+    device = kiosk.device
+    township.rows[device] = msgspec.structs.replace(township.rows[device], gallery=0)
+    sync(paired)
+    assert township.pull(kiosk).version == 2
+    township.rows[device] = msgspec.structs.replace(township.rows[device], gallery=40)
+    sync(paired)
+    assert township.pull(kiosk).version == 41
+
+
+def test_people_of_an_older_model_are_sealed_without_their_face(
+    paired: Desk, township, synthetic: Synthetic
+) -> None:
+    kiosk = township.add_kiosk("镇政府")
+    add(paired, "a", synthetic(1))
+    paired.store.set_face("b", synthetic(2), "sface-2")
+    add(paired, "b", None)
+    done = sync(paired)
+    assert done.outdated == ["b"]
+    township.pull(kiosk)
+    assert kiosk.person("b").templates == b""
+    assert kiosk.person("b").pin is not None
+
+
+def test_an_unknown_site_is_told_and_its_official_not_sealed(
+    paired: Desk, township, synthetic: Synthetic
+) -> None:
+    kiosk = township.add_kiosk("镇政府")
+    add(paired, "a", synthetic(1), "火星")
+    add(paired, "b", synthetic(2), "杏树村")
+    done = sync(paired)
+    assert done.refused == {"a": "unknown_site: 火星"}
+    township.pull(kiosk)
+    assert kiosk.people() == ["b"]
+    township.sites["火星"] = township.sites["杏树村"]
+    assert sync(paired).refused == {}
+    township.pull(kiosk)
+    assert kiosk.people() == ["a", "b"]
+
+
+def test_alike_people_need_a_second_factor(paired: Desk, township, synthetic: Synthetic) -> None:
+    kiosk = township.add_kiosk("镇政府")
+    for n, who in enumerate("abc"):
+        add(paired, who, synthetic(n))
+    paired.store.mark_alike("a", "b", 0.61)
+    sync(paired)
+    township.pull(kiosk)
+    assert [kiosk.person(who).second_factor for who in "abc"] == [True, True, False]
+    withdraw_consent(paired, "a")
+    sync(paired)
+    township.pull(kiosk)
+    assert not kiosk.person("b").second_factor
+
+
+# -- lies and failures ------------------------------------------------------------------------
+
+
+def test_a_server_that_swaps_a_kiosks_key_is_noticed(
+    paired: Desk, township, synthetic: Synthetic
+) -> None:
+    kiosk, other = township.add_kiosk("镇政府"), township.add_kiosk("杏树村")
+    add(paired, "a", synthetic(1), "杏树村")
+    sync(paired)
+    old = township.galleries[kiosk.device]
+    spy = DeviceKeys.generate()
+    row = township.rows[kiosk.device]
+    township.rows[kiosk.device] = msgspec.structs.replace(row, box_key=to_text(spy.box_public))
+    paired.store.set_pin("a", "739104")
+    done = sync(paired)
+    (refused,) = done.changed
+    assert "--accept-key" in refused.words("en")
+    assert "--accept-key" in refused.words("zh")
+    assert "\n" not in str(refused)
+    assert township.galleries[kiosk.device] is old, "nothing was sealed for the swapped key"
+    assert [s.kiosk.device for s in done.sealed] == [other.device], "the others are served"
+    from attendance.signing import fingerprint
+
+    kiosk.keys = spy
+    done = sync(paired, frozenset({fingerprint(spy.box_public)}))
+    assert done.changed == []
+    township.pull(kiosk)
+    assert kiosk.people() == ["a"]
+
+
+def test_a_server_that_turns_a_village_kiosk_into_the_offices_is_noticed(
+    paired: Desk, township, synthetic: Synthetic
+) -> None:
+    kiosk = township.add_kiosk("杏树村")
+    add(paired, "a", synthetic(1))
+    sync(paired)
+    row = township.rows[kiosk.device]
+    township.rows[kiosk.device] = msgspec.structs.replace(row, site_kind=township.sites["镇政府"])
+    assert len(sync(paired).changed) == 1
+    township.pull(kiosk)
+    assert kiosk.people() == []
+
+
+def test_an_answer_that_the_pinned_key_did_not_sign_is_refused(paired: Desk, township) -> None:
+    township.signing_seed = DeviceKeys.generate().sign_seed
+    with pytest.raises(ServerForeign, match="signature"):
+        sync(paired)
+
+
+def test_a_server_that_is_down_loses_nothing(paired: Desk, township, synthetic: Synthetic) -> None:
+    kiosk = township.add_kiosk("镇政府")
+    township.down()
+    add(paired, "a", synthetic(1))
+    paired.store.set_portrait("a", b"\xff\xd8jpeg")
+    with pytest.raises(ServerUnreachable, match="cannot be reached"):
+        sync(paired)
+    township.up()
+    township.answer_503 = True
+    with pytest.raises(ServerRefused) as caught:
+        sync(paired)
+    assert (caught.value.word, caught.value.retry_s) == ("busy", 7.0)
+    township.answer_503 = False
+    done = sync(paired)
+    assert (done.roster, done.portraits) == (["a"], ["a"])
+    assert township.portraits == {"a": b"\xff\xd8jpeg"}
+    assert paired.store.portrait("a") is None
+    township.pull(kiosk)
+    assert kiosk.people() == ["a"]
+    assert sync(paired).portraits == []
+
+
+def test_waits_grow_with_jitter_and_obey_the_server() -> None:
+    assert pause_s(0, 30, None, 0.9) == 30
+    assert [pause_s(n, 30, None, 1.0) for n in (1, 2, 3)] == [60, 120, 240]
+    assert pause_s(50, 30, None, 1.0) == LONGEST_S
+    assert pause_s(1, 30, 100.0, 0.0) == 100
+    assert pause_s(1, 30, 1e9, 0.0) == LONGEST_S
+
+
+# -- withdrawal -------------------------------------------------------------------------------
+
+
+def test_a_withdrawal_reaches_the_kiosk_and_its_receipt_returns(
+    paired: Desk, township, synthetic: Synthetic
+) -> None:
+    village, office = township.add_kiosk("杏树村"), township.add_kiosk("镇政府")
+    for n, who in enumerate("ab"):
+        add(paired, who, synthetic(n), "杏树村")
+    paired.store.set_portrait("a", b"\xff\xd8jpeg")
+    sync(paired)
+    for kiosk in (village, office):
+        assert township.pull(kiosk).tombstones == []
+    township.down()
+    done = withdraw_consent(paired, "a")
+    assert {owed.site for owed in done.owed} == {"杏树村", "镇政府"}
+    assert done.portrait
+    with pytest.raises(ServerUnreachable):
+        sync(paired)
+    township.up()
+    outcome = sync(paired)
+    assert outcome.withdrawals == ["a"]
+    assert township.withdrawals == ["a"]
+    assert township.portraits == {}
+    assert len(outcome.sealed) == 2
+    assert len(outcome.owed) == 2
+    assert township.pull(village).tombstones == ["a"]
+    assert village.person("a").templates == b""
+    assert village.person("a").pin is not None, "PIN check-in goes on"
+    assert village.person("b").templates != b""
+    outcome = sync(paired)
+    assert [r.device for r in outcome.receipts] == [village.device]
+    assert [o.device for o in outcome.owed] == [office.device]
+    township.pull(office)
+    outcome = sync(paired)
+    assert outcome.owed == []
+    assert outcome.sealed == [], "a receipt alone seals nothing anew"
+    assert sync(paired).withdrawals == []
+
+
+def test_who_consents_again_waits_for_the_first_receipt_and_the_second_erasure_has_its_own(
+    paired: Desk, township, synthetic: Synthetic
+) -> None:
+    kiosk = township.add_kiosk("镇政府")
+    add(paired, "a", synthetic(1))
+    sync(paired)
+    township.pull(kiosk)
+    withdraw_consent(paired, "a")
+    add(paired, "a", synthetic(2))
+    sync(paired)
+    township.pull(kiosk)
+    assert kiosk.person("a").templates == b""
+    sync(paired)
+    assert township.pull(kiosk).tombstones == []
+    assert kiosk.person("a").templates == synthetic(2).astype("<f4").tobytes()
+    withdraw_consent(paired, "a")
+    outcome = sync(paired)
+    assert outcome.receipts == []
+    assert len(outcome.owed) == 1, "the receipt of the first withdrawal does not settle this one"
+    township.pull(kiosk)
+    assert len(sync(paired).receipts) == 1
+    assert paired.ledger.owed() == []
+
+
+def test_a_revoked_kiosk_is_sealed_nothing_and_still_owes(
+    paired: Desk, township, synthetic: Synthetic
+) -> None:
+    kiosk = township.add_kiosk("镇政府")
+    add(paired, "a", synthetic(1))
+    sync(paired)
+    township.rows[kiosk.device] = msgspec.structs.replace(township.rows[kiosk.device], revoked=True)
+    withdraw_consent(paired, "a")
+    outcome = sync(paired)
+    assert outcome.sealed == []
+    assert [owed.revoked for owed in outcome.owed] == [True]
+
+
+def test_a_withdrawal_of_somebody_whom_the_server_never_heard_of_is_settled(
+    paired: Desk, township, synthetic: Synthetic
+) -> None:
+    add(paired, "a", synthetic(1))
+    withdraw_consent(paired, "a")
+    assert sync(paired).withdrawals == ["a"]
+    assert township.withdrawals == []
+    assert sync(paired).withdrawals == []
+
+
+# -- the USB stick ----------------------------------------------------------------------------
+
+
+def test_the_usb_file_serves_a_kiosk_without_network(
+    paired: Desk, township, tmp_path: Path, synthetic: Synthetic
+) -> None:
+    with pytest.raises(EnrollError, match="no kiosk"):
+        export(paired, tmp_path / "usb.json")
+    kiosk = township.add_kiosk("镇政府")
+    add(paired, "a", synthetic(1))
+    sync(paired)
+    township.down()
+    withdraw_consent(paired, "a")
+    add(paired, "b", synthetic(2))
+    usb = tmp_path / "usb.json"
+    export(paired, usb)
+    body = usb.read_bytes()
+    assert synthetic(2)[0].tobytes() not in body
+    packages = msgspec.json.decode(body, type=UsbFile).packages
+    manifest = kiosk.open(packages[kiosk.device], township.desk_key)
+    assert manifest.tombstones == ["a"]
+    assert kiosk.person("b").templates != b""
+    township.up()
+    assert len(sync(paired).sealed) == 1, "the stick may be lost: the server gets it too"
+    assert township.pull(kiosk).version == manifest.version + 1
