@@ -34,6 +34,7 @@ AMEND_S = 10.0
 FRESH_S = 30.0
 REASON_LENGTH = 40
 
+_PIN = re.compile(r"[0-9]{6}")
 _OFFICIAL = re.compile(r"[A-Za-z0-9-]{1,32}")
 
 _REFUSALS = {
@@ -49,6 +50,7 @@ _REFUSALS = {
     "quality": ("看不清楚，请正对摄像头。", "Not clear enough: face the camera."),
     "locked": ("尝试次数过多，请 {minutes} 分钟后再试。", "Too many tries: wait {minutes} min."),
     "wrong_pin": ("密码不对，请再试一次。", "Wrong PIN: try again."),
+    "bad_pin": ("密码是六位数字。", "A PIN has six digits."),
     "second_factor": ("请再输入密码确认。", "Please confirm with your PIN."),
     "bad_id": (
         "编号只能是字母、数字和短横线。",
@@ -89,7 +91,7 @@ class Again:
 @dataclass(frozen=True)
 class Refused:
     """Not recorded. `reason` is a key: unknown, ambiguous, not_live, quality, locked, wrong_pin,
-    second_factor, bad_id, bad_choice, identify_again. `wait_s` goes with locked."""
+    second_factor, bad_id, bad_pin, bad_choice, identify_again. `wait_s` goes with locked."""
 
     reason: str
     official: str | None = None
@@ -196,6 +198,8 @@ class CheckinService:
         check-in is never turned away. A wrong PIN of somebody who has one records nothing.
         Raises StoreUnusable.
         """
+        if not _PIN.fullmatch(pin):
+            return Refused("bad_pin")
         chosen = presence_at(self._site) if status is None else status
         if chosen not in CHOOSABLE:
             return Refused("bad_choice", official)

@@ -22,7 +22,7 @@ class Database:
         self.device = device
         self._db: sqlite3.Connection | None = None
         self._guard = threading.RLock()
-        self._lock = WriteLock(path.with_suffix(".lock"))
+        self._lock = WriteLock(path.with_name(path.name + "-lock"))
         self._writes = 0
 
     @classmethod
