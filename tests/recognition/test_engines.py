@@ -1,0 +1,91 @@
+"""Both engines behind one interface; dlib's is what face_recognition computes."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from recognition import decision, dlib_engine, sface
+from recognition.dlib_engine import DlibEngine, square_box
+from recognition.engine import Engine, load_engine
+from recognition.errors import RecognitionError
+from recognition.pictures import read_picture
+
+
+@pytest.fixture(params=["sface", "dlib"])
+def engine(request: pytest.FixtureRequest) -> Engine:
+    """Either engine."""
+    return request.getfixturevalue({"sface": "sface", "dlib": "dlib_engine"}[request.param])
+
+
+def test_the_interface(engine: Engine, clips) -> None:
+    assert re.fullmatch(rf"{engine.name}-[0-9a-f]{{12}}", engine.model_id)
+    frame = clips[-1].frames[0]
+    (face,) = engine.detect(frame)
+    template = engine.embed(frame, face)
+    assert (template.shape, template.dtype) == ((engine.dimension,), np.float32)
+    assert np.linalg.norm(template) == pytest.approx(1, abs=1e-5)
+    assert face.landmarks.shape == (5, 2)
+    right_eye, left_eye, nose, right_mouth, left_mouth = face.landmarks
+    assert right_eye[0] < nose[0] < left_eye[0]
+    assert right_mouth[0] < left_mouth[0]
+    assert right_eye[1] < nose[1] < right_mouth[1]
+
+
+def test_one_person_scores_above_two(engine: Engine, shared_data: Path) -> None:
+    """Nine people of the deepface set: the genuine mean lies far above the impostor mean, and no
+    two people reach the threshold."""
+    templates, owners = [], []
+    for path in sorted((shared_data / "faces_deepface").rglob("*.jpg")):
+        frame = read_picture(path)
+        templates.append(engine.embed(frame, engine.detect(frame, thorough=True)[0]))
+        owners.append(path.parent.name)
+    scores = np.stack(templates) @ np.stack(templates).T
+    same = np.array(owners)[:, None] == np.array(owners)[None]
+    pairs = np.triu_indices(len(owners), 1)
+    genuine, impostor = scores[pairs][same[pairs]], scores[pairs][~same[pairs]]
+    assert genuine.mean() > impostor.mean() + 4 * impostor.std()
+    assert impostor.max() < engine.threshold
+    assert (genuine >= engine.threshold).mean() > (0.9 if engine.name == "sface" else 0.5)
+
+
+def test_dlib_gives_what_face_recognition_gives(dlib_engine: DlibEngine, clips) -> None:
+    face_recognition = pytest.importorskip("face_recognition")
+    for clip in clips:
+        frame = clip.frames[0]
+        box = square_box(dlib_engine.detect(frame)[0])
+        rgb = np.ascontiguousarray(frame[:, :, ::-1])
+        (theirs,) = face_recognition.face_encodings(rgb, [box], model="small")
+        assert np.abs(dlib_engine.encoding(frame, box) - theirs).max() < 1e-6
+
+
+def test_dlib_boxes_are_near_those_of_its_own_detector(dlib_engine: DlibEngine, clips) -> None:
+    face_recognition = pytest.importorskip("face_recognition")
+    for clip in clips:
+        frame = clip.frames[0]
+        (theirs,) = face_recognition.face_locations(np.ascontiguousarray(frame[:, :, ::-1]))
+        ours = square_box(dlib_engine.detect(frame)[0])
+        side = theirs[2] - theirs[0]
+        assert np.abs(np.subtract(ours, theirs)).max() < 0.25 * side
+
+
+def test_an_unknown_engine_is_told() -> None:
+    with pytest.raises(RecognitionError, match="choose sface or dlib"):
+        load_engine("eigenfaces")
+
+
+@pytest.mark.parametrize("module", [sface, dlib_engine])
+def test_a_threshold_carries_its_error_rate(module) -> None:
+    """A bare number is a defect: what it was measured on stands next to it."""
+    source = Path(module.__file__).read_text(encoding="utf-8")
+    cited = source.split("THRESHOLD = ", 1)[1].split('"""')[1]
+    for word in ("FPIR", "gallery of 36", "LFW", "2026"):
+        assert word in " ".join(cited.split())
+
+
+def test_a_decision_of_moving_pictures_needs_several_frames() -> None:
+    assert decision.MOVING.frames >= 3
+    assert decision.MOVING.seconds >= 0.3

@@ -1,0 +1,265 @@
+"""Liveness: policies, the challenge, the networks."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from recognition.challenge import STEP_SECONDS, Challenge, ChallengeState
+from recognition.decision import Match, NotLive, Wait
+from recognition.engine import Engine
+from recognition.errors import RecognitionError, WeightsCorrupt, WeightsMissing
+from recognition.gallery import Gallery
+from recognition.guidance import Guidance
+from recognition.liveness import Liveness
+from recognition.minifasnet import MiniFASNet, _softmax, load_network
+from recognition.pictures import read_picture
+from recognition.recogniser import Recogniser
+from recognition.torch_file import read_state_dict
+from recognition.types import Face
+from recognition.weights import LIVENESS_SET, MINIFASNET_V1SE, MINIFASNET_V2
+
+FPS = 25.0
+
+
+def obey(challenge: Challenge, face_at: Callable[..., Face], *, wrong: bool = False) -> None:
+    """A head that does what it is told, ten frames for each prompt."""
+    t = challenge.started
+    for _ in range(200):
+        if challenge.state is not ChallengeState.OPEN:
+            return
+        turn = {Guidance.TURN_LEFT: 0.35, Guidance.TURN_RIGHT: -0.35}.get(challenge.prompt, 0.0)
+        challenge.see(face_at(yaw=-turn if wrong else turn), t)
+        t += 1 / FPS
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_who_does_as_told_passes(face_at, seed: int) -> None:
+    challenge = Challenge.draw(0.0, random.Random(seed))
+    obey(challenge, face_at)
+    assert challenge.state is ChallengeState.PASSED
+
+
+def test_who_turns_the_wrong_way_fails(face_at) -> None:
+    challenge = Challenge.draw(0.0, random.Random(1))
+    obey(challenge, face_at, wrong=True)
+    assert challenge.state is ChallengeState.WRONG_WAY
+
+
+def test_who_does_nothing_is_too_late(face_at) -> None:
+    challenge = Challenge.draw(0.0, random.Random(1))
+    for number in range(int(FPS * (STEP_SECONDS + 1))):
+        challenge.see(face_at(x=320 + 20 * np.sin(number)), number / FPS)
+    assert challenge.state is ChallengeState.TOO_LATE
+
+
+def test_the_steps_cannot_be_known_before() -> None:
+    drawn = {Challenge.draw(0.0, random.Random(seed)).steps for seed in range(40)}
+    assert len(drawn) == 4
+
+
+def rotations(still: np.ndarray) -> Iterator[np.ndarray]:
+    """A photograph turned about its upright axis by up to 50 degrees, and moved."""
+    height, width = still.shape[:2]
+    focal = 1.2 * width
+    corners = np.array([[0, 0], [width, 0], [width, height], [0, height]], np.float32)
+    centred = corners - np.array([width / 2, height / 2], np.float32)
+    for step in range(100):
+        angle = np.deg2rad(50) * np.sin(step / 8)
+        depth = focal + centred[:, 0] * np.sin(angle)
+        x = centred[:, 0] * np.cos(angle) * focal / depth + width / 2 + 15 * np.sin(step / 5)
+        y = centred[:, 1] * focal / depth + height / 2
+        target = np.stack([x, y], axis=1).astype(np.float32)
+        warp = cv2.getPerspectiveTransform(corners, target)
+        yield cv2.warpPerspective(still, warp, (width, height), borderMode=cv2.BORDER_REPLICATE)
+
+
+def test_a_tilted_photograph_never_turns_its_head(sface: Engine, clips) -> None:
+    """A flat picture, tilted as far as a hand can, passes none of the four challenges."""
+    frames = list(rotations(clips[-1].frames[0]))
+    faces = [sface.detect(frame) for frame in frames]
+    assert sum(map(len, faces)) > 60, "the face stays visible"
+    for seed in range(4):
+        challenge = Challenge.draw(0.0, random.Random(seed))
+        for number, found in enumerate(faces):
+            if found:
+                challenge.see(found[0], number / FPS)
+        assert challenge.state is not ChallengeState.PASSED
+
+
+def play(recogniser: Recogniser, frames: list[Any], fps: float) -> list[Any]:
+    told = []
+    for index, frame in enumerate(frames):
+        seen = recogniser.observe(frame, index / fps, index)
+        told += [seen.decision] if seen.fresh else []
+        told += recogniser.ended
+    return told + recogniser.finish()
+
+
+@pytest.mark.parametrize("policy", ["challenge", "doubtful", "both"])
+def test_the_challenge_is_put_to_who_is_known(scripted, person, face_at, policy: str) -> None:
+    """Passes where he obeys, and only then; asked in words; the record says which check it was."""
+    gallery = Gallery(scripted.model_id, 8)
+    gallery.replace([("a", person(0)[None])])
+    passive = {"challenge": None, "doubtful": lambda *_: 0.1, "both": lambda *_: 0.9}[policy]
+    liveness = Liveness(policy, passive, rng=random.Random(3))  # type: ignore[arg-type]
+    scripted.add((face_at(), person(0)), times=400)
+    frames = scripted.frames()
+    recogniser = Recogniser(scripted, gallery, liveness)
+    prompts, told, turn = [], [], 0.0
+    for index, frame in enumerate(frames):
+        scripted.script[index] = [(face_at(yaw=turn), person(0))]
+        seen = recogniser.observe(frame, index / FPS, index)
+        told += [seen.decision] if seen.fresh else []
+        if isinstance(seen.decision, Wait) and seen.decision.guidance:
+            prompts.append(seen.decision.guidance)
+            turn = {Guidance.TURN_LEFT: 0.35, Guidance.TURN_RIGHT: -0.35}.get(prompts[-1], 0.0)
+    assert [type(d) for d in told] == [Match]
+    assert told[0].liveness.name == ("passive+challenge" if policy == "both" else "challenge")
+    assert {Guidance.TURN_LEFT, Guidance.TURN_RIGHT} & set(prompts)
+
+
+def test_who_does_not_obey_is_not_live(scripted, person, face_at) -> None:
+    gallery = Gallery(scripted.model_id, 8)
+    gallery.replace([("a", person(0)[None])])
+    scripted.add((face_at(), person(0)), times=250)
+    told = play(Recogniser(scripted, gallery, "challenge"), scripted.frames(), FPS)
+    assert [type(d) for d in told] == [NotLive]
+    assert told[0].liveness.name == "challenge"
+
+
+def test_a_policy_never_passes_silently_without_its_weights() -> None:
+    for policy in ("passive", "both"):
+        with pytest.raises(WeightsMissing, match="MiniFASNet"):
+            Liveness(policy)  # type: ignore[arg-type]
+    with pytest.raises(RecognitionError, match="no liveness policy"):
+        Liveness("lax")  # type: ignore[arg-type]
+    assert Liveness("doubtful").note("en") == (
+        "Liveness weights are missing: only motion of the face is checked"
+    )
+    assert Liveness("off").note("zh") == "活体检测已关闭"
+    assert Liveness("challenge").note() is None
+
+
+# -- the networks ------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def networks(shared_models: Path) -> MiniFASNet:
+    """The two networks of the development weights."""
+    return MiniFASNet(
+        [(shared_models / MINIFASNET_V2.name, 2.7), (shared_models / MINIFASNET_V1SE.name, 4.0)]
+    )
+
+
+def reference(state: dict[str, np.ndarray], picture: np.ndarray) -> np.ndarray:
+    """The network once more in plain numpy, straight from its definition; logits."""
+
+    def norm(x: np.ndarray, name: str) -> np.ndarray:
+        shape = (-1, 1, 1) if x.ndim == 3 else (-1,)
+        mean, var, gain, shift = (
+            state[f"{name}.{k}"].reshape(shape).astype(np.float64)
+            for k in ("running_mean", "running_var", "weight", "bias")
+        )
+        return (x - mean) / np.sqrt(var + 1e-5) * gain + shift
+
+    def conv(x: np.ndarray, weight: np.ndarray, stride: int = 1, pad: int = 0) -> np.ndarray:
+        k = weight.shape[2]
+        x = np.pad(x, ((0, 0), (pad, pad), (pad, pad)))
+        seen = np.lib.stride_tricks.sliding_window_view(x, (k, k), axis=(1, 2))
+        seen = seen[:, ::stride, ::stride]
+        if weight.shape[1] == 1:
+            return np.einsum("chwij,cij->chw", seen, weight[:, 0])
+        return np.einsum("chwij,ocij->ohw", seen, weight, optimize=True)
+
+    def block(x: np.ndarray, name: str, stride: int = 1, pad: int = 0) -> np.ndarray:
+        x = norm(conv(x, state[f"{name}.conv.weight"], stride, pad), f"{name}.bn")
+        slope = state.get(f"{name}.prelu.weight")
+        return x if slope is None else np.where(x > 0, x, x * slope[:, None, None])
+
+    def depth_wise(x: np.ndarray, name: str, stride: int) -> np.ndarray:
+        x = block(block(x, f"{name}.conv"), f"{name}.conv_dw", stride, 1)
+        return block(x, f"{name}.project")
+
+    x = block(block(picture, "conv1", 2, 1), "conv2_dw", 1, 1)
+    for step, group in (("conv_23", "conv_3"), ("conv_34", "conv_4"), ("conv_45", "conv_5")):
+        x = depth_wise(x, step, 2)
+        count = len({k.split(".")[2] for k in state if k.startswith(f"{group}.model.")})
+        for name in (f"{group}.model.{i}" for i in range(count)):
+            y = depth_wise(x, name, 1)
+            if f"{name}.se_fc1.weight" in state:
+                s = conv(y.mean(axis=(1, 2), keepdims=True), state[f"{name}.se_fc1.weight"])
+                s = np.maximum(norm(s, f"{name}.se_bn1"), 0)
+                s = norm(conv(s, state[f"{name}.se_fc2.weight"]), f"{name}.se_bn2")
+                y = y / (1 + np.exp(-s))
+            x = x + y
+    x = block(block(x, "conv_6_sep"), "conv_6_dw").reshape(-1)
+    return state["prob.weight"] @ norm(state["linear.weight"] @ x, "bn")
+
+
+@pytest.mark.parametrize("pinned", LIVENESS_SET, ids=lambda p: p.name)
+def test_the_built_network_computes_what_it_should(shared_models: Path, pinned) -> None:
+    path = shared_models / pinned.name
+    net = load_network(path)
+    raw = read_state_dict(path)
+    state = {k.removeprefix("module."): v.astype(np.float64) for k, v in raw.items()}
+    picture = np.random.default_rng(0).integers(0, 256, (80, 80, 3), dtype=np.uint8)
+    net.setInput(cv2.dnn.blobFromImage(picture))
+    expected = reference(state, picture.transpose(2, 0, 1).astype(np.float64))
+    got = np.asarray(net.forward()).reshape(-1)
+    assert np.abs(got - expected).max() < 1e-3 * max(1, np.abs(expected).max())
+    assert _softmax(got).sum() == pytest.approx(1, abs=1e-5)
+
+
+@pytest.mark.parametrize("who", ["0002", "0003", "0015"])
+def test_people_pass_and_their_printed_photographs_do_not(
+    shared_data: Path, sface: Engine, networks: MiniFASNet, who: str
+) -> None:
+    """Frames played as clips at 10 a second, the person enrolled from some of them."""
+    folder = shared_data / "spoof_nuaa_dev"
+    alive, printed = (
+        [read_picture(p) for p in sorted((folder / kind / who).glob("*.jpg"))]
+        for kind in ("genuine", "printed_photo")
+    )
+    enrolled = [sface.embed(f, sface.detect(f, thorough=True)[0]) for f in alive[::6]]
+    gallery = Gallery(sface.model_id, sface.dimension)
+    gallery.replace([(who, np.stack(enrolled))])
+    rest = [f for i, f in enumerate(alive) if i % 6]
+    for policy in ("doubtful", "passive"):
+        told = play(Recogniser(sface, gallery, Liveness(policy, networks)), rest, 10)
+        assert [(type(d), d.liveness.name) for d in told] == [(Match, "passive")]
+        told = play(Recogniser(sface, gallery, Liveness(policy, networks)), printed, 10)
+        assert told
+        assert {type(d) for d in told} == {NotLive}
+
+
+def test_a_pickle_that_would_run_code_is_refused(tmp_path: Path) -> None:
+    import pickle
+
+    class Evil:
+        def __reduce__(self) -> tuple[Any, tuple[str]]:
+            return Path.touch, (str(tmp_path / "ran"),)  # type: ignore[return-value]
+
+    path = tmp_path / "evil.pth"
+    path.write_bytes(
+        pickle.dumps(0x1950A86A20F9469CFC6C, 2) + pickle.dumps(1001, 2) + pickle.dumps(Evil(), 2)
+    )
+    with pytest.raises(WeightsCorrupt, match="no business"):
+        read_state_dict(path)
+    assert not (tmp_path / "ran").exists()
+    path.write_bytes(b"PK\x03\x04 not this format")
+    with pytest.raises(WeightsCorrupt):
+        read_state_dict(path)
+
+
+def test_a_state_dictionary_that_was_cut_off_is_refused(tmp_path: Path, shared_models) -> None:
+    path = tmp_path / "half.pth"
+    path.write_bytes((shared_models / MINIFASNET_V2.name).read_bytes()[:-5000])
+    with pytest.raises(WeightsCorrupt, match="cut off"):
+        read_state_dict(path)
