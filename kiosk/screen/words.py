@@ -21,7 +21,7 @@ WORDS: dict[str, Pair] = {
     "pending": ("待上传", "To upload"),
     "board": ("去向牌", "Whereabouts"),
     "board_empty": ("名单尚未到达", "The list has not arrived yet"),
-    "pin": ("不用人脸 · PIN", "Without a face · PIN"),
+    "pin": ("不用人脸 · 用密码", "Without a face · PIN"),
     "privacy": ("个人信息告知", "Privacy notice"),
     "language": ("English", "中文"),
     "picture": ("摄像头画面", "Live picture"),
@@ -38,7 +38,7 @@ WORDS: dict[str, Pair] = {
         "This kiosk could not verify you; the office will review it.",
     ),
     "by_face": ("人脸", "face"),
-    "by_pin": ("PIN", "PIN"),
+    "by_pin": ("密码", "PIN"),
     "by_card": ("刷卡", "card"),
     "by_manual": ("人工", "by hand"),
     "change": ("需要更改？请选择", "Something else? Choose"),
@@ -55,9 +55,9 @@ WORDS: dict[str, Pair] = {
     "pick_list": ("从名单选择", "Choose from the list"),
     "official_id": ("编号", "Official id"),
     "next": ("下一步", "Next"),
-    "enter_pin": ("请输入六位 PIN", "Enter your six-digit PIN"),
+    "enter_pin": ("请输入六位密码", "Enter your six-digit PIN"),
     "second_factor": (
-        "请再输入 PIN 确认是您本人",
+        "请再输入密码确认是您本人",
         "Please confirm with your PIN that it is you",
     ),
     "clear": ("清除", "Clear"),
@@ -86,7 +86,7 @@ NOTICE: list[tuple[Pair, Pair]] = [
     (
         ("保存在哪里", "Where it is stored"),
         (
-            "人脸模板和 PIN 只在登记处电脑和本机加密保存，不上传互联网，服务器无法读取。"
+            "人脸模板和密码只在登记处电脑和本机加密保存，不上传互联网，服务器无法读取。"
             "签到记录上传至本乡镇服务器。",
             "Templates and PINs are encrypted on the enrolment desk and on this kiosk only; the "
             "server cannot read them and nothing goes to the internet. Check-ins go to the "
@@ -103,7 +103,7 @@ NOTICE: list[tuple[Pair, Pair]] = [
     (
         ("不用人脸也一样", "A PIN has equal standing"),
         (
-            "您可以用 PIN 签到，效力与人脸完全相同，不需要说明理由。",
+            "您可以用密码签到，效力与人脸完全相同，不需要说明理由。",
             "You may check in with a PIN instead. It counts exactly the same; no reason is asked.",
         ),
     ),
@@ -111,7 +111,7 @@ NOTICE: list[tuple[Pair, Pair]] = [
         ("如何撤回同意", "How to withdraw consent"),
         (
             "随时向登记处（党政办）口头或书面提出即可。您的人脸模板会从登记处和各签到机删除，"
-            "之后照常使用 PIN。",
+            "之后照常使用密码。",
             "Tell the enrolment desk (township office) at any time, in speech or writing. Your "
             "templates are erased from desk and kiosks; you go on with your PIN.",
         ),
@@ -135,23 +135,23 @@ STATES: dict[str, Pair] = {
         "Cannot record at the moment: please wait, or tell the office",
     ),
     "camera": (
-        "摄像头没有画面，请用 PIN 签到",
+        "摄像头没有画面，请用密码签到",
         "The camera gives no picture: please use your PIN",
     ),
     "recognition": (
-        "人脸识别暂不可用，请用 PIN 签到",
+        "人脸识别暂不可用，请用密码签到",
         "Face recognition is not available: please use your PIN",
     ),
     "locked": (
-        "人脸签到暂停一分钟，请用 PIN 签到",
+        "人脸签到暂停一分钟，请用密码签到",
         "Face check-in pauses for a minute: please use your PIN",
     ),
     "ended": (
-        "样片已播完，可用 PIN 签到",
+        "样片已播完，可用密码签到",
         "The footage has ended; PIN check-in goes on",
     ),
     "waiting": (
-        "等待登记处发送名单；可输入编号和 PIN 签到",
+        "等待登记处发送名单；可输入编号和密码签到",
         "Waiting for the enrolment desk; check in by id and PIN meanwhile",
     ),
 }

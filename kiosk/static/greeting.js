@@ -15,8 +15,9 @@ let choice = null; // {status, reason, until} while details are chosen
 
 export function greet(greeting, now) {
   clock = now;
-  if (greeting.id === lastId) return;
-  lastId = greeting.id;
+  const id = `${greeting.id} ${greeting.nonce ?? ""}`;
+  if (id === lastId) return;
+  lastId = id;
   shown = greeting;
   choice = null;
   const total = greeting.choices ? CHANGE_S : 5;

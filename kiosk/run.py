@@ -1,0 +1,360 @@
+"""`quxiang-kiosk run`: puts the parts of a kiosk together and keeps them going."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import logging
+import re
+import shutil
+import signal
+import stat
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from attendance.errors import QuxiangError
+from attendance.i18n import say
+from attendance.statuses import SiteKind
+from attendance.wire import Health
+from hardware.camera import open_camera
+from hardware.errors import CameraError, Notice
+from hardware.frames import Camera
+from hardware.lamps import LampBoard, open_lamps
+from kiosk.checkin import CheckinService
+from kiosk.clock import Clock, FrameClock, SystemClock
+from kiosk.commands import lamp_driver, wiring_of
+from kiosk.config import load_config, run_lock, save_config
+from kiosk.display import Display
+from kiosk.errors import StoreUnusable
+from kiosk.events import EventLog
+from kiosk.exchange import SyncClient, SyncReport
+from kiosk.facelock import FaceLock
+from kiosk.lampkeeper import LampKeeper
+from kiosk.loop import Kiosk
+from kiosk.notes import Notes
+from kiosk.people import People
+from kiosk.pins import Pins
+from kiosk.screen.app import Screen
+from kiosk.screen.feed import ScreenFeed
+from kiosk.site import Site
+from kiosk.sync import SyncLoop
+from kiosk.vault import settle_erasures
+from recognition.engine import load_engine
+from recognition.gallery import Gallery
+from recognition.recogniser import Recogniser
+
+IDLE_S = 0.1
+"""Between two turns while no frame comes."""
+REOPEN_S = (1.0, 2.0, 4.0, 8.0, 15.0)
+"""Waits before a lost camera is opened again; the last one repeats."""
+LAST_SYNC_S = 40.0
+"""How long the exchange under way may take to end (connect 5 s, read 30 s)."""
+
+
+def is_live(source: str) -> bool:
+    """Whether SOURCE names a camera, not footage, without opening it."""
+    if re.fullmatch(r"\s*([0-9]{1,4}|picamera2|rtsps?://.*)\s*", source, re.IGNORECASE):
+        return True
+    with contextlib.suppress(OSError):
+        return stat.S_ISCHR(Path(source).expanduser().stat().st_mode)
+    return False
+
+
+def main_run(args: argparse.Namespace) -> int:
+    """Runs the kiosk of `args.data` until its footage ends or it is told to stop; the exit status.
+
+    Reads of `args`: data, camera, lamps, until_end, events, screen, liveness, realtime, loop,
+    engine, notice. Raises the typed faults of its parts where the kiosk cannot start.
+    """
+    live = is_live(args.camera)
+    wrong = _wrong_usage(args, live)
+    if wrong:
+        sys.stderr.write(f"quxiang-kiosk: {wrong}\n")
+        return 2
+    data = Path(args.data)
+    load_config(data)  # a folder that was never paired is told before anything is made in it
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(run_lock(data))
+        stop = stack.enter_context(_stopped_by_signals())
+        return _Run(args, stack.enter_context(Site(data)), live, stop, stack).run()
+
+
+def _wrong_usage(args: argparse.Namespace, live: bool) -> str:
+    """What is wrong with the options taken together, empty where nothing is."""
+    if args.liveness == "off" and live:
+        return say(
+            "实时摄像头不能关闭活体检测：--liveness off 只用于文件或文件夹",
+            "--liveness off is refused for a live camera: it is for files and folders only",
+        )
+    if args.until_end and (live or args.loop):
+        return say(
+            "--until-end 只用于会结束的文件或文件夹",
+            "--until-end is for a file or folder that ends, without --loop",
+        )
+    return ""
+
+
+@contextlib.contextmanager
+def _stopped_by_signals() -> Iterator[threading.Event]:
+    """An event that SIGINT and SIGTERM set, so that nothing is cut in the middle of a record."""
+    stop = threading.Event()
+    before = {}
+    if threading.current_thread() is threading.main_thread():
+        for number in (signal.SIGINT, signal.SIGTERM):
+            before[number] = signal.signal(number, lambda *_: stop.set())
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+class _Run:
+    """One run; what it opens is closed by `stack`, last opened first."""
+
+    def __init__(
+        self,
+        args: argparse.Namespace,
+        site: Site,
+        live: bool,
+        stop: threading.Event,
+        stack: contextlib.ExitStack,
+    ) -> None:
+        self.args = args
+        self.site = site
+        data, config = site.folder, site.config
+        self.store, self.vault = site.store, site.vault
+        self.live = live
+        self.stop = stop
+        self.stack = stack
+        base = SystemClock()
+        self.clock: Clock = base if live else FrameClock(base)
+        self.feed = ScreenFeed()
+        self.events = stack.enter_context(EventLog(args.events))
+        self.notes = Notes(
+            sys.stderr if self.events.to_stdout else sys.stdout, self._name_of, self._now_ms
+        )
+        self.events.listen(self.notes)
+        engine = load_engine(args.engine, data)
+        self.recogniser = stack.enter_context(
+            Recogniser(
+                engine, Gallery(engine.model_id, engine.dimension), args.liveness, data_dir=data
+            )
+        )
+        settle_erasures(self.vault, self.store, base.read())
+        people = site.people()
+        self.service = CheckinService(
+            self.store,
+            people,
+            Pins(self.store, people, base),
+            self.clock,
+            SiteKind(config.site_kind),
+        )
+        self.keeper = LampKeeper(stack.enter_context(self._open_lamps(people)), self.events)
+        self.display = Display(
+            self.store,
+            self.keeper,
+            self.feed,
+            self.clock,
+            on_show=lambda rows: self.notes.board(rows, self.keeper.shown),
+        )
+        self.feed.update(
+            site=config.site,
+            mirror=live,
+            camera=False,
+            demo={
+                "liveness_off": args.liveness == "off",
+                "footage": not live,
+                "notice": args.notice,
+            },
+        )
+        self.kiosk = Kiosk(
+            store=self.store,
+            vault=self.vault,
+            service=self.service,
+            recogniser=self.recogniser,
+            display=self.display,
+            lock=FaceLock(self.store, self.clock, by_frames=not live),
+            events=self.events,
+            feed=self.feed,
+            clock=self.clock,
+            live=live,
+        )
+        self.client = SyncClient(
+            config,
+            site.keys,
+            self.store,
+            self.vault,
+            base,
+            save=lambda learned: save_config(data, learned),
+            health=self._health,
+        )
+        stack.callback(self.client.close)
+        self.camera_state = ""
+        self._exchanging = threading.Lock()
+        self._note_state("starting")
+
+    # -- the parts' small questions ---------------------------------------------------------
+
+    def _name_of(self, official: str) -> str:
+        person = self.service.people.get(official)
+        return person.name if person else official
+
+    def _now_ms(self) -> int:
+        return self.clock.read().wall_ms
+
+    def _open_lamps(self, people: People) -> LampBoard:
+        driver = lamp_driver(self.site.folder, self.args.lamps)
+        wiring = wiring_of(self.site.folder) if driver != "screen" else None
+        return open_lamps(driver, [person.official for person in people.all], wiring)
+
+    def _health(self) -> Health:
+        free = None
+        with contextlib.suppress(OSError):
+            free = shutil.disk_usage(self.site.folder).free // 1_000_000
+        return Health(
+            camera=self.camera_state,
+            lamps="unknown" if self.keeper.failed else self.keeper.driver,
+            clock="verified" if self.display.sure else "doubtful",
+            disk_free_mb=free,
+        )
+
+    def _note_state(self, camera: str) -> None:
+        """Keep how the camera is, for `status` of another process, where it changed."""
+        if camera == self.camera_state:
+            return
+        self.camera_state = camera
+        with contextlib.suppress(StoreUnusable):
+            lamps = "unknown" if self.keeper.failed else self.keeper.driver
+            self.store.set_meta(camera=camera, lamps=lamps)
+
+    # -- running ----------------------------------------------------------------------------
+
+    def run(self) -> int:
+        """Until the footage ends or somebody stops it; 0."""
+        camera = self._first_camera()
+        if self.args.screen is not None:
+            logging.getLogger("waitress").setLevel(logging.ERROR)
+            screen = self.stack.enter_context(Screen(self.feed, self.kiosk, self.args.screen))
+            self.notes.say(say(f"屏幕：{screen.url}", f"screen: {screen.url}"))
+        if self.args.until_end:
+            self._exchange()
+        loop = SyncLoop(self, self.kiosk.report, self.kiosk.report)
+        self.stack.callback(loop.stop)
+        self.kiosk.sync = loop
+        loop.start()
+        try:
+            self._frames(camera)
+            if not self.args.until_end:
+                self._wait()
+        finally:
+            self.kiosk.sync = None
+            loop.stop(LAST_SYNC_S if self.args.until_end else 1.0)
+        if self.args.until_end and not self.stop.is_set():
+            self._exchange()
+        return 0
+
+    def exchange(self) -> SyncReport:
+        """One exchange with the server, never two at once (`SyncLoop` and the last one)."""
+        with self._exchanging:
+            return self.client.exchange()
+
+    def _exchange(self) -> None:
+        """One exchange here and now; what it brings, or why not, goes the usual way."""
+        try:
+            self.kiosk.report(self.exchange())
+        except QuxiangError as error:
+            self.kiosk.report(error)
+        self.kiosk.idle()
+
+    def _open_camera(self) -> Camera:
+        return open_camera(
+            self.args.camera,
+            realtime=self.args.realtime or self.args.loop,
+            loop=self.args.loop,
+            sleep=self._sleep,
+            on_fault=self._skipped,
+        )
+
+    def _sleep(self, seconds: float) -> None:
+        self.stop.wait(seconds)
+
+    def _skipped(self, notice: Notice) -> None:
+        self.events.fault("camera", str(notice))
+
+    def _first_camera(self) -> Camera | None:
+        """The camera, or None where a kiosk with a screen can serve by PIN until it comes.
+
+        Raises CameraError where nothing could be served without it.
+        """
+        try:
+            return self._open_camera()
+        except CameraError as error:
+            if not self.live or self.args.screen is None:
+                raise
+            self._lost(error)
+            return None
+
+    def _frames(self, camera: Camera | None) -> None:
+        """All frames of the source; a live one is opened again whenever it is lost."""
+        tries = 0
+        while not self.stop.is_set():
+            if camera is None:
+                self._idle_for(REOPEN_S[min(tries, len(REOPEN_S) - 1)])
+                tries += 1
+                if self.stop.is_set():
+                    return
+                try:
+                    camera = self._open_camera()
+                except CameraError as error:
+                    self._lost(error)
+                    continue
+            index = 0
+            try:
+                with camera:
+                    for frame in camera.frames():
+                        if self.camera_state != "ok":
+                            self._note_state("ok")
+                            tries = 0
+                            self.feed.fault("camera", None)
+                            self.feed.update(camera=True)
+                        self.kiosk.process(frame)
+                        index = frame.index
+                        if self.stop.is_set():
+                            return
+                self.kiosk.ended(index)
+                self._note_state("ended")
+                self.feed.update(camera=False, ended=True)
+                return
+            except CameraError as error:
+                if not self.live:
+                    raise
+                self._lost(error)
+                camera = None
+
+    def _lost(self, error: CameraError) -> None:
+        if self.camera_state != "fault":
+            self.events.fault("camera", str(error))
+        self._note_state("fault")
+        self.feed.fault("camera", {"zh": error.words("zh"), "en": error.words("en")})
+        self.feed.update(camera=False, guidance=None)
+
+    def _wait(self) -> None:
+        """Screen, PIN, lamps and sync go on without a camera until somebody stops the kiosk."""
+        if not self.stop.is_set():
+            self.notes.say(
+                say(
+                    "样片已播完；屏幕、密码和同步继续。Ctrl-C 停止。",
+                    "the footage has ended; screen, PIN and sync go on until Ctrl-C",
+                )
+            )
+        while not self.stop.is_set():
+            self._idle_for(60.0)
+
+    def _idle_for(self, seconds: float) -> None:
+        until = time.monotonic() + seconds
+        while time.monotonic() < until and not self.stop.wait(IDLE_S):
+            self.kiosk.idle()
