@@ -27,6 +27,20 @@ from server.services.sheetdata import (
 from server.services.townships import sites
 from server.services.workdays import calendar_known, days_between, is_expected_on, is_working_day
 
+__all__ = [
+    "MAX_DAYS",
+    "VERDICTS",
+    "DayRow",
+    "DaySheet",
+    "Discrepancy",
+    "Entry",
+    "History",
+    "HistoryDay",
+    "SiteState",
+    "day_sheet",
+    "official_history",
+]
+
 PRESENT = (Status.ON_DUTY, Status.IN_VILLAGE)
 AWAY = {Status.ON_LEAVE: "leave", Status.BUSINESS_TRIP: "trip"}
 #: Verdicts, in the order in which a supervisor wants them.

@@ -93,9 +93,7 @@ def store(session: Session, device: Device, upload: Upload, now: datetime) -> wi
         raise ApiProblem(
             403, "revoked", "this device is revoked; its records await a review", keep=True
         )
-    if device.fork_ms is not None:
-        raise _fork(session, device, upload, 0, now)
-    if batch.epoch > device.epoch:
+    if device.fork_ms is None and batch.epoch > device.epoch:
         _open_epoch(session, device, batch, now)
     known = _known(session, device, batch)
     results: list[wire.Result] = []
@@ -108,7 +106,8 @@ def store(session: Session, device: Device, upload: Upload, now: datetime) -> wi
         results.append(held[2])
     fresh = len(results)
     if fresh < len(upload.payloads):
-        if batch.epoch < device.epoch or batch.first + fresh <= device.seq:
+        forked = device.fork_ms is not None or batch.epoch < device.epoch
+        if forked or batch.first + fresh <= device.seq:
             raise _fork(session, device, upload, fresh, now)
         if batch.first + fresh > device.seq + 1:
             raise _gap(device)

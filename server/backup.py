@@ -1,0 +1,155 @@
+"""The whole state of a server in one file, and back."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import shutil
+import sqlite3
+import tarfile
+import tempfile
+from contextlib import closing
+from pathlib import Path
+
+from attendance.i18n import say
+from server.config import ServerConfig, load_keys
+from server.errors import AlreadyInitialised, BackupInvalid, DatabaseUnusable
+
+_KEYS = ("secret.key", "server.key")
+_DATABASE = "server.db"
+_PORTRAITS = "portraits"
+
+
+def backup(config: ServerConfig, target: Path) -> None:
+    """Writes database, keys and portraits into a tar file (0600), while the server serves.
+
+    The file appears whole or not at all. Raises NotInitialised, DatabaseUnusable, OSError.
+    """
+    if config.database_url is not None:
+        raise DatabaseUnusable(
+            say(
+                "PostgreSQL 请用 pg_dump 备份，并另存密钥和 portraits 文件夹",
+                "back PostgreSQL up with pg_dump, and keep the keys and portraits beside it",
+            )
+        )
+    load_keys(config)
+    with tempfile.TemporaryDirectory(dir=config.data, prefix=".backup-") as folder:
+        copy = Path(folder) / _DATABASE
+        # Linked before and after the copy: whatever it names is there, deleted meanwhile or not.
+        pictures = Path(folder) / _PORTRAITS
+        pictures.mkdir()
+        _link_all(config.portraits, pictures)
+        _copy_database(config.database_file, copy)
+        _link_all(config.portraits, pictures)
+        waiting = target.with_name(target.name + ".new")
+        handle = os.open(waiting, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        try:
+            with os.fdopen(handle, "wb") as file:
+                with tarfile.open(fileobj=file, mode="w") as tar:
+                    for name in _KEYS:
+                        _add(tar, name, (config.data / name).read_bytes())
+                    tar.add(copy, _DATABASE)
+                    for path in sorted(pictures.iterdir()):
+                        _add(tar, f"{_PORTRAITS}/{path.name}", path.read_bytes())
+                file.flush()
+                os.fsync(file.fileno())
+            waiting.replace(target)
+        except BaseException:
+            waiting.unlink(missing_ok=True)
+            raise
+
+
+def _link_all(source: Path, target: Path) -> None:
+    for path in source.glob("*.jpg"):
+        with contextlib.suppress(FileNotFoundError, FileExistsError):
+            (target / path.name).hardlink_to(path)
+
+
+def _copy_database(source: Path, target: Path) -> None:
+    try:
+        with (
+            closing(sqlite3.connect(f"file:{source}?mode=ro", uri=True, timeout=30)) as old,
+            closing(sqlite3.connect(target)) as new,
+        ):
+            old.backup(new)
+    except sqlite3.Error as error:
+        raise DatabaseUnusable(
+            say(f"无法读取数据库 {source}：{error}", f"cannot read the database {source}: {error}")
+        ) from None
+
+
+def _add(tar: tarfile.TarFile, name: str, data: bytes) -> None:
+    info = tarfile.TarInfo(name)
+    info.size = len(data)
+    info.mode = 0o600
+    tar.addfile(info, io.BytesIO(data))
+
+
+def restore(config: ServerConfig, source: Path) -> None:
+    """Puts a backup into an empty (or no) data folder.
+
+    Raises AlreadyInitialised for a folder that holds anything, BackupInvalid for another file.
+    """
+    if config.data.exists() and any(config.data.iterdir()):
+        raise AlreadyInitialised(
+            say(
+                f"{config.data} 不是空文件夹，不会覆盖：请换一个文件夹",
+                f"{config.data} is not empty and is not overwritten: choose another folder",
+            )
+        )
+    config.data.parent.mkdir(parents=True, exist_ok=True)
+    made = Path(tempfile.mkdtemp(dir=config.data.parent, prefix=".restore-"))
+    try:
+        _unpack(source, made)
+        load_keys(ServerConfig(made))
+        _check_database(made / _DATABASE)
+        if config.data.exists():
+            config.data.rmdir()
+        made.rename(config.data)
+    except BaseException:
+        shutil.rmtree(made, ignore_errors=True)
+        raise
+
+
+def _unpack(source: Path, folder: Path) -> None:
+    (folder / _PORTRAITS).mkdir()
+    try:
+        with tarfile.open(source, mode="r:") as tar:
+            for member in tar:
+                parts = Path(member.name).parts
+                plain = member.name in (*_KEYS, _DATABASE)
+                picture = len(parts) == 2 and parts[0] == _PORTRAITS and parts[1].endswith(".jpg")
+                file = tar.extractfile(member) if member.isreg() and (plain or picture) else None
+                if file is None:
+                    raise BackupInvalid(_not_one(source))
+                path = folder / member.name
+                handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+                with os.fdopen(handle, "wb") as out:
+                    shutil.copyfileobj(file, out)
+                    out.flush()
+                    os.fsync(out.fileno())
+    except (tarfile.TarError, EOFError, FileExistsError):
+        raise BackupInvalid(_not_one(source)) from None
+    if not all((folder / name).is_file() for name in (*_KEYS, _DATABASE)):
+        raise BackupInvalid(_not_one(source))
+
+
+def _check_database(path: Path) -> None:
+    try:
+        with closing(sqlite3.connect(path)) as database:
+            answer = database.execute("PRAGMA quick_check(1)").fetchone()[0]
+            version = database.execute("SELECT version_num FROM alembic_version").fetchone()
+    except sqlite3.Error as error:
+        answer, version = str(error), None
+    if answer != "ok" or version is None:
+        raise BackupInvalid(
+            say(f"备份中的数据库已损坏：{answer}", f"the backup's database is damaged: {answer}")
+        )
+
+
+def _not_one(source: Path) -> str:
+    return say(
+        f"{source} 不是 quxiang-server backup 生成的文件",
+        f"{source} is not a file that quxiang-server backup wrote",
+    )

@@ -1,0 +1,297 @@
+"""`quxiang-server`: the township server's commands."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.orm import Session
+
+from attendance.errors import QuxiangError
+from attendance.i18n import say
+from server.config import ServerConfig, load_keys, make_keys
+from server.context import utcnow
+from server.errors import AlreadyInitialised, DatabaseUnusable, InputInvalid
+
+DEFAULT_DATA = Path("~/.local/share/quxiang/server")
+DEFAULT_TOWNSHIP = "示例乡"
+ADMINISTRATOR = "admin"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs a command; its exit status: 0 done, 1 failed in one line, 2 wrong usage."""
+    args = _parser().parse_args(argv)
+    os.umask(0o077)  # names, whereabouts and keys: nobody else on this machine reads them
+    try:
+        run: Callable[[argparse.Namespace], int] = args.run
+        return run(args)
+    except KeyboardInterrupt:
+        return 130
+    except QuxiangError as error:
+        return _fail(str(error))
+    except DBAPIError as error:
+        lines = str(error.orig).strip().splitlines()
+        what = lines[0] if lines else type(error).__name__
+        return _fail(say(f"数据库出错：{what}", f"the database failed: {what}"))
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        return _fail(f"{where}{error.strerror or error}")
+
+
+def _fail(line: str) -> int:
+    print(f"quxiang-server: {' '.join(line.split())}", file=sys.stderr)
+    return 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="quxiang-server", description="The township's server: boards, attendance, evidence."
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    def add(name: str, run: Callable[[argparse.Namespace], int], what: str, database: bool = True
+            ) -> argparse.ArgumentParser:  # fmt: skip
+        command = commands.add_parser(name, help=what, description=what)
+        _data(command, database)
+        command.set_defaults(run=run)
+        return command
+
+    init = add("init", _init, "create the database and an administrator")
+    init.add_argument("--township", metavar="NAME", default=DEFAULT_TOWNSHIP)
+
+    serve = add("run", _run, "serve under gunicorn")
+    serve.add_argument("--host", default="127.0.0.1")
+    serve.add_argument("--port", type=_port, default=8000)
+    serve.add_argument("--workers", type=_positive, default=None)
+    serve.add_argument(
+        "--hostname", action="append", default=[], metavar="NAME",
+        help="a host name under which pages may be asked for, besides loopback (repeatable)",
+    )  # fmt: skip
+    serve.add_argument(
+        "--secure-cookies", action="store_true", help="cookies over TLS only: behind a TLS proxy"
+    )
+
+    code = add("code", _code, "print a one-time pairing code")
+    code.add_argument("--kind", choices=("kiosk", "desk"), required=True)
+    code.add_argument("--site", metavar="NAME")
+    code.add_argument("--site-kind", choices=("village", "office"))
+    code.add_argument("--township", metavar="NAME")
+
+    user = commands.add_parser("user", help="accounts", description="Accounts.")
+    actions = user.add_subparsers(dest="action", required=True, metavar="ACTION")
+    new = actions.add_parser("add", help="add an account", description="Adds an account.")
+    _data(new, True)
+    new.add_argument("name", metavar="NAME")
+    new.add_argument("--role", choices=("admin", "clerk", "inspector", "leader"), required=True)
+    new.add_argument("--official", metavar="ID", help="the cadre whose account this is")
+    new.add_argument("--password-file", type=Path, metavar="F")
+    new.add_argument("--township", metavar="NAME")
+    new.set_defaults(run=_user_add)
+
+    verify = add("verify", _verify, "check every chain; a bad row is one line")
+    verify.add_argument("--tables", action="store_true", help="list the protected tables")
+
+    for name, run, what in (
+        ("backup", _backup, "write the whole state into one file"),
+        ("restore", _restore, "put a backup into an empty folder"),
+    ):
+        command = add(name, run, what, database=False)
+        command.add_argument("file", type=Path, metavar="FILE")
+
+    demo = add("demo", _demo, "a full made-up township")
+    demo.add_argument("--officials", type=_positive, default=36, metavar="N")
+    demo.add_argument("--sites", type=_positive, default=28, metavar="M")
+    demo.add_argument("--days", type=_positive, default=30, metavar="D")
+    return parser
+
+
+def _data(command: argparse.ArgumentParser, database: bool) -> None:
+    command.add_argument(
+        "--data", type=Path, default=DEFAULT_DATA, metavar="DIR", help=f"default {DEFAULT_DATA}"
+    )
+    if database:
+        command.add_argument("--database", metavar="URL", help="a PostgreSQL database instead")
+
+
+def _port(text: str) -> int:
+    number = int(text)
+    if not 0 <= number <= 65535:
+        raise argparse.ArgumentTypeError("a port is 0 to 65535")
+    return number
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError("at least 1")
+    return number
+
+
+def _config(args: argparse.Namespace) -> ServerConfig:
+    return ServerConfig(
+        args.data.expanduser(),
+        getattr(args, "database", None),
+        secure_cookies=getattr(args, "secure_cookies", False),
+        hosts=tuple(getattr(args, "hostname", ())),
+    )
+
+
+@contextmanager
+def _transaction(config: ServerConfig) -> Iterator[Session]:
+    """A committing session on an initialised server's database, brought up to this release."""
+    from server.db import Database, migrate
+
+    load_keys(config)
+    if config.database_url is None and not config.database_file.exists():
+        raise DatabaseUnusable(
+            say(
+                f"缺少数据库 {config.database_file}：请从备份恢复",
+                f"the database {config.database_file} is missing: restore a backup",
+            )
+        )
+    migrate(config)
+    database = Database(config)
+    try:
+        with database.transaction() as session:
+            yield session
+    finally:
+        database.close()
+
+
+def _init(args: argparse.Namespace) -> int:
+    from server.db import migrate
+    from server.services import accounts
+    from server.services.townships import create_township
+
+    config = _config(args)
+    if config.database_file.exists() or (config.data / "server.key").exists():
+        raise AlreadyInitialised(
+            say(
+                f"{config.data} 中已有服务器，不会覆盖：直接运行 quxiang-server run",
+                f"{config.data} holds a server already and is not overwritten: "
+                "quxiang-server run serves it",
+            )
+        )
+    make_keys(config)
+    migrate(config)
+    password = accounts.new_password()
+    now = utcnow()
+    with _transaction(config) as session:
+        township = create_township(session, args.township, now)
+        accounts.add_user(session, township, ADMINISTRATOR, "admin", password, now)
+    print(say(f"已建立服务器：{config.data}", f"the server is set up in {config.data}"))
+    print(
+        say(
+            f"管理员账号 {ADMINISTRATOR}，一次性密码（首次登录须更改）：",
+            f"administrator {ADMINISTRATOR}, one-time password (to be changed at the first login):",
+        )
+    )
+    print(password)
+    return 0
+
+
+def _run(args: argparse.Namespace) -> int:
+    from server import serve
+    from server.app import create_app
+    from server.db import migrate
+
+    config = _config(args)
+    load_keys(config)
+    migrate(config)
+    create_app(config).extensions["quxiang"].database.close()  # whatever is wrong is said here
+    serve.serve(config, args.host, args.port, args.workers or serve.WORKERS)
+    return 0
+
+
+def _code(args: argparse.Namespace) -> int:
+    from server.services import audit, pairing
+    from server.services.townships import only_township
+
+    config = _config(args)
+    now = utcnow()
+    with _transaction(config) as session:
+        township = only_township(session, args.township)
+        keys = load_keys(config)
+        code = pairing.make_code(session, township, args.kind, now, keys, args.site, args.site_kind)
+        audit.note_for(session, township.id, "command", "code", args.site or args.kind, now)
+    print(code)
+    return 0
+
+
+def _user_add(args: argparse.Namespace) -> int:
+    from server.services import accounts, audit
+    from server.services.townships import only_township
+
+    given = args.password_file
+    if given is None:
+        password = accounts.new_password()
+    else:
+        try:
+            password = given.read_text(encoding="utf-8").rstrip("\r\n")
+        except UnicodeDecodeError:
+            raise InputInvalid(
+                "password_file", say(f"{given} 不是 UTF-8 文本", f"{given} is not UTF-8 text")
+            ) from None
+    now = utcnow()
+    with _transaction(_config(args)) as session:
+        township = only_township(session, args.township)
+        accounts.add_user(
+            session, township, args.name, args.role, password, now, args.official, given is None
+        )
+        audit.note_for(session, township.id, "command", "add_user", args.name, now)
+    print(say(f"已添加账号 {args.name}", f"the account {args.name} is there"))
+    if given is None:
+        print(say("一次性密码（首次登录须更改）：", "one-time password, to be changed at once:"))
+        print(password)
+    return 0
+
+
+def _verify(args: argparse.Namespace) -> int:
+    from server.services import verify
+
+    if args.tables:
+        print("\n".join(verify.PROTECTED))
+        return 0
+    bad = 0
+    with _transaction(_config(args)) as session:
+        for row in verify.verify(session):
+            print(row, flush=True)
+            bad += 1
+    if bad:
+        return _fail(say(f"发现 {bad} 行异常", f"{bad} rows are not what they were"))
+    print(say("全部一致", "everything is consistent"))
+    return 0
+
+
+def _backup(args: argparse.Namespace) -> int:
+    from server.backup import backup
+
+    backup(_config(args), args.file)
+    print(say(f"已备份到 {args.file}", f"backed up to {args.file}"))
+    return 0
+
+
+def _restore(args: argparse.Namespace) -> int:
+    from server.backup import restore
+
+    config = _config(args)
+    restore(config, args.file)
+    print(say(f"已恢复到 {config.data}", f"restored into {config.data}"))
+    return 0
+
+
+def _demo(args: argparse.Namespace) -> int:
+    from server.demo import make_demo
+
+    for line in make_demo(_config(args), args.officials, args.sites, args.days, utcnow()):
+        print(line, flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,401 @@
+"""`quxiang-server demo`: a made-up township whose kiosks really signed everything it shows."""
+
+from __future__ import annotations
+
+import random
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import date, datetime, timedelta
+
+from sqlalchemy.orm import Session
+
+from attendance import wire
+from attendance.chain import genesis, next_head
+from attendance.days import SHANGHAI, day_start_ms, from_ms, to_ms
+from attendance.i18n import say
+from attendance.records import Record, encode_record
+from attendance.signing import DeviceKeys, to_text
+from attendance.statuses import Kind, Method, SiteKind, Status, presence_at
+from server.config import ServerConfig, ServerKeys, make_keys
+from server.db import Database, migrate
+from server.errors import AlreadyInitialised
+from server.models import Device, Role, Township, User
+from server.services import accounts, cursors, desk, intake, leave, pairing, verify
+from server.services.townships import create_township
+from server.services.workdays import is_working_day
+
+TOWNSHIP = "青山乡"
+OFFICE = "青山乡政府"
+_SURNAMES = "王李张刘陈杨黄赵吴周徐孙马朱胡郭何高林罗郑梁"
+_GIVEN = (
+    "秀兰",
+    "建国",
+    "志强",
+    "丽华",
+    "小军",
+    "海燕",
+    "玉梅",
+    "文斌",
+    "晓东",
+    "雪",
+    "磊",
+    "静",
+    "永福",
+    "春花",
+    "立新",
+    "明",
+)
+_VILLAGES = (
+    "杏树",
+    "柳林",
+    "石桥",
+    "东沟",
+    "西坡",
+    "南湾",
+    "北岭",
+    "桃园",
+    "松岗",
+    "河口",
+    "龙泉",
+    "双井",
+    "白杨",
+    "清水",
+)
+_TITLES = ("乡长", "副乡长", "党委委员", "科员", "科员", "科员", "驻村干部", "驻村干部")
+_ACCOUNTS = (
+    ("admin", Role.ADMIN, "管理员", "administrator"),
+    ("wenshu", Role.CLERK, "党政办", "clerk"),
+    ("dudao", Role.INSPECTOR, "督导组", "inspector"),
+    ("lingdao", Role.LEADER, "领导", "leader"),
+)  # fmt: skip
+_REASONS = ("meeting", "training", "errand")
+
+
+@dataclass
+class _Kiosk:
+    """A made-up kiosk: its keys, its chain, and its boot."""
+
+    device: str
+    keys: DeviceKeys
+    kind: SiteKind
+    rng: random.Random
+    head: bytes
+    booted_ms: int
+    boot_id: str
+    seq: int = 0
+    waiting: list[bytes] = field(default_factory=list)
+    first_waiting: int = 1
+    before: bytes = b""
+    anchor: tuple[str, int] | None = None
+    offline_until_ms: int = 0
+    wall_off_ms: int = 0
+
+    def reboot(self, ms: int) -> None:
+        """A new boot at `ms`; boot clocks start again."""
+        self.boot_id = str(uuid.UUID(int=self.rng.getrandbits(128), version=4))
+        self.booted_ms = ms
+
+    def record(self, ms: int, kind: Kind, official: str, status: Status, **more: object) -> None:
+        """Appends one record, made at `ms`."""
+        fields: dict[str, object] = {
+            "method": Method.FACE,
+            "score": round(self.rng.uniform(0.55, 0.85), 3),
+            "margin": round(self.rng.uniform(0.2, 0.5), 3),
+            "liveness": "live",
+            "gallery": 1,
+            **more,
+        }
+        if fields["method"] is not Method.FACE:
+            fields.update(score=None, margin=None, liveness=None, gallery=None)
+        self.seq += 1
+        payload = encode_record(
+            Record(
+                device=self.device,
+                epoch=1,
+                seq=self.seq,
+                record_id=str(uuid.UUID(int=self.rng.getrandbits(128), version=4)),
+                kind=kind,
+                official=official,
+                status=status,
+                wall_ms=ms + self.wall_off_ms,
+                boot_id=self.boot_id,
+                boottime_ns=(ms - self.booted_ms) * 1_000_000,
+                anchor=None if self.anchor is None else self.anchor[0],
+                **fields,  # type: ignore[arg-type]
+            )
+        )
+        if not self.waiting:
+            self.first_waiting, self.before = self.seq, self.head
+        self.waiting.append(payload)
+        self.head = next_head(self.head, payload)
+
+
+def make_demo(
+    config: ServerConfig, officials: int, sites: int, days: int, now: datetime
+) -> Iterator[str]:
+    """Makes the township in an empty data folder and yields what there is to tell, line by line.
+
+    Raises AlreadyInitialised.
+    """
+    if config.database_file.exists() or (config.data / "server.key").exists():
+        raise AlreadyInitialised(
+            say(
+                f"{config.data} 中已有服务器：演示数据请用另一个文件夹",
+                f"{config.data} holds a server already: give the demo another folder",
+            )
+        )
+    keys = make_keys(config)
+    migrate(config)
+    database = Database(config)
+    try:
+        yield from _Demo(database, keys, officials, sites, days, now).run()
+    finally:
+        database.close()
+
+
+class _Demo:
+    def __init__(
+        self,
+        database: Database,
+        keys: ServerKeys,
+        officials: int,
+        sites: int,
+        days: int,
+        now: datetime,
+    ) -> None:
+        self.database = database
+        self.keys = keys
+        self.now = now
+        self.today = now.astimezone(SHANGHAI).date()
+        self.days = [self.today - timedelta(n) for n in reversed(range(days))]
+        self.rng = random.Random(20261121)  # noqa: S311 (made-up people, the same each time)
+        self.sites = [(OFFICE, SiteKind.OFFICE)] + [
+            (_village(n), SiteKind.VILLAGE) for n in range(sites - 1)
+        ]
+        self.people = self._people(officials)
+        self.kiosks: list[_Kiosk] = []
+
+    def run(self) -> Iterator[str]:
+        passwords = self._found()
+        for number, day in enumerate(self.days, 1):
+            with self.database.transaction() as session:
+                self._live(session, day)
+            yield say(
+                f"{day} 已生成（{number}/{len(self.days)}）", f"{day} {number}/{len(self.days)}"
+            )
+        with self.database.session() as session:
+            bad = next(verify.verify(session), None)
+        if bad is not None:
+            raise RuntimeError(f"the demo is not consistent: {bad}")
+        yield say(
+            f"{len(self.people)} 名干部、{len(self.sites)} 个站点、{len(self.days)} 天，全部一致",
+            f"{len(self.people)} officials, {len(self.sites)} sites, {len(self.days)} days, "
+            "all of it consistent",
+        )
+        for name, role, zh, en in _ACCOUNTS:
+            yield f"{name}  {passwords[name]}  {say(zh, en)}  ({role})"
+
+    def _people(self, number: int) -> list[wire.RosterRow]:
+        villages = [name for name, kind in self.sites if kind is SiteKind.VILLAGE] or [OFFICE]
+        # One in five keeps to the office (product.md, "The practice it serves").
+        rows = []
+        for n in range(number):
+            stays = n % 5 == 0
+            site = OFFICE if stays else villages[n % len(villages)]
+            surname = _SURNAMES[n % len(_SURNAMES)]
+            given = _GIVEN[(n * 7 + n // len(_SURNAMES)) % len(_GIVEN)]
+            rows.append(
+                wire.RosterRow(
+                    official=f"QS-{n + 1:03}",
+                    name=surname + given,
+                    title=_TITLES[min(n, 2) if n < 3 else 3 + n % 5],
+                    phone=f"1380000{n + 1:04}",
+                    work_group="机关" if stays else f"{site}工作组",
+                    sites=[site],
+                )
+            )
+        return rows
+
+    def _found(self) -> dict[str, str]:
+        start = from_ms(day_start_ms(self.days[0]) - 8 * 3_600_000)
+        passwords = {name: accounts.new_password() for name, *_ in _ACCOUNTS}
+        with self.database.transaction() as session:
+            township = create_township(session, TOWNSHIP, start)
+            pairs = [self._pair(session, township, start, None, SiteKind.OFFICE)]
+            for name, kind in self.sites:
+                pairs.append(self._pair(session, township, start, name, kind))
+            office = session.get_one(Device, pairs[0].device)
+            for first in range(0, len(self.people), 1000):
+                roster = wire.Roster(officials=self.people[first : first + 1000])
+                desk.store_roster(session, office, roster, start)
+            self.kiosks = pairs[1:]
+            for name, role, *_ in _ACCOUNTS:
+                accounts.add_user(
+                    session, township, name, role, passwords[name], start, must_change=False
+                )
+            self._leave(session, township, start)
+        return passwords
+
+    def _pair(
+        self,
+        session: Session,
+        township: Township,
+        start: datetime,
+        site: str | None,
+        kind: SiteKind,
+    ) -> _Kiosk:
+        what = "desk" if site is None else "kiosk"
+        code = pairing.make_code(
+            session, township, what, start, self.keys, site, None if site is None else kind
+        )
+        device_keys = DeviceKeys.generate()
+        reply = pairing.pair(
+            session,
+            wire.PairRequest(
+                code=str(code),
+                kind=what,
+                sign_key=to_text(device_keys.sign_public),
+                box_key=to_text(device_keys.box_public),
+            ),
+            start,
+            self.keys,
+        )
+        head = genesis(reply.device, 1)
+        rng = random.Random(self.rng.random())  # noqa: S311
+        made = _Kiosk(reply.device, device_keys, kind, rng, head, to_ms(start), "")
+        made.reboot(to_ms(start))
+        return made
+
+    def _leave(self, session: Session, township: Township, start: datetime) -> None:
+        clerk, leader = (
+            session.query(User).filter_by(name=name).one() for name in ("wenshu", "lingdao")
+        )
+        for n, person in enumerate(self.people):
+            if n % 9 != 4:
+                continue
+            first = self.days[(n * 5) % len(self.days)]
+            status = Status.BUSINESS_TRIP if n % 2 else Status.ON_LEAVE
+            row = leave.ask(
+                session, township, person.official, status, from_ms(day_start_ms(first)),
+                from_ms(day_start_ms(first + timedelta(1 + n % 3))), "培训" if n % 2 else "事假",
+                clerk, start,
+            )  # fmt: skip
+            if n % 4 != 3:
+                leave.decide(session, row.id, True, leader, start)
+
+    def _live(self, session: Session, day: date) -> None:
+        """One day of every kiosk: morning, the people, evening, with power cuts and dead links."""
+        base = day_start_ms(day)
+        if is_working_day(day):
+            moments = self._moments(day, base)
+            for number, kiosk in enumerate(self.kiosks):
+                self._one_day(session, kiosk, number, day, moments.get(number, []))
+        else:
+            for kiosk in self.kiosks:
+                self._sync(session, kiosk, base + 12 * 3_600_000)
+
+    def _moments(self, day: date, base: int) -> dict[int, list[tuple[int, str, str]]]:
+        """What happens at which kiosk: (moment, what, official), in order."""
+        places = {name: n for n, (name, _) in enumerate(self.sites)}
+        found: dict[int, list[tuple[int, str, str]]] = {}
+        for person in self.people:
+            luck = self.rng.random()
+            site = places[person.sites[0]]
+            arrives = base + int(self.rng.triangular(7.6, 9.4, 8.2) * 3_600_000)
+            leaves = base + int(self.rng.triangular(16.5, 18.2, 17.2) * 3_600_000)
+            if luck < 0.04:
+                continue
+            what = "face"
+            if luck < 0.07:
+                what = "trip"
+            elif luck < 0.12:
+                what = "pin"
+            elif luck < 0.13:
+                what, site = "unverified", self.rng.randrange(len(self.sites))
+            found.setdefault(site, []).append((arrives, what, person.official))
+            if what in ("face", "pin") and luck < 0.9:
+                found.setdefault(site, []).append((leaves, "out", person.official))
+        return {site: sorted(listed) for site, listed in found.items()}
+
+    def _one_day(
+        self,
+        session: Session,
+        kiosk: _Kiosk,
+        number: int,
+        day: date,
+        moments: list[tuple[int, str, str]],
+    ) -> None:
+        base = day_start_ms(day)
+        if number and number % 9 == 0 and day >= self.today - timedelta(2):
+            kiosk.offline_until_ms = base + 10 * 86_400_000  # the hailstorm: nobody knows yet
+        elif number and self.rng.random() < 0.03:
+            kiosk.offline_until_ms = base + self.rng.randrange(1, 4) * 86_400_000
+            kiosk.reboot(base + 5 * 3_600_000)
+            # Some come back with a clock battery that is dead.
+            kiosk.wall_off_ms = 0 if self.rng.random() < 0.6 else -2 * 86_400_000
+        self._sync(session, kiosk, base + 7 * 3_600_000)
+        presence = presence_at(kiosk.kind)
+        syncs = [(base + int(hour * 3_600_000), "sync", "") for hour in (9, 12, 17.5, 19, 23.9)]
+        for ms, what, official in sorted([*moments, *syncs]):
+            if ms > to_ms(self.now):
+                break
+            if what == "sync":
+                self._sync(session, kiosk, ms)
+            elif what == "out":
+                kiosk.record(ms, Kind.CHECKOUT, official, Status.LEFT)
+            elif what == "trip":
+                kiosk.record(
+                    ms, Kind.DECLARE, official, Status.BUSINESS_TRIP,
+                    reason=self.rng.choice(_REASONS), until_ms=base + 18 * 3_600_000,
+                )  # fmt: skip
+            elif what == "pin":
+                kiosk.record(ms, Kind.CHECKIN, official, presence, method=Method.PIN)
+            elif what == "unverified":
+                kiosk.record(
+                    ms, Kind.CHECKIN, official, presence, method=Method.PIN, verified=False
+                )
+            else:
+                kiosk.record(ms, Kind.CHECKIN, official, presence)
+        self._sync(session, kiosk, min(base + 24 * 3_600_000, to_ms(self.now)))
+
+    def _sync(self, session: Session, kiosk: _Kiosk, ms: int) -> None:
+        """One exchange at `ms`, through the same services that answer the wire."""
+        if ms > to_ms(self.now) or ms < kiosk.offline_until_ms:
+            return
+        kiosk.wall_off_ms = 0
+        device = session.get_one(Device, kiosk.device)
+        self._cursor(session, kiosk, device, ms)
+        while kiosk.waiting:
+            some = kiosk.waiting[: wire.MAX_BATCH]
+            body = wire.encode_batch(
+                kiosk.keys, kiosk.device, 1, kiosk.first_waiting, kiosk.before, some
+            )
+            reply = intake.receive_batch(session, device, body, from_ms(ms))
+            kiosk.waiting = kiosk.waiting[len(some) :]
+            kiosk.first_waiting, kiosk.before = reply.seq + 1, bytes.fromhex(reply.head)
+            if not kiosk.waiting:
+                self._cursor(session, kiosk, device, ms)
+
+    def _cursor(self, session: Session, kiosk: _Kiosk, device: Device, ms: int) -> None:
+        health = wire.Health(camera="ok", lamps="rgb", clock="A", disk_free_mb=11_000, version="1")
+        asked = wire.CursorRequest(
+            epoch=1,
+            seq=kiosk.seq,
+            head=kiosk.head.hex(),
+            boot_id=kiosk.boot_id,
+            boottime_ns=max(ms - kiosk.booted_ms, 0) * 1_000_000,
+            wall_ms=ms,
+            pending=len(kiosk.waiting),
+            gallery=1,
+            anchor=None if kiosk.anchor is None else kiosk.anchor[0],
+            rtt_ns=None if kiosk.anchor is None else kiosk.anchor[1],
+            health=health,
+        )
+        reply = cursors.cursor(session, device, asked, from_ms(ms), secret=self.keys.secret)
+        kiosk.anchor = (reply.anchor.id, kiosk.rng.randrange(30, 900) * 1_000_000)
+
+
+def _village(number: int) -> str:
+    turn, place = divmod(number, len(_VILLAGES))
+    return f"{('', '上', '下', '新', '老')[turn] if turn < 5 else turn}{_VILLAGES[place]}村"

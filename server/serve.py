@@ -1,0 +1,109 @@
+"""`quxiang-server run`: gunicorn around the application."""
+
+from __future__ import annotations
+
+import errno
+import socket
+from typing import Any
+
+from flask import Flask
+from gunicorn.app.base import BaseApplication  # type: ignore[import-untyped]
+
+from attendance.i18n import say
+from server.app import create_app
+from server.config import ServerConfig
+from server.errors import AddressTaken
+
+#: An open public board holds a thread of its worker; `server.web` leaves the others their share.
+THREADS = 16
+WORKERS = 2
+#: Seconds that a worker may go without a sign of life, and that requests get to end.
+TIMEOUT_S = 60
+GRACE_S = 10
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A socket bound to the address. Raises AddressTaken in one clear line."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        bound = socket.socket(family, kind, protocol)
+    except OSError as error:
+        raise AddressTaken(
+            say(f"没有地址 {host}：{error}", f"there is no address {host}: {error}")
+        ) from None
+    try:
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        bound.bind(address)
+        bound.listen(1)  # claims the port now: two that are only bound could both go on
+    except OSError as error:
+        bound.close()
+        if error.errno == errno.EADDRINUSE:
+            why = say(
+                f"端口 {port} 已被占用：请停止占用它的程序，或用 --port 换一个",
+                f"port {port} is taken: stop what uses it, or choose another with --port",
+            )
+        else:
+            why = say(
+                f"不能在 {host}:{port} 上提供服务：{error.strerror}",
+                f"cannot serve on {host}:{port}: {error.strerror}",
+            )
+        raise AddressTaken(why) from None
+    return bound
+
+
+def address_of(bound: socket.socket) -> str:
+    """The address as a browser wants it."""
+    host, port = bound.getsockname()[:2]
+    if host in ("0.0.0.0", "::"):  # noqa: S104 (only compared)
+        host = "127.0.0.1"
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+class Server(BaseApplication):  # type: ignore[misc]
+    """Gunicorn with an application made in each worker, so that no connection is shared."""
+
+    def __init__(self, config: ServerConfig, bound: socket.socket, workers: int) -> None:
+        self._config = config
+        self._address = address_of(bound)
+        self._descriptor = bound.detach()  # gunicorn closes it
+        self._workers = workers
+        super().__init__()
+
+    def load_config(self) -> None:
+        """Settings of gunicorn; nothing is read from files or the environment."""
+
+        def ready(_server: Any) -> None:
+            print(say(f"服务器已启动：{self._address}", f"serving on {self._address}"), flush=True)
+
+        settings: dict[str, Any] = {
+            "bind": f"fd://{self._descriptor}",
+            "workers": self._workers,
+            "worker_class": "gthread",
+            "threads": THREADS,
+            "timeout": TIMEOUT_S,
+            "graceful_timeout": GRACE_S,
+            "keepalive": 5,
+            "backlog": 2048,
+            "when_ready": ready,
+            "loglevel": "warning",
+            "proc_name": "quxiang-server",
+            "limit_request_line": 4094,
+            "limit_request_fields": 60,
+            "forwarded_allow_ips": "127.0.0.1,::1",
+            # Newer gunicorn would open a socket of its own in the user's folder.
+            "control_socket_disable": True,
+        }
+        for name, value in settings.items():
+            if name in self.cfg.settings:
+                self.cfg.set(name, value)
+
+    def load(self) -> Flask:
+        """The application of one worker."""
+        return create_app(self._config)
+
+
+def serve(config: ServerConfig, host: str, port: int, workers: int) -> None:
+    """Serves until SIGTERM or Ctrl-C. Raises AddressTaken."""
+    Server(config, listen(host, port), workers).run()
