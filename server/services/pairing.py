@@ -128,11 +128,11 @@ def _closed_for(session: Session, now_ms: int) -> int:
 
 def _find(session: Session, text: str, keys: ServerKeys) -> PairingCodeRow | None:
     try:
-        code = PairingCode.parse(text)
+        secret = PairingCode.parse(text).secret
     except WireInvalid:
-        return None
+        secret = text  # a device may keep the fingerprints to itself and send the secret alone
     return session.scalar(
-        select(PairingCodeRow).where(PairingCodeRow.secret_hash == _hash(keys, code.secret))
+        select(PairingCodeRow).where(PairingCodeRow.secret_hash == _hash(keys, secret))
     )
 
 
