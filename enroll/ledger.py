@@ -188,9 +188,10 @@ class Ledger:
         return [(ident, official, at_ms) for ident, official, at_ms in found]
 
     def withdrawal_sent(self, ident: int) -> None:
-        """The server has it."""
+        """The server has it. It dropped the galleries that may hold the person: all are due."""
         with self.store.transaction() as db:
             db.execute("UPDATE withdrawals SET sent = 1 WHERE id = ?", (ident,))
+            db.execute("UPDATE kiosks SET digest = NULL")
 
     def tombstones(self, device: str) -> list[str]:
         """Officials whom this kiosk must erase, by id."""

@@ -53,6 +53,16 @@ def hash_pin(pin_key: bytes, digits: str) -> str:
     return HASHER.hash(hmac.digest(pin_key, digits.encode("ascii"), hashlib.sha256))
 
 
+def _model(store: Store) -> tuple[str, int]:
+    known = store.meta("model")
+    if known is not None:
+        return known, int(store.meta("dimension") or 0)
+    # Nobody's face is enrolled yet: a gallery of PINs names the default engine all the same.
+    from recognition.sface import SFaceEngine
+
+    return SFaceEngine.model_id, SFaceEngine.dimension
+
+
 class Sealer:
     """Decides what each kiosk holds. Reads every face once; make a new one for every round."""
 
@@ -63,8 +73,7 @@ class Sealer:
         self._officials = [o for o in store.officials() if o.official not in self._refused]
         self._faces = {face.official: face for face in store.faces()}
         self._alike = store.alike()
-        self._model = store.meta("model") or ""
-        self._dimension = int(store.meta("dimension") or 0)
+        self._model, self._dimension = _model(store)
 
     @property
     def outdated(self) -> list[str]:

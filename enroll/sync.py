@@ -184,7 +184,13 @@ def _send_galleries(
             continue
         except ServerRefused as error:
             # rollback: another round made a newer one meanwhile; the next round sorts it out.
-            if error.word not in ("rollback", "revoked", "unknown_device", "too_large"):
+            if error.word not in (
+                "rollback",
+                "revoked",
+                "unknown_device",
+                "too_large",
+                "malformed",
+            ):
                 raise
             done.problems.append(error)
             continue
