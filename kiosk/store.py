@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import sqlite3
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from attendance.chain import genesis, next_head, verify_chain
 from attendance.clock import Anchor
-from attendance.errors import ChainBroken
+from attendance.errors import ChainBroken, RecordInvalid
 from attendance.records import Record, decode_record, encode_record
 from attendance.statuses import Kind
 from attendance.whereabouts import Fact
@@ -176,28 +176,35 @@ class Store(Database):
 
     def verify(self) -> int:
         """Runs the whole chain again; how many records. Raises ChainBroken at the first bad one."""
-        count = 0
         with self._read() as db:
             for epoch, cites in db.execute("SELECT * FROM epochs ORDER BY epoch").fetchall():
-                rows = db.execute(
-                    "SELECT seq, payload, head FROM records WHERE epoch = ? ORDER BY seq", (epoch,)
-                )
-                links = [(seq, bytes(payload), bytes(head)) for seq, payload, head in rows]
                 try:
-                    verify_chain(genesis(self.device, epoch, cites), links)
-                    for seq, payload, _ in links:
-                        record = decode_record(payload)
-                        if (record.device, record.epoch, record.seq) != (self.device, epoch, seq):
-                            raise ChainBroken(seq, f"record {seq} belongs elsewhere")
+                    verify_chain(genesis(self.device, epoch, cites), self._links(db, epoch))
                 except ChainBroken as error:
                     raise ChainBroken(error.seq, f"epoch {epoch}: {error}") from None
-                count += len(links)
+            count = db.execute("SELECT count(*) FROM records").fetchone()[0]
             stray = db.execute(
                 "SELECT epoch, seq FROM outbox EXCEPT SELECT epoch, seq FROM records LIMIT 1"
             ).fetchone()
             if stray is not None:
                 raise ChainBroken(stray[1], f"epoch {stray[0]}: record {stray[1]} is missing")
-        return count
+        return int(count)
+
+    def _links(self, db: sqlite3.Connection, epoch: int) -> Iterator[tuple[int, bytes, bytes]]:
+        rows = db.execute(
+            "SELECT seq, CAST(payload AS BLOB), CAST(head AS BLOB) FROM records "
+            "WHERE epoch = ? ORDER BY seq",
+            (epoch,),
+        )
+        for seq, payload, head in rows:
+            yield seq, payload, head
+            # Only reached once the link was found to follow.
+            try:
+                record = decode_record(payload)
+            except RecordInvalid as error:
+                raise ChainBroken(seq, f"record {seq} cannot be read: {error}") from None
+            if (record.device, record.epoch, record.seq) != (self.device, epoch, seq):
+                raise ChainBroken(seq, f"record {seq} belongs elsewhere")
 
     # -- outbox -----------------------------------------------------------------------------
 

@@ -1,0 +1,194 @@
+"""Galleries at rest: what is taken, what is refused, what is left of the old one."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pytest
+
+from attendance import wire
+from attendance.signing import DeviceKeys, to_text
+from attendance.statuses import SiteKind, Status
+from kiosk.config import KioskConfig
+from kiosk.errors import GalleryRefused
+from kiosk.fakes import package
+from kiosk.people import People
+from kiosk.pins import hash_pin
+from kiosk.vault import Vault
+
+NOW = 1_780_000_000_000
+DESK = DeviceKeys.generate()
+OWN = DeviceKeys.generate()
+CONFIG = KioskConfig(
+    server="http://127.0.0.1:1",
+    device="kiosk001",
+    township="t",
+    site="s",
+    site_kind=SiteKind.VILLAGE,
+    server_key=to_text(DESK.sign_public),
+    desk_key=to_text(DESK.sign_public),
+)
+FACES = np.eye(2, 4, dtype="<f4").tobytes()
+PIN = hash_pin(b"k" * 32, "123456")
+
+
+def contents(version: int = 1, **changes: object) -> wire.GalleryContents:
+    people = [
+        wire.Person(official="A-1", name="李强", title="镇长", templates=FACES, pin=PIN),
+        wire.Person(official="A-2", name="王芳", title="", second_factor=True),
+    ]
+    made = wire.GalleryContents(
+        device="kiosk001",
+        version=version,
+        model="m",
+        dimension=4,
+        pin_key=b"k" * 32,
+        people=people,
+    )
+    return msgspec.structs.replace(made, **changes)
+
+
+def sealed(version: int = 1, **changes: object) -> wire.GalleryPackage:
+    return package(DESK, OWN.box_public, contents(version, **changes), made_ms=NOW)
+
+
+@pytest.fixture
+def vault(tmp_path: Path) -> Vault:
+    return Vault(tmp_path / "vault")
+
+
+def test_what_comes_in_is_there_after_a_restart_and_unreadable_on_disk(
+    vault: Vault, tmp_path: Path
+) -> None:
+    assert (vault.version, vault.contents()) == (0, None)
+    installed = vault.install(sealed(), CONFIG, OWN, NOW)
+    assert (installed.version, installed.people, installed.expired) == (1, 2, False)
+    assert Vault(tmp_path / "vault").contents() == contents()
+    for path in (tmp_path / "vault").iterdir():
+        assert path.stat().st_mode & 0o077 == 0
+        data = path.read_bytes()
+        assert FACES not in data
+        assert "李强".encode() not in data
+        assert b"argon2" not in data
+
+
+def test_a_newer_one_replaces_it_and_leaves_nothing(vault: Vault, tmp_path: Path) -> None:
+    vault.install(sealed(1), CONFIG, OWN, NOW)
+    other = Vault(tmp_path / "vault")  # a running kiosk beside the command that imports
+    assert other.version == 1
+    vault.install(sealed(2), CONFIG, OWN, NOW)
+    names = sorted(path.name for path in (tmp_path / "vault").iterdir())
+    assert names == ["0000000002.box", "0000000002.key", "lock"]
+    assert (vault.version, other.version) == (2, 2)
+
+
+def refused(vault: Vault, gallery: wire.GalleryPackage, config: KioskConfig = CONFIG) -> str:
+    with pytest.raises(GalleryRefused) as caught:
+        vault.install(gallery, config, OWN, NOW)
+    assert caught.value.words("zh") != caught.value.words("en")
+    return str(caught.value)
+
+
+def test_what_is_not_ours_is_refused(vault: Vault) -> None:
+    vault.install(sealed(3), CONFIG, OWN, NOW)
+    assert "not newer" in refused(vault, sealed(3))
+    assert "not newer" in refused(vault, sealed(2))
+    stranger = package(DeviceKeys.generate(), OWN.box_public, contents(4))
+    assert "not from our enrolment desk" in refused(vault, stranger)
+    elsewhere = package(DESK, DeviceKeys.generate().box_public, contents(4))
+    assert "not sealed for this device" in refused(vault, elsewhere)
+    assert "another kiosk" in refused(vault, sealed(4, device="kiosk002"))
+    good = sealed(4)
+    swapped = msgspec.structs.replace(good, sealed=sealed(4).sealed)
+    assert "damaged" in refused(vault, swapped)
+    garbled = msgspec.structs.replace(
+        good, manifest=msgspec.Raw(bytes(good.manifest).replace(b'"m"', b'"n"'))
+    )
+    assert "not from our enrolment desk" in refused(vault, garbled)
+    unpaired = msgspec.structs.replace(CONFIG, desk_key=None)
+    assert "not known yet" in refused(vault, good, unpaired)
+    assert vault.version == 3
+
+
+def person(**changes: object) -> dict[str, object]:
+    fields = {"official": "A-1", "name": "a", "title": "", "templates": FACES, **changes}
+    return {"people": [wire.Person(**fields)]}
+
+
+NAN = np.array([[np.nan, 0, 0, 0]], "<f4").tobytes()
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        person(templates=FACES[:-1]),
+        person(templates=NAN),
+        person(templates=np.full((1, 4), 0.6, "<f4").tobytes()),
+        person(templates=np.full((1, 4), np.inf, "<f4").tobytes()),
+        person(official="no id"),
+        person(name=""),
+        person(pin="123456"),
+        person(pin=PIN.replace("m=19456", "m=9999999")),
+        {"people": person()["people"] * 2},  # type: ignore[operator]
+        {"dimension": 0},
+        {"pin_key": b"short"},
+    ],
+)
+def test_damaged_contents_are_refused(vault: Vault, changes: dict[str, object]) -> None:
+    refused(vault, sealed(1, **changes))
+    assert vault.contents() is None
+
+
+def test_an_expired_manifest_works_and_says_so(vault: Vault) -> None:
+    later = NOW + 91 * 86_400_000
+    assert vault.install(sealed(), CONFIG, OWN, later).expired
+    assert vault.expired(later)
+    assert not vault.expired(NOW)
+    assert vault.contents() is not None
+
+
+def _no_key(folder: Path) -> None:
+    (folder / "0000000002.key").unlink()
+
+
+def _cut(folder: Path) -> None:
+    box = folder / "0000000002.box"
+    box.write_bytes(box.read_bytes()[:50])
+
+
+@pytest.mark.parametrize("tear", [_no_key, _cut])
+def test_a_torn_replacement_falls_back(
+    vault: Vault, tmp_path: Path, tear: Callable[[Path], None]
+) -> None:
+    folder = tmp_path / "vault"
+    vault.install(sealed(1), CONFIG, OWN, NOW)
+    old = {path: path.read_bytes() for path in folder.glob("*1.*")}
+    vault.install(sealed(2), CONFIG, OWN, NOW)
+    for path, data in old.items():
+        path.write_bytes(data)
+    tear(folder)
+    assert Vault(folder).version == 1
+    Vault(folder).install(sealed(2), CONFIG, OWN, NOW)
+    assert Vault(folder).version == 2
+
+
+def test_people_are_found_by_id_and_by_name() -> None:
+    row = wire.WhereaboutsRow(official="C-3", name="王芳", title="", status=Status.ON_DUTY)
+    snapshot = wire.Snapshot(version="1", as_of_ms=NOW, rows=[row])
+    people = People(contents(), snapshot)
+    assert [p.official for p in people.all] == ["A-1", "A-2", "C-3"]
+    li = people.find("  Ａ-1 ")
+    assert li is people.find("李强") is people.find("a-1") is people.get("A-1")
+    assert li is not None
+    assert (li.has_face, li.has_pin, li.expected) == (True, True, True)
+    assert people.find("王芳") is None, "two people have that name"
+    assert people.get("C-3") is not None
+    assert not people.get("C-3").expected  # type: ignore[union-attr]
+    ((official, templates),) = people.gallery_entries()
+    assert (official, templates.shape, templates.dtype) == ("A-1", (2, 4), np.float32)
+    assert (people.model, people.version, People().gallery_entries()) == ("m", 1, [])
+    assert dataclasses.is_dataclass(li)
