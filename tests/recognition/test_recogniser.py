@@ -8,7 +8,17 @@ from typing import Any
 import numpy as np
 import pytest
 
-from recognition.decision import Ambiguous, Decision, Match, NotLive, PoorQuality, Unknown, Wait
+from recognition.decision import (
+    MOVING,
+    Ambiguous,
+    Decision,
+    Match,
+    NotLive,
+    PoorQuality,
+    Unknown,
+    Wait,
+    identify,
+)
 from recognition.engine import Engine
 from recognition.errors import ModelMismatch
 from recognition.gallery import Gallery
@@ -105,6 +115,18 @@ def test_twins_are_ambiguous(scripted, person: Person, face_at) -> None:
     gallery = gallery_of(scripted, a=person(0), b=twin)
     _, told = play(Recogniser(scripted, gallery), scripted.frames())
     assert [type(d) for _, d in told] == [Ambiguous]
+
+
+def test_the_looks_must_agree() -> None:
+    """One splendid look cannot carry two that say somebody else, whatever their mean."""
+    axes = np.eye(8, dtype=np.float32)
+    gallery = Gallery("m", 8)
+    gallery.replace([("a", axes[:1]), ("b", axes[1:2])])
+    doubtful = 0.4 * axes[0] + 0.55 * axes[1] + np.sqrt(1 - 0.4**2 - 0.55**2) * axes[2]
+    probes = np.stack([axes[0], doubtful, doubtful]).astype(np.float32)
+    found = identify(probes, 2.0, gallery, 0.5, 0.03, 1, MOVING)
+    assert gallery.search(probes).best_score >= 0.5
+    assert isinstance(found, Unknown)
 
 
 def test_a_face_that_never_moves_is_not_live(scripted, person: Person, face_at) -> None:
