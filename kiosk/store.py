@@ -331,7 +331,8 @@ class Store(Database):
     def facts(self, since_ms: int, until_ms: int) -> list[Fact]:
         """What the kiosk's own records say of people between two true times, oldest first.
 
-        Unix milliseconds; a record counts by the best guess of its time from this kiosk's proofs.
+        Unix milliseconds, `until_ms` not before now; a record counts by the best guess of its time
+        from this kiosk's proofs.
         """
         with self._read() as db:
             return timeline.facts(db, since_ms, until_ms)

@@ -66,7 +66,15 @@ def facts(db: sqlite3.Connection, since_ms: int, until_ms: int) -> list[Fact]:
     """See `Store.facts`."""
     proofs = Proofs(db)
     found: list[Fact] = []
+    later: Record | None = None
+    elapsed_ns = 0
     for record in newest(db):
+        # Without any proof the boot clock still tells that at least so much time went by since.
+        if later is not None and later.boot_id == record.boot_id:
+            elapsed_ns += max(0, later.boottime_ns - record.boottime_ns)
+        later = record
+        if elapsed_ns // 1_000_000 > until_ms - since_ms + _SLACK_MS:
+            break
         when = proofs.when(record)
         if when.cls is not ClockClass.C and when.latest_ms < since_ms - _SLACK_MS:
             break  # whatever precedes it in the chain is older still

@@ -346,6 +346,22 @@ def test_time_proofs_are_thinned(tmp_path: Path) -> None:
         assert store.add_anchor(Anchor("b", 0, now.boot_id, now.boottime_ns, 10**9))
 
 
+def test_a_week_without_proof_is_not_read_through_for_today(tmp_path: Path) -> None:
+    clock = FakeClock()
+    with Store.open(tmp_path / "k.db", DEVICE) as store:
+        for _ in range(7 * 4):
+            clock.advance(6 * 3600)
+            store.record(CHECKIN, clock.read())
+        now = clock.wall_ms
+        today = store.facts(now - 86_400_000, now)
+        assert [fact.seq for fact in today] == [24, 25, 26, 27, 28]
+        assert {str(fact.when.cls) for fact in today} == {"C"}
+        clock.wall_ms = 0  # stepped back: what was written under the right clock stays in view
+        store.record(CHECKIN, clock.read())
+        assert [fact.seq for fact in store.facts(now - 86_400_000, now)][-1] == 28
+        assert len(store.facts(-(2**62), 2**62)) == 29
+
+
 def test_small_values_are_kept(tmp_path: Path) -> None:
     with Store.open(tmp_path / "k.db", DEVICE) as store:
         store.set_meta(camera="ok", lamps="rgb")
