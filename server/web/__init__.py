@@ -23,6 +23,10 @@ NAV = (
 )
 
 
+#: Pages that belong to another one of the navigation.
+SECTIONS = {"officials.history": "officials.people", "leave.ask": "leave.page"}
+
+
 @lru_cache(maxsize=32)
 def _fingerprint(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()[:12]
@@ -66,7 +70,7 @@ def register(app: Flask) -> None:
             "user": user,
             "township": user.township.name if user else board.township_shown(),
             "nav": [(e, label) for e, label, roles in NAV if user and user.role in roles],
-            "section": request.endpoint,
+            "section": SECTIONS.get(request.endpoint or "", request.endpoint),
             "switch_url": switch_url(),
             "board_url": board.address(user.township.slug if user else None),
             "messages": lambda: get_flashed_messages(True) if "_flashes" in session else [],

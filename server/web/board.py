@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -19,7 +18,7 @@ from flask import (
     g,
     render_template,
     request,
-    send_from_directory,
+    send_file,
     url_for,
 )
 from sqlalchemy import select
@@ -30,6 +29,7 @@ from attendance.statuses import LOOKS, Status
 from server import db
 from server.context import Clock, context, now
 from server.models import Township
+from server.services import portraits
 from server.services.townships import only_township
 from server.services.whereabouts import PublicRow, board_version, public_rows
 from server.web.language import clock_words, short_day
@@ -45,7 +45,6 @@ RETRY_AFTER = 60
 #: Statuses in the order of the legend.
 LEGEND = tuple(status for status in LOOKS if status is not Status.STALE)
 PORTRAIT_SECONDS = 3600
-_TOKEN = re.compile(r"[A-Za-z0-9_-]{16,64}\Z")
 _KEY = "quxiang-watcher"
 
 blueprint = Blueprint("board", __name__)
@@ -228,11 +227,10 @@ def _beats(stream: Stream, clock: Clock) -> Iterator[str]:
 @blueprint.get("/portraits/<token>.jpg")
 def portrait(token: str) -> Response:
     """A public picture, by its unguessable name."""
-    if not _TOKEN.match(token):
+    path = portraits.path_of(context().config, token)
+    if path is None:
         abort(404)
-    response = send_from_directory(
-        context().config.portraits.absolute(), f"{token}.jpg", mimetype="image/jpeg"
-    )
+    response = send_file(path.absolute(), mimetype="image/jpeg")
     # Short, since a withdrawn picture must vanish from browsers too.
     response.headers["Cache-Control"] = f"public, max-age={PORTRAIT_SECONDS}"
     return response

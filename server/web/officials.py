@@ -20,8 +20,6 @@ from server.web.supervise import date_asked, record_header, record_lines, today
 
 #: Days that a history shows unless asked otherwise.
 USUAL_DAYS = 31
-#: Days that one page can show: a year.
-MOST_DAYS = 366
 
 #: `attendance.records.OfficialId`.
 _CODE = re.compile(r"[A-Za-z0-9-]{1,32}")
@@ -44,7 +42,7 @@ def _read(what: str, code: str) -> tuple[History, date, date]:
         abort(404)
     last = date_asked("last", today())
     first = date_asked("first", last - timedelta(USUAL_DAYS - 1))
-    if not timedelta(0) <= last - first < timedelta(MOST_DAYS):
+    if not timedelta(0) <= last - first < timedelta(daysheet.MAX_DAYS):
         abort(400)
     auth.note(what, f"{code} {first.isoformat()}..{last.isoformat()}")
     try:
@@ -64,7 +62,7 @@ def history(code: str) -> str:
     """One official's days, newest first."""
     found, first, last = _read("view_history", code)
     return render_template(
-        "history.html", history=found, first=first, last=last, longest=MOST_DAYS, sheets=sheets
+        "history.html", history=found, first=first, last=last, longest=daysheet.MAX_DAYS, sheets=sheets
     )
 
 

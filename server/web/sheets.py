@@ -103,5 +103,5 @@ def evidence_words(entry: Entry) -> str:
     if entry.margin is not None:
         parts.append(gettext("margin %(margin)s", margin=f"{entry.margin:.2f}"))
     if entry.liveness:
-        parts.append(gettext("liveness %(liveness)s", liveness=entry.liveness))
+        parts.append(gettext("liveness %(liveness)s", liveness=words.liveness_word(entry.liveness)))
     return ("，" if lang() == "zh" else ", ").join(parts)

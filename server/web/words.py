@@ -68,6 +68,19 @@ ACTS: dict[str, Later] = {
     "approve_leave": _l("Approved leave or a trip"),
     "refuse_leave": _l("Refused leave or a trip"),
     "view_audit": _l("Looked at the audit trail"),
+    "pair": _l("Paired with the server"),
+    "roster": _l("Sent a roster"),
+    "withdraw": _l("Withdrew an official's consent"),
+    "fork": _l("Showed two histories"),
+}
+#: The check that decided (`recognition.liveness.LivenessVerdict.name`).
+LIVENESS: dict[str, Later] = {
+    "off": _l("switched off"),
+    "still": _l("single picture"),
+    "motion": _l("by motion"),
+    "passive": _l("by appearance"),
+    "challenge": _l("by request"),
+    "passive+challenge": _l("by appearance and request"),
 }
 HEALTH: dict[str, Later] = {
     "camera": _l("camera"),
@@ -117,6 +130,11 @@ def kind_word(kind: str) -> str:
     return str(KINDS.get(kind, kind))
 
 
+def liveness_word(liveness: str) -> str:
+    """The liveness check that decided, in words."""
+    return str(LIVENESS.get(liveness, liveness))
+
+
 def role_word(role: str) -> str:
     """A role in words."""
     return str(ROLES.get(role, role))
@@ -149,7 +167,11 @@ def who_words(who: str) -> str:
 def health_words(health: Mapping[str, object]) -> list[str]:
     """What a kiosk said of itself, a phrase for each part."""
     return [
-        gettext("%(part)s: %(said)s", part=word, said=health[key])
+        gettext(
+            "%(part)s: %(said)s",
+            part=word,
+            said=gettext("fine") if health[key] == "ok" else health[key],
+        )
         for key, word in HEALTH.items()
         if health.get(key) not in (None, "")
     ]
@@ -180,7 +202,7 @@ def interval_words(
     if cls == ClockClass.C:
         return gettext("about %(at)s (clock doubtful: please confirm)", at=clock_words(at_ms, day))
     if latest_ms - earliest_ms < 60_000:
-        return clock_words(at_ms, day)
+        return clock_words(at_ms + 500, day)  # to the second, then its minute
     first, last = clock_words(earliest_ms, day), clock_words(latest_ms, day)
     if local(earliest_ms).date() == local(latest_ms).date() != day:
         last = local(latest_ms).strftime("%H:%M")
