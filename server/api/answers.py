@@ -61,7 +61,9 @@ def read_body(limit: int) -> bytes:
 
     Raises ApiProblem `too_large`.
     """
-    request.max_content_length = limit
+    # One more than allowed: at the limit itself, and at none at all, werkzeug calls the end of a
+    # stream without a stated length "too large".
+    request.max_content_length = limit + 1
     try:
         body = request.get_data(cache=False)
     except RequestEntityTooLarge:
