@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from attendance.chain import head_code
 from attendance.clock import Anchor, from_anchor, wall_is_off
 from attendance.days import day_of, day_start_ms
 from attendance.whereabouts import FUTURE_TOLERANCE_MS
@@ -115,6 +116,7 @@ class Display:
             rows=[self._row(row) for row in self.rows],
             people=[{"official": p.official, "name": p.name} for p in people.all],
             pending=self._store.pending(),
+            head_code=head_code(self._store.head().head),
             link={
                 "ok": None
                 if self._heard_mono is None and self._down_since is None

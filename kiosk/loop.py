@@ -95,6 +95,7 @@ class Kiosk:
         self._store_fault: str | None = None
         self._retry_at = 0.0
         self._sync_fault: str | None = None
+        self._alarms: set[str] = set()
         self._wall_off: int | None = None
         self._generation: object = None
         self._look_at = self._refresh_at = 0.0
@@ -158,7 +159,8 @@ class Kiosk:
                 match.liveness.name,
                 self._recogniser.engine.model_id,
                 self._service.people.version,
-                at=seen.t,
+                # A live camera's time begins anew whenever it is opened again.
+                at=None if self._live else seen.t,
             )
             latency_ms = self._latency_ms(seen)
             self._lock.passed()
@@ -343,6 +345,10 @@ class Kiosk:
                     self._display.tick()
                     return
                 self._check_clock()
+                late = self._vault.expired(self._display.now_ms())
+                self._alarm(
+                    "expired", "its manifest has expired: renew it at the desk" if late else None
+                )
             except StoreUnusable as error:
                 self._store_failed(error)
             self._refresh()
@@ -359,8 +365,10 @@ class Kiosk:
         if isinstance(mail, SyncReport):
             self._sync_fault = None
             self._events.sync(mail.sent, mail.stored, mail.duplicate, mail.rejected, mail.pending)
-            if mail.gallery_fault is not None:
-                self._events.fault("gallery", str(mail.gallery_fault))
+            refused = str(mail.gallery_fault) if mail.gallery_fault else None
+            self._alarm("refused", refused)
+            changed = "the server names another enrolment desk, which is not taken"
+            self._alarm("desk", changed if mail.desk_changed else None)
             try:
                 self._display.heard(mail)
             except StoreUnusable as error:
@@ -383,7 +391,8 @@ class Kiosk:
         self._gallery_version = people.version
         gallery = self._recogniser.gallery
         try:
-            gallery.replace(people.gallery_entries(), people.model)
+            entries = people.gallery_entries()
+            gallery.replace(entries, people.model if entries else None)
             self._sighted = contents is not None
             self._feed.fault("recognition", None)
         except RecognitionError as error:
@@ -392,6 +401,14 @@ class Kiosk:
             self._feed.fault("recognition", {"zh": str(error), "en": str(error)})
             self._events.fault("recognition", str(error))
         self._feed.update(waiting=contents is None)
+
+    def _alarm(self, key: str, what: str | None) -> None:
+        """Tell something about the gallery once, until it is well (None)."""
+        if what is None:
+            self._alarms.discard(key)
+        elif key not in self._alarms:
+            self._alarms.add(key)
+            self._events.fault("gallery", what)
 
     def _check_clock(self) -> None:
         """Write into the chain that the wall clock is wrong, once for each change."""

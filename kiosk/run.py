@@ -12,11 +12,12 @@ import stat
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from attendance.errors import QuxiangError
 from attendance.i18n import say
+from attendance.signing import fingerprint
 from attendance.statuses import SiteKind
 from attendance.wire import Health
 from hardware.camera import open_camera
@@ -63,11 +64,17 @@ def is_live(source: str) -> bool:
     return False
 
 
-def main_run(args: argparse.Namespace) -> int:
+def main_run(
+    args: argparse.Namespace,
+    *,
+    opener: Callable[..., Camera] = open_camera,
+    stop: threading.Event | None = None,
+) -> int:
     """Runs the kiosk of `args.data` until its footage ends or it is told to stop; the exit status.
 
     Reads of `args`: data, camera, lamps, until_end, events, screen, liveness, realtime, loop,
-    engine, notice. Raises the typed faults of its parts where the kiosk cannot start.
+    engine, notice. `opener` opens the camera (as `hardware.camera.open_camera`), `stop` ends the
+    run as SIGINT and SIGTERM do. Raises the typed faults of its parts where it cannot start.
     """
     live = is_live(args.camera)
     wrong = _wrong_usage(args, live)
@@ -78,8 +85,9 @@ def main_run(args: argparse.Namespace) -> int:
     load_config(data)  # a folder that was never paired is told before anything is made in it
     with contextlib.ExitStack() as stack:
         stack.enter_context(run_lock(data))
-        stop = stack.enter_context(_stopped_by_signals())
-        return _Run(args, stack.enter_context(Site(data)), live, stop, stack).run()
+        told = stack.enter_context(_stopped_by_signals(stop or threading.Event()))
+        site = stack.enter_context(Site(data))
+        return _Run(args, site, live, opener, told, stack).run()
 
 
 def _wrong_usage(args: argparse.Namespace, live: bool) -> str:
@@ -98,9 +106,8 @@ def _wrong_usage(args: argparse.Namespace, live: bool) -> str:
 
 
 @contextlib.contextmanager
-def _stopped_by_signals() -> Iterator[threading.Event]:
-    """An event that SIGINT and SIGTERM set, so that nothing is cut in the middle of a record."""
-    stop = threading.Event()
+def _stopped_by_signals(stop: threading.Event) -> Iterator[threading.Event]:
+    """`stop`, which SIGINT and SIGTERM set, so that nothing is cut in the middle of a record."""
     before = {}
     if threading.current_thread() is threading.main_thread():
         for number in (signal.SIGINT, signal.SIGTERM):
@@ -120,6 +127,7 @@ class _Run:
         args: argparse.Namespace,
         site: Site,
         live: bool,
+        opener: Callable[..., Camera],
         stop: threading.Event,
         stack: contextlib.ExitStack,
     ) -> None:
@@ -128,6 +136,7 @@ class _Run:
         data, config = site.folder, site.config
         self.store, self.vault = site.store, site.vault
         self.live = live
+        self.opener = opener
         self.stop = stop
         self.stack = stack
         base = SystemClock()
@@ -163,6 +172,7 @@ class _Run:
         )
         self.feed.update(
             site=config.site,
+            device=f"{config.device} · {fingerprint(site.keys.box_public)}",
             mirror=live,
             camera=False,
             demo={
@@ -271,7 +281,7 @@ class _Run:
         self.kiosk.idle()
 
     def _open_camera(self) -> Camera:
-        return open_camera(
+        return self.opener(
             self.args.camera,
             realtime=self.args.realtime or self.args.loop,
             loop=self.args.loop,

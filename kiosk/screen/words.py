@@ -69,7 +69,8 @@ WORDS: dict[str, Pair] = {
     "until": ("至", "until"),
     "declared": ("待批准", "awaiting approval"),
     "lamp_unknown": ("灯状态未知", "lamp unknown"),
-    "updated": ("截至", "as of"),
+    "device": ("本机编号与密钥指纹", "This kiosk's id and key fingerprint"),
+    "head_code": ("记录链头码", "Head code of the records"),
 }
 
 NOTICE: list[tuple[Pair, Pair]] = [

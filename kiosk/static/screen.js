@@ -58,6 +58,8 @@ const painters = {
     $("rows").replaceChildren(...rows.map(boardRow));
     $("empty").hidden = rows.length > 0;
   },
+  device() { $("n-device").textContent = state.device ?? "—"; },
+  head_code() { $("n-head").textContent = state.head_code ?? "—"; },
   people() { padNames(state.people ?? []); },
 };
 
