@@ -16,7 +16,7 @@ from attendance.signing import DeviceKeys
 from attendance.wire import CursorReply, Health, Snapshot
 from kiosk.clock import Clock
 from kiosk.config import KioskConfig
-from kiosk.drafts import Acked
+from kiosk.drafts import Acked, Batch
 from kiosk.errors import GalleryRefused, KioskError, ServerRefused
 from kiosk.link import Gap, Link
 from kiosk.store import Store
@@ -82,6 +82,7 @@ class SyncClient:
         self._health = health
         self._last_anchor: Anchor | None = None
         self._wall_off_ms = 0
+        self._handed = (0, 0)
 
     @property
     def config(self) -> KioskConfig:
@@ -101,23 +102,15 @@ class SyncClient:
         settle_erasures(self._vault, self._store, self._clock.read())
         cursor = self._ask_cursor()
         desk_changed = self._learn_desk(cursor)
+        if cursor.state in ("fork", "revoked"):
+            self._hand_over(cursor)
+            raise _set_apart(cursor.state)
         if cursor.state == "ahead":
+            # It vouched for our head, so what waits for an ack is there already, byte for byte.
+            self._send(cursor)
             self._open_epoch(cursor)
             cursor = self._ask_cursor()
-        if cursor.state == "fork":
-            raise ServerRefused(
-                "fork",
-                "本终端的记录与服务器上的不一致，已隔离：请联系管理员。登记照常。",
-                "the server holds other records under the same numbers: call the administrator; "
-                "recording goes on",
-            )
         sent, acked = self._send(cursor)
-        if cursor.state == "revoked":
-            raise ServerRefused(
-                "revoked",
-                "本终端已被停用：记录仍保存并送交审核，请联系管理员。",
-                "this kiosk was revoked: its records are kept for review; call the administrator",
-            )
         gallery_installed, fault = self._fetch_gallery(cursor.gallery)
         if gallery_installed and settle_erasures(self._vault, self._store, self._clock.read()):
             more, receipts = self._send(cursor)
@@ -202,17 +195,8 @@ class SyncClient:
         sent, gaps, limit = 0, 0, wire.MAX_BATCH
         total = Acked(0, 0, 0)
         while (batch := self._store.batch(*place, limit)) is not None:
-            body = wire.encode_batch(
-                self._keys,
-                self._config.device,
-                batch.epoch,
-                batch.first,
-                batch.before,
-                batch.payloads,
-                batch.cites,
-            )
             try:
-                answer = self._link.ask("POST", wire.RECORDS, body)
+                answer = self._link.ask("POST", wire.RECORDS, self._sealed(batch))
             except Gap as gap:
                 gaps += 1
                 if gaps > _MOST_GAPS or gap.wanted > batch.first:
@@ -238,6 +222,32 @@ class SyncClient:
                 )
             place = (batch.epoch, last)
         return sent, total
+
+    def _hand_over(self, cursor: CursorReply) -> None:
+        """Everything that waits, for the review: kept apart by the server, acknowledged by none."""
+        waiting = self._store.first_pending()
+        if waiting is None:
+            return
+        place = max(self._handed, (waiting[0], waiting[1] - 1))
+        while (batch := self._store.batch(*place)) is not None:
+            try:
+                self._link.ask("POST", wire.RECORDS, self._sealed(batch))
+            except ServerRefused as error:
+                if error.word != cursor.state:
+                    raise
+            place = (batch.epoch, batch.first + len(batch.payloads) - 1)
+            self._handed = place
+
+    def _sealed(self, batch: Batch) -> bytes:
+        return wire.encode_batch(
+            self._keys,
+            self._config.device,
+            batch.epoch,
+            batch.first,
+            batch.before,
+            batch.payloads,
+            batch.cites,
+        )
 
     def _fetch_gallery(self, offered: int) -> tuple[bool, KioskError | None]:
         have = self._vault.version
@@ -283,6 +293,22 @@ def last_contact(store: Store) -> int | None:
     """The kiosk's wall clock when the server last answered, Unix milliseconds, to the minute."""
     text = store.meta("last_contact_ms")
     return int(text) if text else None
+
+
+def _set_apart(state: str) -> ServerRefused:
+    if state == "revoked":
+        return ServerRefused(
+            "revoked",
+            "本终端已被停用：登记照常，记录已送交审核，请联系管理员。",
+            "this kiosk was revoked: recording goes on, its records await a review; call the "
+            "administrator",
+        )
+    return ServerRefused(
+        "fork",
+        "本终端的记录与服务器上的不一致：登记照常，记录已送交审核，请联系管理员。",
+        "the server holds other records under the same numbers: recording goes on, they await a "
+        "review; call the administrator",
+    )
 
 
 def _decoded(body: bytes, kind: type[T], limit: int = wire.MAX_JSON) -> T:

@@ -82,7 +82,8 @@ def package(
 class FakeTownship:
     """A township's server on a loopback port, for kiosks; it checks what the real one checks.
 
-    `records[device][epoch]` are the payloads it holds, `requests` every (method, path) it got.
+    `records[device][epoch]` are the payloads it holds, `aside` those kept for a review,
+    `requests` every (method, path) it got.
     Faults to order: `drop_answers = n` commits the next n uploads and hangs up; `answer = (503, 7)`
     refuses everything with that status and Retry-After; `seed` may be changed to lie; `reject`
     holds officials whose records are rejected; `down` and `up` pull and replug the cable.
@@ -104,6 +105,8 @@ class FakeTownship:
         self.cursors: list[wire.CursorRequest] = []
         self.reject: set[str] = set()
         self.revoked = False
+        self.forked: set[str] = set()
+        self.aside: dict[bytes, None] = {}
         self.drop_answers = 0
         self.answer: tuple[int, int | None] | None = None
         self._guard = threading.Lock()
@@ -220,7 +223,13 @@ class FakeTownship:
     def _cursor(self, device: str, request: wire.CursorRequest) -> tuple[int, bytes]:
         self.cursors.append(request)
         epoch, seq, head = self.cursor(device)
-        ahead = request.epoch < epoch or (request.epoch == epoch and request.seq < seq)
+        theirs = self.records.get(device, {}).get(request.epoch, [])[: request.seq]
+        start = genesis(device, request.epoch, self.cites.get((device, request.epoch), b""))
+        same = run_chain(start, theirs).hex() == request.head
+        ahead = (request.epoch, request.seq) < (epoch, seq)
+        state = "ahead" if ahead else "ok"
+        if device in self.forked or (len(theirs) == request.seq and not same):
+            state = "fork"
         offer = wire.AnchorOffer(
             id=f"a{len(self.cursors)}",
             server_ms=self.now_ms,
@@ -228,7 +237,7 @@ class FakeTownship:
             boottime_ns=request.boottime_ns,
         )
         reply = wire.CursorReply(
-            state="revoked" if self.revoked else "ahead" if ahead else "ok",
+            state="revoked" if self.revoked else state,
             epoch=epoch,
             seq=seq,
             head=head.hex(),
@@ -240,6 +249,11 @@ class FakeTownship:
 
     def _batch(self, device: str, body: bytes) -> tuple[int, bytes]:
         batch, payloads = wire.decode_batch(body, self.devices[device][0])
+        if device in self.forked:
+            return self._fork(device, payloads)
+        if self.revoked:
+            self.aside.update(dict.fromkeys(payloads))
+            return 403, _problem("revoked")
         epochs = self.records.setdefault(device, {1: []})
         if batch.epoch not in epochs:
             self.cites[device, batch.epoch] = bytes.fromhex(batch.cites or "")
@@ -248,13 +262,13 @@ class FakeTownship:
             return 409, _problem("gap", wanted=len(held) + 1)
         start = genesis(device, batch.epoch, self.cites.get((device, batch.epoch), b""))
         if run_chain(start, held[: batch.first - 1]).hex() != batch.before:
-            return 409, _problem("fork")
+            return self._fork(device, payloads)
         results = []
         for seq, payload in enumerate(payloads, start=batch.first):
             record = decode_record(payload)
             if seq <= len(held):
                 if held[seq - 1] != payload:
-                    return 409, _problem("fork")
+                    return self._fork(device, payloads)
                 word = "duplicate"
             else:
                 held.append(payload)
@@ -271,6 +285,11 @@ class FakeTownship:
         epoch, seq, head = self.cursor(device)
         reply = wire.BatchReply(results=results, epoch=epoch, seq=seq, head=head.hex())
         return 200, wire.encode(reply)
+
+    def _fork(self, device: str, payloads: list[bytes]) -> tuple[int, bytes]:
+        self.forked.add(device)
+        self.aside.update(dict.fromkeys(payloads))
+        return 409, _problem("fork")
 
 
 def _problem(word: str, message: str = "", wanted: int | None = None) -> bytes:

@@ -103,15 +103,10 @@ class Store(Database):
             supersedes=draft.supersedes,
             detail=draft.detail,
         )
-        return self._insert(db, record, at.head)
-
-    def _insert(
-        self, db: sqlite3.Connection, record: Record, before: bytes, copied: bool = False
-    ) -> Recorded:
         payload = encode_record(record)
-        head = next_head(before, payload)
+        head = next_head(at.head, payload)
         place = (record.epoch, record.seq)
-        db.execute("INSERT INTO records VALUES (?, ?, ?, ?, ?)", (*place, payload, head, copied))
+        db.execute("INSERT INTO records VALUES (?, ?, ?, ?)", (*place, payload, head))
         db.execute("INSERT INTO outbox VALUES (?, ?)", place)
         return Recorded(record, payload, head)
 
@@ -149,29 +144,19 @@ class Store(Database):
     ) -> Head:
         """Goes on in a new epoch, whose genesis cites the server's head.
 
-        The server holds records that this card lost. What still waits in the outbox could collide
-        with their numbers, so it is copied into the new epoch under the same record ids, with its
-        own clocks; the first record of the epoch says what happened.
+        The server holds records that this card lost (evidence.md, "Server ahead"); the first
+        record of the epoch says so. What the outbox still holds of the old epoch stays there.
         """
         with self.transaction() as db:
             at = self._head(db)
             epoch = max(at.epoch, server_epoch) + 1
-            waiting = db.execute(
-                "SELECT epoch, seq, payload FROM records NATURAL JOIN outbox ORDER BY epoch, seq"
-            ).fetchall()
             db.execute("INSERT INTO epochs VALUES (?, ?)", (epoch, cites))
-            db.execute("DELETE FROM outbox")
             lost = Draft(
                 kind=Kind.FAULT,
                 detail=f"the card ended at {at.epoch}/{at.seq}, the server at {server_epoch}/"
-                f"{server_seq}: epoch {epoch} begins, {len(waiting)} records copied",
+                f"{server_seq}: epoch {epoch} continues from the server's head",
             )
-            head = self._append(db, lost, reading, str(uuid.uuid4())).head
-            for number, (_, _, payload) in enumerate(waiting, start=2):
-                old = decode_record(payload)
-                fields = {name: getattr(old, name) for name in old.__struct_fields__}
-                copy = Record(**{**fields, "epoch": epoch, "seq": number})
-                head = self._insert(db, copy, head, copied=True).head
+            self._append(db, lost, reading, str(uuid.uuid4()))
             return self._head(db)
 
     def verify(self) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import sqlite3
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -155,32 +156,44 @@ def test_a_server_from_an_older_backup_gets_everything_again(site: Site) -> None
     assert len(site.township.stored(site.device)) == 6
 
 
-def test_a_card_that_lost_its_tail_opens_an_epoch(site: Site, tmp_path: Path) -> None:
-    site.record(count=2)
-    site.client.exchange()
+def lose_tail(site: Site, count: int) -> None:
+    """The card forgets the last records, and what it knew of their acks."""
     site.store.close()
-    saved = {p.name: p.read_bytes() for p in tmp_path.glob("kiosk.db*")}
-    site.record(count=3)
+    with sqlite3.connect(site.folder / "kiosk.db") as db:
+        db.execute("DELETE FROM outbox")
+        last = db.execute("SELECT max(seq) FROM records").fetchone()[0]
+        db.execute("DELETE FROM records WHERE seq > ?", (last - count,))
+
+
+def test_a_card_that_lost_its_tail_opens_an_epoch(site: Site) -> None:
+    site.record(count=5)
     site.client.exchange()
-    site.store.close()
-    for path in tmp_path.glob("kiosk.db*"):
-        path.unlink()
-    for name, data in saved.items():
-        (tmp_path / name).write_bytes(data)
-    site.record("A-7")  # number 3 of epoch 1, which the server has otherwise
+    lose_tail(site, 3)
+    with site.store.transaction() as db:  # and the ack of record 2
+        db.execute("INSERT INTO outbox VALUES (1, 2)")
     report = site.client.exchange()
-    assert report.pending == 0
-    assert report.stored == 2
-    kinds = [(r.epoch, r.seq, str(r.kind), r.official) for r in site.township.stored(site.device)]
-    assert kinds[-3:] == [
-        (1, 5, "checkin", "A-1"),
-        (2, 1, "fault", None),
-        (2, 2, "checkin", "A-7"),
-    ]
-    assert site.store.verify() == 5
-    assert [fact.official for fact in site.store.facts(0, 2**62)].count("A-7") == 1
+    assert (report.stored, report.pending) == (1, 0)
     site.record("A-8")
     assert site.client.exchange().stored == 1
+    known = [(r.epoch, r.seq, str(r.kind)) for r in site.township.stored(site.device)]
+    assert known[4:] == [(1, 5, "checkin"), (2, 1, "fault"), (2, 2, "checkin")]
+    assert site.store.verify() == 4
+    site.township.records[site.device].pop(2)  # the server comes back from an older backup
+    del site.township.records[site.device][1][1:]
+    assert site.client.exchange().sent == 3
+
+
+def test_a_card_that_lost_its_tail_and_went_on_is_a_fork(site: Site) -> None:
+    site.record(count=5)
+    site.client.exchange()
+    lose_tail(site, 3)
+    site.record("A-7", count=600)  # from number 3 on, which the server has otherwise
+    for _ in range(2):
+        with pytest.raises(ServerRefused) as caught:
+            site.client.exchange()
+        assert caught.value.word == "fork"
+    assert len(site.township.aside) == 600, "handed over for the review, once"
+    assert site.store.pending() == 600
 
 
 def test_time_proofs_make_records_sure(site: Site) -> None:
@@ -297,7 +310,7 @@ def test_down_busy_and_revoked(site: Site) -> None:
     with pytest.raises(ServerRefused) as refused:
         site.client.exchange()
     assert refused.value.word == "revoked"
-    assert site.officials() == ["A-1"]
+    assert (site.officials(), len(site.township.aside), site.store.pending()) == ([], 1, 1)
 
 
 def test_a_fork_is_told_and_recording_goes_on(site: Site) -> None:
