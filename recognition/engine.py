@@ -27,6 +27,7 @@ class Engine(Protocol):
     name: "sface" or "dlib". model_id: the templates' origin; never compare across two of them.
     dimension: numbers in a template. threshold: a score at or above it may be a match, from the
     measurement that the engine's module cites. margin: least lead over the second person.
+    same_face: a look whose score with the mean of its track is below it is of somebody else.
     """
 
     name: str
@@ -34,6 +35,7 @@ class Engine(Protocol):
     dimension: int
     threshold: float
     margin: float
+    same_face: float
 
     def detect(self, frame: Frame, *, thorough: bool = False) -> list[Face]:
         """Faces in `frame` (uint8 BGR, shape (h, w, 3)), largest first; [] where there are none.

@@ -52,9 +52,6 @@ SAMPLE_SECONDS = 0.1
 """Least time between two embeddings while undecided: neighbouring frames tell nothing new."""
 RECHECK_SECONDS = 0.5
 """Time between embeddings once decided, to notice that another person stepped into the place."""
-SAME_PERSON = 0.30
-"""Least cosine of a look with the mean of its track. Between two people of LFW one in a thousand
-reaches 0.343 (19,500 pairs, November 2026); looks of one person within a clip stay above 0.6."""
 EMPTY_SECONDS = 0.5
 """An unchanged empty scene is searched again after this long."""
 EMPTY_CHANGE = 6.0
@@ -227,7 +224,7 @@ class Recogniser:
         weight = sample_weight(quality.measures) if quality.measures else 0.0
         passive = None if isinstance(self._decision, Match) else self.liveness.look(frame, face)
         sample = Sample(t, index, template, weight, passive)
-        if track.likeness(template) >= SAME_PERSON:
+        if track.likeness(template) >= self.engine.same_face:
             track.odd.clear()
             track.keep(sample)
         else:
@@ -241,7 +238,7 @@ class Recogniser:
         if track is None or len(track.odd) < 2:
             return
         before, now = track.odd[-2:]
-        if float(before.template @ now.template) < SAME_PERSON:
+        if float(before.template @ now.template) < self.engine.same_face:
             track.odd = [now]
             return
         self._end_track()

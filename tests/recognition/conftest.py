@@ -103,6 +103,7 @@ class ScriptedEngine:
     dimension = 8
     threshold = 0.5
     margin = 0.03
+    same_face = 0.3
 
     def __init__(self) -> None:
         self.script: list[list[tuple[Face, Template]]] = []

@@ -49,6 +49,7 @@ def test_one_person_scores_above_two(engine: Engine, shared_data: Path) -> None:
     genuine, impostor = scores[pairs][same[pairs]], scores[pairs][~same[pairs]]
     assert genuine.mean() > impostor.mean() + 4 * impostor.std()
     assert impostor.max() < engine.threshold
+    assert np.quantile(genuine, 0.05) > engine.same_face > np.quantile(impostor, 0.9)
     assert (genuine >= engine.threshold).mean() > (0.9 if engine.name == "sface" else 0.5)
 
 

@@ -268,6 +268,24 @@ def test_a_real_person_is_matched_and_others_are_not(
     assert [type(d) for _, d in told] == [Unknown]
 
 
+@pytest.mark.parametrize("name", ["sface", "dlib_engine"])
+def test_a_real_person_who_takes_the_place_is_noticed(
+    clips, name: str, request: pytest.FixtureRequest
+) -> None:
+    """With either engine: two clips cut together, both faces in the middle."""
+    engine = request.getfixturevalue(name)
+    first, second = clips[3], clips[4]
+    gallery = Gallery(engine.model_id, engine.dimension)
+    entries = []
+    for clip in (first, second):
+        frame = clip.frames[0]
+        entries.append((clip.name, engine.embed(frame, engine.detect(frame)[0])))
+    gallery.replace(entries)
+    frames = first.frames[:45] + second.frames[:60]
+    _, told = play(Recogniser(engine, gallery, Liveness("off")), frames, 30)
+    assert [getattr(d, "official", None) for _, d in told] == [first.name, second.name]
+
+
 def test_a_real_still_with_noise_is_not_live(clips, templates, sface: Engine) -> None:
     """A photograph on a stand before a noisy camera."""
     clip = clips[-1]
