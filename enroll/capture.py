@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from enroll.enrol import MAX_TEMPLATES, SAME_PERSON, SAME_PICTURE, Sample, choose, look
+from enroll.enrol import LIKENESS, MAX_TEMPLATES, Sample, choose, look
 from enroll.errors import FaceRefused
 from enroll.folder import Note
 from hardware.frames import Camera, Frame
@@ -74,7 +74,7 @@ def capture(camera: Camera, engine: Engine, tell: Callable[[Note], None]) -> lis
         if frame.t - state.began > STEP_S and not _next_step(state, frame.t, say):
             break
     if len(state.taken) < MAX_TEMPLATES:
-        state.taken, _ = choose([*state.taken, *state.pool], SAME_PERSON[engine.name])
+        state.taken, _ = choose([*state.taken, *state.pool], LIKENESS[engine.name])
     if not state.taken:
         why = state.last
         raise FaceRefused(
@@ -129,10 +129,10 @@ def _let_go(state: _State) -> None:
 
 def _take(engine: Engine, best: Sample, yaw: float, state: _State, t: float, say: _Speaker) -> bool:
     scores = [float(best.template @ other.template) for other in state.taken]
-    if scores and min(scores) < SAME_PERSON[engine.name]:
+    if scores and min(scores) < LIKENESS[engine.name].same_person:
         say(Note("换了人？请同一个人拍完", "Another person? The same one, please"), t)
         return False
-    if scores and max(scores) >= SAME_PICTURE:
+    if scores and max(scores) >= LIKENESS[engine.name].same_picture:
         say(_STEPS[state.step][1], t)
         return False
     if state.step == 0:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,7 +15,7 @@ from enroll.desk import Desk
 from enroll.enrol import PictureResult, Similar, check_model, enrol, grant_consent, read_samples
 from enroll.errors import ConsentMissing, FaceRefused
 from enroll.folder import BadRow, Note, Row, read_officials
-from enroll.portrait import encode_portrait, find_portrait, is_portrait, sha256
+from enroll.portrait import encode_portrait, find_portrait, is_portrait
 from enroll.withdraw import withdraw_consent
 from recognition.engine import Engine
 from recognition.errors import BadPicture
@@ -266,7 +267,7 @@ def _take_portrait(desk: Desk, folder: Path, row: Row, result: OfficialResult) -
         result.notes.append(Note(error.zh, error.en))
         return
     store.add_consent(who, "portrait", row.portrait_consented_on, desk.now_ms())
-    if store.sent_portrait(who) == sha256(jpeg):
+    if store.sent_portrait(who) == hashlib.sha256(jpeg).hexdigest():
         result.portrait = "same"
         return
     store.set_portrait(who, jpeg)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 
 import cv2
@@ -43,8 +42,3 @@ def encode_portrait(path: Path) -> bytes:
         if len(jpeg) <= MAX_PORTRAIT:
             break
     return jpeg.tobytes()
-
-
-def sha256(jpeg: bytes) -> str:
-    """Hexadecimal SHA-256."""
-    return hashlib.sha256(jpeg).hexdigest()

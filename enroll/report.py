@@ -14,7 +14,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, TextIO
+from typing import TYPE_CHECKING, Any, Self, TextIO
 
 import msgspec
 
@@ -22,10 +22,12 @@ from attendance.days import local
 from attendance.i18n import language, say
 from enroll.desk import Desk
 from enroll.files import write_private
-from enroll.importer import OfficialResult
 from enroll.ledger import Owed
-from enroll.sync import SyncOutcome
-from enroll.withdraw import Withdrawn
+
+if TYPE_CHECKING:  # a command loads OpenCV and HTTP only where it needs them
+    from enroll.importer import OfficialResult
+    from enroll.sync import SyncOutcome
+    from enroll.withdraw import Withdrawn
 
 FACES = {
     "enrolled": ("人脸已登记", "face enrolled"),

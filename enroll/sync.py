@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -13,7 +14,6 @@ from enroll.desk import Desk
 from enroll.errors import GalleryTooLarge, KioskKeyChanged, ServerRefused
 from enroll.files import locked
 from enroll.ledger import Kiosk, Owed
-from enroll.portrait import sha256
 from enroll.seal import OnHash, Sealed, Sealer
 
 ROSTER_BYTES = wire.MAX_JSON // 2
@@ -115,7 +115,7 @@ def _send_portraits(desk: Desk, client: Client, done: SyncOutcome) -> None:
                 raise
             done.problems.append(error)
             continue
-        desk.store.portrait_sent(official, sha256(jpeg))
+        desk.store.portrait_sent(official, hashlib.sha256(jpeg).hexdigest())
         done.portraits.append(official)
 
 

@@ -13,7 +13,7 @@ import pytest
 from werkzeug.serving import make_server
 
 from enroll.desk import Desk
-from enroll.enrol import SAME_PERSON
+from enroll.enrol import LIKENESS
 from enroll.importer import import_folder
 from enroll.pairing import pair as pair_desk
 from enroll.sync import SyncOutcome, sync_once
@@ -109,7 +109,7 @@ def test_from_photographs_to_the_kiosk_and_back_to_an_erasure_receipt(
             probe = engine.embed(frame, engine.detect(frame, thorough=True)[0])
             scores = {who: float((block @ probe).max()) for who, block in entries.items()}
             assert max(scores, key=scores.__getitem__) == "g1"
-            assert scores["g1"] > SAME_PERSON["sface"]
+            assert scores["g1"] > LIKENESS["sface"].same_person
             pins = Pins(site.store, people, SystemClock())
             assert pins.verify("g0", "482913").verdict is Verdict.OK
             assert pins.verify("g0", "482914").verdict is Verdict.WRONG
