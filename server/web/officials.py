@@ -62,7 +62,12 @@ def history(code: str) -> str:
     """One official's days, newest first."""
     found, first, last = _read("view_history", code)
     return render_template(
-        "history.html", history=found, first=first, last=last, longest=daysheet.MAX_DAYS, sheets=sheets
+        "history.html",
+        history=found,
+        first=first,
+        last=last,
+        longest=daysheet.MAX_DAYS,
+        sheets=sheets,
     )
 
 

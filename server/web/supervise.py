@@ -10,6 +10,7 @@ from itertools import groupby
 from flask import Blueprint, Response, abort, render_template, request, url_for
 
 from attendance.days import day_of, to_ms
+from attendance.whereabouts import STALE_AFTER_MS
 from server import db
 from server.context import now
 from server.services import audit, daysheet, townships
@@ -226,6 +227,7 @@ def sites() -> str:
         kiosks=kiosks,
         empty=[site for site in townships.sites(session, township) if site.name not in paired],
         moment=lambda moment: moment_words(moment, day),
+        silent=lambda moment: moment is None or to_ms(now()) - to_ms(moment) > STALE_AFTER_MS,
         state_word=words.device_state_word,
         health_words=words.health_words,
     )

@@ -113,7 +113,13 @@ class Reader:
 
 @pytest.mark.parametrize(
     ("size", "lang"),
-    [("telephone", "zh"), ("telephone", "en"), ("desk", "zh"), ("desk", "en"), ("television", "zh")],
+    [
+        ("telephone", "zh"),
+        ("telephone", "en"),
+        ("desk", "zh"),
+        ("desk", "en"),
+        ("television", "zh"),
+    ],
 )
 def test_no_page_overflows_or_asks_elsewhere(
     chromium: Browser, served: Served, size: str, lang: str

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import http.client
+import threading
 from datetime import timedelta
 
 import pytest
 from flask.testing import FlaskClient
+from werkzeug.serving import make_server
 from werkzeug.test import TestResponse
 
 from attendance.statuses import Status
@@ -223,6 +226,22 @@ def test_only_our_own_names_are_answered(world: World, host: str, status: int) -
     assert browser.get("/", headers={"Host": host}).status_code == status
     # A kiosk signs what it says and checks who answers; it may use any name.
     assert browser.get("/healthz", headers={"Host": "any.name"}).status_code == 200
+
+
+def test_the_address_that_was_dialled_is_ours(world: World) -> None:
+    server = make_server("127.0.0.2", 0, world.app, threaded=True)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        for host, status in (("127.0.0.2", 200), ("127.0.0.3", 400), ("evil.example", 400)):
+            wire = http.client.HTTPConnection("127.0.0.2", server.server_port, timeout=10)
+            wire.request("GET", "/login", headers={"Host": host})
+            assert wire.getresponse().status == status, host
+            wire.close()
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
 
 
 def test_errors_are_pages_in_the_readers_language(world: World) -> None:

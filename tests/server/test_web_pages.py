@@ -192,6 +192,7 @@ def test_sites_show_what_was_set_aside(world: World) -> None:
     assert "kiosk2aa" in page
     assert "此站点没有终端" in page
     assert "摄像头：正常" in page
+    assert page.count("久未联络") == 2, "the villages; the office was heard a moment ago"
     en = world.client("clerk", "en").get("/sites").text
     assert "no kiosk is paired with this site" in en
 
