@@ -67,13 +67,21 @@ def _prepare_sqlite(connection: sqlite3.Connection, _record: Any) -> None:
     connection.isolation_level = None  # transactions are begun by _begin_sqlite alone
     for pragma in (
         f"busy_timeout = {BUSY_TIMEOUT_MS}",
-        "journal_mode = DELETE",
         "synchronous = EXTRA",
         "foreign_keys = ON",
         "trusted_schema = OFF",
         "cache_size = -16000",
     ):
         connection.execute(f"PRAGMA {pragma}").close()
+
+
+def _leave_wal(database: Database) -> None:
+    # Kept in the file, and needs its lock: asked once at the start, not on every connection.
+    raw = database.engine.raw_connection()
+    try:
+        raw.cursor().execute("PRAGMA journal_mode = DELETE")
+    finally:
+        raw.close()
 
 
 def _begin_sqlite(connection: Connection) -> None:
@@ -122,6 +130,8 @@ def migrate(config: ServerConfig) -> None:
     """
     database = Database(config)
     try:
+        if config.is_sqlite:
+            _leave_wal(database)
         with database._writer.connect() as connection, connection.begin():
             check_version(connection)
             command.upgrade(_alembic(connection), "head")

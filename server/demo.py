@@ -287,7 +287,7 @@ class _Demo:
     def _live(self, session: Session, day: date) -> None:
         """One day of every kiosk: morning, the people, evening, with power cuts and dead links."""
         base = day_start_ms(day)
-        if is_working_day(day):
+        if is_working_day(day) or day == self.today:
             moments = self._moments(day, base)
             for number, kiosk in enumerate(self.kiosks):
                 self._one_day(session, kiosk, number, day, moments.get(number, []))
@@ -298,13 +298,18 @@ class _Demo:
     def _moments(self, day: date, base: int) -> dict[int, list[tuple[int, str, str]]]:
         """What happens at which kiosk: (moment, what, official), in order."""
         places = {name: n for n, (name, _) in enumerate(self.sites)}
+        early, late = base + int(7.6 * 3_600_000), base + int(9.4 * 3_600_000)
+        weekend = not is_working_day(day)
+        if day == self.today and to_ms(self.now) < late:
+            # Whoever looks before the morning is over is to see a board with people on it.
+            early, late = max(base, to_ms(self.now) - 3_600_000), to_ms(self.now) - 60_000
         found: dict[int, list[tuple[int, str, str]]] = {}
         for person in self.people:
             luck = self.rng.random()
             site = places[person.sites[0]]
-            arrives = base + int(self.rng.triangular(7.6, 9.4, 8.2) * 3_600_000)
+            arrives = int(self.rng.triangular(early, max(early, late), early + (late - early) / 3))
             leaves = base + int(self.rng.triangular(16.5, 18.2, 17.2) * 3_600_000)
-            if luck < 0.04:
+            if luck < 0.04 or (weekend and luck > 0.6):
                 continue
             what = "face"
             if luck < 0.07:
@@ -316,7 +321,7 @@ class _Demo:
             found.setdefault(site, []).append((arrives, what, person.official))
             if what in ("face", "pin") and luck < 0.9:
                 found.setdefault(site, []).append((leaves, "out", person.official))
-        return {site: sorted(listed) for site, listed in found.items()}
+        return found
 
     def _one_day(
         self,
@@ -331,9 +336,10 @@ class _Demo:
             kiosk.offline_until_ms = base + 10 * 86_400_000  # the hailstorm: nobody knows yet
         elif number and self.rng.random() < 0.03:
             kiosk.offline_until_ms = base + self.rng.randrange(1, 4) * 86_400_000
-            kiosk.reboot(base + 5 * 3_600_000)
             # Some come back with a clock battery that is dead.
             kiosk.wall_off_ms = 0 if self.rng.random() < 0.6 else -2 * 86_400_000
+        if kiosk.offline_until_ms > base - 86_400_000:
+            kiosk.reboot(base + 5 * 3_600_000)  # the power fails every night, too
         self._sync(session, kiosk, base + 7 * 3_600_000)
         presence = presence_at(kiosk.kind)
         syncs = [(base + int(hour * 3_600_000), "sync", "") for hour in (9, 12, 17.5, 19, 23.9)]

@@ -127,6 +127,8 @@ class _Proofs:
         """The neighbour, before or after, that leaves the narrower interval."""
         at = bisect_left(self.times, boottime_ns)
         near = self.anchors[max(at - 1, 0) : at + 1]
+        if len(near) == 1:
+            return near[0]
         return min(near, key=lambda a: from_anchor(a, boottime_ns).width_ms, default=None)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -25,6 +26,7 @@ from server.services.rules import Rules
 
 #: Quarantined records kept of one device: a stolen key must not fill the disk.
 MAX_QUARANTINED = 100_000
+_INSERT = insert(RecordRow.__table__)  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True)
@@ -202,7 +204,7 @@ def _append(
     try:
         with session.begin_nested():
             if rows:
-                session.execute(insert(RecordRow), rows)
+                _insert(session, rows)
     except IntegrityError:
         taken = set(
             session.scalars(select(RecordRow.record_id).where(RecordRow.record_id.in_(ids)))
@@ -213,7 +215,7 @@ def _append(
                 bad[index] = "the record id was used before"
         rows = [row for row in rows if row["record_id"] not in taken]
         if rows:
-            session.execute(insert(RecordRow), rows)
+            _insert(session, rows)
     results = []
     for index in range(start, len(upload.records)):
         record = upload.records[index]
@@ -271,6 +273,24 @@ def _rows(
             }
         )
     return rows
+
+
+def _insert(session: Session, rows: list[dict[str, Any]]) -> None:
+    """Appends records; `rows` all have the same keys in the same order."""
+    connection = session.connection()
+    if connection.dialect.name != "sqlite":
+        connection.execute(_INSERT, rows)
+        return
+    # Straight to the driver: what SQLAlchemy does to 500 x 27 parameters doubles the time.
+    names = list(rows[0])
+    marks = ",".join("?" * len(names))
+    values = [
+        tuple(json.dumps(v) if isinstance(v, list) else v for v in row.values()) for row in rows
+    ]
+    connection.exec_driver_sql(
+        f"INSERT INTO record ({','.join(names)}) VALUES ({marks})",  # noqa: S608 (our own names)
+        values,
+    )
 
 
 def columns(record: Record) -> dict[str, Any]:

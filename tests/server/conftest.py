@@ -263,14 +263,28 @@ def clock() -> FakeClock:
     return FakeClock(MORNING)
 
 
-@pytest.fixture
-def office(tmp_path: Path, clock: FakeClock) -> Iterator[Office]:
-    """A server with the townships 青山乡 and, strangers to it, 白水乡."""
-    config = ServerConfig(tmp_path / "server")
+@pytest.fixture(scope="session")
+def migrated(tmp_path_factory: pytest.TempPathFactory) -> ServerConfig:
+    """An empty, migrated server, to be copied: migrating takes a third of a second."""
+    config = ServerConfig(tmp_path_factory.mktemp("migrated"))
     make_keys(config)
     migrate(config)
-    app = create_app(config, clock=clock)
-    made = Office(config, app, clock)
+    return config
+
+
+def copy_of(migrated: ServerConfig, folder: Path, clock: FakeClock) -> Office:
+    """An empty server of its own, with the same keys."""
+    config = ServerConfig(folder)
+    config.portraits.mkdir(parents=True)
+    for name in ("server.db", "secret.key", "server.key"):
+        (folder / name).write_bytes((migrated.data / name).read_bytes())
+    return Office(config, create_app(config, clock=clock), clock)
+
+
+@pytest.fixture
+def office(migrated: ServerConfig, tmp_path: Path, clock: FakeClock) -> Iterator[Office]:
+    """A server with the townships 青山乡 and, strangers to it, 白水乡."""
+    made = copy_of(migrated, tmp_path / "server", clock)
     with made.context.database.transaction() as session:
         create_township(session, "青山乡", clock())
         create_township(session, "白水乡", clock())

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import tempfile
 import uuid
-from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 
-import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import func, select
@@ -17,12 +15,11 @@ from attendance import wire
 from attendance.chain import genesis
 from attendance.statuses import Kind, Method, Status
 from server.app import create_app
-from server.config import ServerConfig, make_keys
-from server.db import migrate
+from server.config import ServerConfig
 from server.models import Device, EpochRow, Quarantined, RecordRow, RejectedRecord
 from server.services.townships import create_township
 
-from .conftest import MORNING, FakeClock, Kiosk, Machine, Office, ms
+from .conftest import MORNING, FakeClock, Kiosk, Machine, Office, copy_of, ms
 
 
 def rows(office: Office, kiosk: Kiosk) -> list[RecordRow]:
@@ -322,35 +319,17 @@ def test_a_server_restored_from_a_backup_gets_everything_again(
     assert (ack.seq, [r.result for r in ack.results]) == (2, ["stored"])
 
 
-@pytest.fixture(scope="module")
-def bare(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Office]:
-    """Makes empty servers, all with the same keys, from one migrated file."""
-    first = ServerConfig(tmp_path_factory.mktemp("bare"))
-    make_keys(first)
-    migrate(first)
-
-    def make() -> Office:
-        folder = Path(tempfile.mkdtemp(dir=first.data))
-        config = ServerConfig(folder)
-        for name in ("server.db", "secret.key", "server.key"):
-            (folder / name).write_bytes((first.data / name).read_bytes())
-        clock = FakeClock(MORNING)
-        office = Office(config, create_app(config, clock=clock), clock)
-        with office.context.database.transaction() as session:
-            create_township(session, "青山乡", clock())
-        return office
-
-    return make
-
-
 @settings(
     max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(st.data())
 def test_any_splitting_order_and_repetition_ends_the_same(
-    bare: Callable[[], Office], data: st.DataObject
+    migrated: ServerConfig, data: st.DataObject
 ) -> None:
-    office = bare()
+    folder = Path(tempfile.mkdtemp(dir=migrated.data))
+    office = copy_of(migrated, folder / "server", FakeClock(MORNING))
+    with office.context.database.transaction() as session:
+        create_township(session, "青山乡", office.clock())
     kiosks = [office.kiosk("杏树村"), office.kiosk("柳林村")]
     for kiosk in kiosks:
         for n in range(12):
