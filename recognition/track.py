@@ -59,6 +59,7 @@ class Track:
     first_usable: float | None = None
     first_usable_index: int | None = None
     last_embedded: float = -math.inf
+    missed: bool = False
     samples: list[Sample] = field(default_factory=list)
     odd: list[Sample] = field(default_factory=list)
     last_fault: QualityFault | None = None
@@ -76,6 +77,7 @@ class Track:
         """The face was found again."""
         self.face, self.last_seen, self.last_index = face, t, index
         self.seen += 1
+        self.missed = False
         now = _difference(self.first_view, _view(frame, self.region))
         self.changes = tuple(sorted((*self.changes, now)))[1:]  # type: ignore[assignment]
 

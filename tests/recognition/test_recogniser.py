@@ -216,6 +216,23 @@ def test_a_settled_track_is_seldom_embedded(scripted, person: Person, face_at) -
     assert len(scripted.embedded) <= 4 + 10 / 0.5
 
 
+def test_dropped_frames_cost_no_embeddings(scripted, person: Person, face_at) -> None:
+    """A slow machine sees every sixth frame of its camera; that is no reason to look again."""
+    scripted.add((face_at(), person(0)), times=50)
+    recogniser = Recogniser(scripted, gallery_of(scripted, a=person(0)))
+    for number, frame in enumerate(scripted.frames()):
+        recogniser.observe(frame, number / 5, number * 6)
+    assert len(scripted.embedded) <= 4 + 10 / 0.5
+
+
+def test_who_comes_back_after_a_gap_is_looked_at_at_once(scripted, person, face_at) -> None:
+    scripted.add((face_at(), person(0)), times=20)
+    scripted.add(times=5)
+    scripted.add((face_at(), person(1)), times=2)
+    play(Recogniser(scripted, gallery_of(scripted, a=person(0))), scripted.frames())
+    assert {25, 26} <= set(scripted.embedded)
+
+
 def test_time_that_runs_backwards_begins_anew(scripted, person: Person, face_at) -> None:
     scripted.add((face_at(), person(0)), times=20)
     recogniser = Recogniser(scripted, gallery_of(scripted, a=person(0)))
