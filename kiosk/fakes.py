@@ -85,12 +85,14 @@ class FakeTownship:
     `records[device][epoch]` are the payloads it holds, `aside` those kept for a review,
     `requests` every (method, path) it got.
     Faults to order: `drop_answers = n` commits the next n uploads and hangs up; `answer = (503, 7)`
-    refuses everything with that status and Retry-After; `seed` may be changed to lie; `reject`
+    refuses everything with that status and Retry-After; `seed` may be changed to lie, `forger` set to sign with another
+    key than it names; `reject`
     holds officials whose records are rejected; `down` and `up` pull and replug the cable.
     """
 
     def __init__(self, site_kind: SiteKind = SiteKind.VILLAGE) -> None:
         self.seed = DeviceKeys.generate().sign_seed
+        self.forger: bytes | None = None
         self.desk = DeviceKeys.generate()
         self.desk_key: str | None = to_text(self.desk.sign_public)
         self.site_kind = site_kind
@@ -315,7 +317,8 @@ class _Handler(BaseHTTPRequestHandler):
         claim = wire.reply_claim(signature, status, answer)
         self.send_response(status)
         self.send_header(
-            wire.HEADER_SIGNATURE, to_text(sign(township.seed, wire.REPLY_DOMAIN, claim))
+            wire.HEADER_SIGNATURE,
+            to_text(sign(township.forger or township.seed, wire.REPLY_DOMAIN, claim)),
         )
         if township.answer is not None and township.answer[1] is not None:
             self.send_header("Retry-After", str(township.answer[1]))

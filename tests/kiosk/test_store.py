@@ -24,6 +24,7 @@ from attendance.statuses import Kind, Method, Status
 from attendance.wire import Result
 from kiosk.errors import StoreNewer, StoreUnusable
 from kiosk.fakes import FakeClock
+from kiosk.schema import WriteLock
 from kiosk.store import Draft, Recorded, Store
 
 DEVICE = "k" * 8
@@ -162,6 +163,24 @@ def test_many_threads_and_processes_make_one_chain(tmp_path: Path) -> None:
         assert store.generation() != before
         still = store.generation()
         assert store.generation() == still
+
+
+def test_a_write_waits_for_the_other_process(tmp_path: Path) -> None:
+    with Store.open(tmp_path / "k.db", DEVICE) as store:
+        other = WriteLock(tmp_path / "k.db-lock")
+        done = threading.Event()
+
+        def write() -> None:
+            record(store)
+            done.set()
+
+        thread = threading.Thread(target=write)
+        with other.hold():
+            thread.start()
+            assert not done.wait(0.1)
+        assert done.wait(10)
+        thread.join()
+        other.close()
 
 
 RECORDER = """

@@ -243,6 +243,15 @@ def test_the_gallery_comes_down_and_withdrawal_leaves_a_receipt(site: Site) -> N
     assert len(site.township.stored(site.device)) == 2, "she withdrew a second time"
 
 
+def test_a_power_cut_before_the_receipt_leaves_none_out(site: Site) -> None:
+    site.enrol(2, "A-1", tombstones=("A-2",))
+    package = site.township.galleries[site.device]
+    site.vault.install(package, site.config, site.keys, site.clock.wall_ms)
+    assert site.store.pending() == 0
+    assert site.client.exchange().sent == 1
+    assert site.officials() == ["A-2"]
+
+
 def test_a_bad_gallery_stops_nothing(site: Site) -> None:
     site.enrol(1, "A-1")
     site.client.exchange()
@@ -345,6 +354,10 @@ def test_pairing(tmp_path: Path) -> None:
         assert (tmp_path / "a" / name).stat().st_mode & 0o777 == 0o600
     with pytest.raises(PairingRefused, match="already"):
         pair(tmp_path / "a", township.url, code)
+    township.forger = DeviceKeys.generate().sign_seed  # altered on its way
+    with pytest.raises(PairingRefused, match="another server"):
+        pair(tmp_path / "b", township.url, code)
+    township.forger = None
     township.down()
     with pytest.raises(ServerUnreachable):
         pair(tmp_path / "b", township.url, code)
