@@ -82,12 +82,11 @@ def package(
 class FakeTownship:
     """A township's server on a loopback port, for kiosks; it checks what the real one checks.
 
-    `records[device][epoch]` are the payloads it holds, `aside` those kept for a review,
-    `requests` every (method, path) it got.
-    Faults to order: `drop_answers = n` commits the next n uploads and hangs up; `answer = (503, 7)`
-    refuses everything with that status and Retry-After; `seed` may be changed to lie, `forger` set to sign with another
-    key than it names; `reject`
-    holds officials whose records are rejected; `down` and `up` pull and replug the cable.
+    `records[device][epoch]` are the payloads it holds, `aside` those kept for a review, `requests`
+    every (method, path) it got. Faults to order: `drop_answers = n` commits the next n uploads and
+    hangs up; `answer = (503, 7)` refuses everything with that status and Retry-After; `seed` may be
+    changed to lie, `forger` set to sign with another key than it names; `reject` holds officials
+    whose records are rejected; `down` and `up` pull and replug the cable.
     """
 
     def __init__(self, site_kind: SiteKind = SiteKind.VILLAGE) -> None:
