@@ -68,6 +68,17 @@ def _pair_scores(
 ) -> tuple[list[float], list[bool], int]:
     """Score and truth of each line, and the number of distinct pictures. A failure to acquire
     scores -1: it is never called the same."""
+    try:
+        return _read_pairs(file, looks, people)
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise RecognitionError(
+            f"{file} is not CSV in UTF-8: {error}", f"{file} 不是 UTF-8 编码的 CSV：{error}"
+        ) from None
+
+
+def _read_pairs(
+    file: Path, looks: dict[str, list[Look]], people: Path
+) -> tuple[list[float], list[bool], int]:
     known = {str(look.path.relative_to(people)): look for all_ in looks.values() for look in all_}
     scores: list[float] = []
     same: list[bool] = []

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from recognition import decision, dlib_engine, sface
+from recognition import challenge, decision, dlib_engine, liveness, quality, sface
 from recognition.dlib_engine import DlibEngine, square_box
 from recognition.engine import Engine, load_engine
 from recognition.errors import RecognitionError
@@ -85,6 +85,21 @@ def test_a_threshold_carries_its_error_rate(module) -> None:
     cited = source.split("THRESHOLD = ", 1)[1].split('"""')[1]
     for word in ("FPIR", "gallery of 36", "LFW", "2026"):
         assert word in " ".join(cited.split())
+
+
+def test_the_page_of_accuracy_tells_of_the_shipped_constants(root: Path) -> None:
+    """A threshold that is changed without being measured anew is a red test."""
+    page = (root / "docs" / "accuracy.md").read_text(encoding="utf-8")
+    told = (
+        f"sface, threshold {sface.THRESHOLD:.2f}",
+        f"dlib, threshold {dlib_engine.THRESHOLD}",
+        f"Limit {liveness.MOTION}; a face below it for {liveness.MOTION_SECONDS:.0f} s",
+        f"a turn must reach {challenge.TURN}",
+        f"live {quality.LIMITS['live'].sharpness:.0f}.",
+        f"desk {quality.LIMITS['enrol'].yaw:.2f}, live {quality.LIMITS['live'].yaw}",
+    )
+    for words in told:
+        assert words in " ".join(page.split()), words
 
 
 def test_a_decision_of_moving_pictures_needs_several_frames() -> None:

@@ -149,6 +149,19 @@ def test_a_folder_without_pictures_is_one_line(tmp_path: Path) -> None:
     assert not (tmp_path / "r.json").exists()
 
 
+@pytest.mark.parametrize(
+    ("pairs", "what"), [(b"a,b\n", "a,b,same"), ("名,b,same\n".encode("gb18030"), "UTF-8")]
+)
+def test_bad_pairs_are_one_line(tmp_path: Path, pairs: bytes, what: str) -> None:
+    (tmp_path / "people" / "a").mkdir(parents=True)
+    (tmp_path / "people" / "a" / "1.jpg").write_bytes(b"x")
+    (tmp_path / "pairs.csv").write_bytes(pairs)
+    done = command("evaluate", tmp_path, "--json", tmp_path / "r.json")
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert what in done.stderr.splitlines()[-1]
+
+
 def test_a_report_that_cannot_be_written_is_one_line(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "people" / "a").mkdir(parents=True)
     (tmp_path / "people" / "a" / "1.jpg").write_bytes(b"x")
