@@ -237,6 +237,7 @@ class FakeTownship:
                 return 404, problem("unknown_official")
             self.withdrawals.append(who)
             self.portraits.pop(who, None)
+            self.galleries.clear()  # whichever may hold the person
             return 204, b""
         if target.startswith(wire.DESK_PORTRAITS):
             if name not in self.roster:

@@ -48,6 +48,13 @@ def test_words_guide_and_are_not_repeated_all_the_time(engine) -> None:
     assert 1 <= sum("No face" in word for word in words) <= 2
 
 
+def test_a_still_held_up_gives_one_picture_not_three(
+    engine, faces: Callable[[int], list[Path]]
+) -> None:
+    still = cv2.imread(str(faces(6)[1]))
+    assert len(capture(FakeCamera([still] * 40, fps=10), engine, lambda note: None)) == 1
+
+
 def test_a_second_person_does_not_slip_in(engine, faces: Callable[[int], list[Path]]) -> None:
     one, other = (cv2.imread(str(faces(n)[1])) for n in (6, 9))
     script = [one] * 8 + [other] * 30

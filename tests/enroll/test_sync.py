@@ -377,6 +377,7 @@ def test_who_consents_again_waits_for_the_first_receipt_and_the_second_erasure_h
     outcome = sync(paired)
     assert outcome.receipts == []
     assert len(outcome.owed) == 1, "the receipt of the first withdrawal does not settle this one"
+    assert sync(paired).receipts == []
     township.pull(kiosk)
     assert len(sync(paired).receipts) == 1
     assert paired.ledger.owed() == []
@@ -403,6 +404,19 @@ def test_a_withdrawal_of_somebody_whom_the_server_never_heard_of_is_settled(
     assert sync(paired).withdrawals == ["a"]
     assert township.withdrawals == []
     assert sync(paired).withdrawals == []
+
+
+def test_galleries_that_the_server_dropped_with_a_withdrawal_are_sealed_again(
+    paired: Desk, township, synthetic: Synthetic
+) -> None:
+    kiosk = township.add_kiosk("镇政府")
+    add(paired, "a", None)
+    paired.store.add_consent("a", "portrait", date(2026, 11, 1), paired.now_ms())
+    sync(paired)
+    withdraw_consent(paired, "a")
+    sync(paired)
+    township.pull(kiosk)
+    assert kiosk.people() == ["a"]
 
 
 # -- the USB stick ----------------------------------------------------------------------------
