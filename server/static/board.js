@@ -3,7 +3,6 @@
   "use strict";
   const live = document.getElementById("live");
   if (!live || !window.fetch) return;
-  const heard = document.getElementById("heard");
   const POLL_MS = 5000;      // how often to ask while no stream is open
   const SILENT_MS = 25000;   // beats come every 10 s; two and a half missed mean silence
   const RETRY_MS = 60000;    // after the server had no stream left, try one again
@@ -18,6 +17,7 @@
   function alive(clock) {
     last = Date.now();
     document.body.classList.remove("is-stale");
+    const heard = document.getElementById("heard");
     if (clock && heard) heard.textContent = clock;
   }
 

@@ -65,14 +65,20 @@ def register(app: Flask) -> None:
     @app.context_processor
     def common() -> dict[str, object]:
         user = auth.current()
+        home = board.address(user.township.slug if user else None)
+        nav = [
+            (home if endpoint == "board.page" else url_for(endpoint), endpoint, label)
+            for endpoint, label, roles in NAV
+            if user and user.role in roles
+        ]
         return {
             "asset": asset,
             "user": user,
-            "township": user.township.name if user else board.township_shown(),
-            "nav": [(e, label) for e, label, roles in NAV if user and user.role in roles],
+            "township": board.township_shown() or (user.township.name if user else ""),
+            "nav": nav,
             "section": SECTIONS.get(request.endpoint or "", request.endpoint),
             "switch_url": switch_url(),
-            "board_url": board.address(user.township.slug if user else None),
+            "board_url": home,
             "messages": lambda: get_flashed_messages(True) if "_flashes" in session else [],
             **{name: getattr(words, name) for name in words.FOR_TEMPLATES},
         }

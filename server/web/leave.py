@@ -115,7 +115,6 @@ def ask() -> Response | tuple[str, int]:
     except NotAllowed:
         abort(403)
     except (InputInvalid, ValueError, OverflowError):
-        session.rollback()
         said = gettext(
             "Give two dates: the last day is not before the first, and at most %(n)s days.",
             n=leave.MAX_DAYS,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import re
 import threading
 from datetime import timedelta
 
@@ -64,7 +65,12 @@ def test_each_role_sees_its_pages_and_no_other(world: World, role: str) -> None:
 
 def test_the_next_township_sees_nothing(world: World) -> None:
     browser = world.client("stranger")
-    assert "外乡人" in browser.get("/day").text
+    page = browser.get("/day").text
+    assert "外乡人" in page
+    own = re.search(r'<li><a href="(/t/\w+/)">去向公示', page)
+    assert own is not None
+    assert "外乡人" in browser.get(own[1]).text
+    assert "王建国" not in browser.get(own[1]).text
     for path in ("/day", "/day.csv", "/officials", "/leave", "/sites", "/audit"):
         text = browser.get(path).text
         for private in ("王建国", "杏树村", "A001", "kiosk1aa", "年休假"):
