@@ -66,7 +66,7 @@ class LampKeeper:
     @property
     def failed(self) -> bool:
         """Whether some lamp does not show what it should."""
-        return any(not each.ok for each in self._shown.values())
+        return any(not each.ok for each in tuple(self._shown.values()))
 
     def apply(self, rows: Sequence[BoardRow]) -> bool:
         """Make the lamps show `rows`; returns whether anything was changed or tried anew."""

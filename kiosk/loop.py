@@ -6,40 +6,28 @@ for the network or for a browser; what the sync thread brings lies in a mailbox 
 
 from __future__ import annotations
 
-import queue
 import threading
 import time
 from collections import deque
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from attendance.errors import QuxiangError
-from attendance.statuses import Kind, Method, Status
+from attendance.statuses import Method, Status
 from hardware.frames import Frame
 from kiosk.checkin import Accepted, Again, CheckinService, Refused
 from kiosk.clock import Clock, FrameClock
 from kiosk.display import Display
-from kiosk.errors import ServerUnreachable, StoreUnusable
+from kiosk.errors import StoreUnusable
 from kiosk.events import EventLog
-from kiosk.exchange import SyncReport
 from kiosk.facelock import FaceLock
-from kiosk.people import People
 from kiosk.screen.app import Answer
 from kiosk.screen.feed import ScreenFeed
-from kiosk.store import Draft, Store
+from kiosk.store import Store
+from kiosk.upkeep import Mail, Upkeep
 from kiosk.vault import Vault
 from recognition.decision import Decision, Match, NotLive, Wait
-from recognition.errors import RecognitionError
 from recognition.recogniser import Observation, Recogniser
 
-LOOK_S = 1.0
-"""How often the kiosk looks whether another process recorded or imported something."""
-REFRESH_S = 10.0
-"""How often the board is computed anew although nothing happened: leave ends, days change."""
-RETRY_S = 1.0
-"""Between two tries to record somebody who stands there while the store fails."""
-CLOCK_STEP_MS = 120_000
-"""A wall clock whose error changed by this much is written into the chain again (evidence.md)."""
 KEPT_ARRIVALS = 4000
 """Frames whose arrival is remembered for `latency_ms`: two minutes at 30 a second."""
 
@@ -70,8 +58,19 @@ class Kiosk:
         live: bool,
         mono: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._store = store
-        self._vault = vault
+        self._upkeep = Upkeep(
+            store=store,
+            vault=vault,
+            service=service,
+            gallery=recogniser.gallery,
+            display=display,
+            events=events,
+            feed=feed,
+            clock=clock,
+            live=live,
+            mono=mono,
+        )
+        self._health = self._upkeep.health
         self._service = service
         self._recogniser = recogniser
         self._display = display
@@ -83,38 +82,26 @@ class Kiosk:
         self._mono = mono
         self.sync: Poked | None = None
         self._guard = threading.RLock()
-        self._mail: queue.SimpleQueue[SyncReport | QuxiangError] = queue.SimpleQueue()
         self._greetings: dict[str, dict[str, Any]] = {}
-        self._gallery_version = -1
-        self._sighted = False
         self._settled: int | None = None
         self._told_locked: int | None = None
         self._arrivals: deque[tuple[int, float]] = deque(maxlen=KEPT_ARRIVALS)
         self._busy = 0.0
         self._began = 0.0
-        self._store_fault: str | None = None
-        self._retry_at = 0.0
-        self._sync_fault: str | None = None
-        self._alarms: set[str] = set()
-        self._wall_off: int | None = None
-        self._generation: object = None
-        self._look_at = self._refresh_at = 0.0
-        self.frames = 0
-        self._turn()
+        self._upkeep.turn()
 
     # -- frames -----------------------------------------------------------------------------
 
     def process(self, frame: Frame) -> Observation | None:
         """Look at one frame and do what follows from it; None where no faces are compared."""
         self._began = self._mono()
-        self.frames += 1
         if isinstance(self._clock, FrameClock):
             self._clock.at(frame.t)
-        self._turn()
+        self.idle()
         self._arrivals.append((frame.index, frame.arrived if self._live else self._busy))
         self._feed.show(frame.image)
         observation = None
-        if self._sighted:
+        if self._upkeep.sighted:
             observation = self._recogniser.observe(frame.image, frame.t, frame.index)
             with self._guard:
                 self._follow(observation)
@@ -122,12 +109,17 @@ class Kiosk:
         return observation
 
     def idle(self) -> None:
-        """Do what is due while no frame comes."""
-        self._turn()
+        """Do what is due between frames, or while none comes."""
+        with self._guard:
+            self._upkeep.turn()
+
+    def report(self, mail: Mail) -> None:
+        """Take what the sync thread brings; called in that thread, looked at in the loop."""
+        self._upkeep.report(mail)
 
     def ended(self, index: int) -> None:
         """The footage is over; `index` is its last frame."""
-        if self._sighted:
+        if self._upkeep.sighted:
             with self._guard:
                 for decision in self._recogniser.finish():
                     self._refuse(decision, index, None)
@@ -149,7 +141,7 @@ class Kiosk:
         if self._lock.left_s() > 0:
             self._locked(seen.index, seen.track_id)
             return
-        if self._store_fault is not None and self._mono() < self._retry_at:
+        if self._health.resting:
             return
         try:
             outcome = self._service.by_face(
@@ -165,7 +157,7 @@ class Kiosk:
             latency_ms = self._latency_ms(seen)
             self._lock.passed()
         except StoreUnusable as error:
-            self._store_failed(error)
+            self._health.failed(error)
             return
         self._settled = seen.track_id
         if isinstance(outcome, Accepted):
@@ -191,7 +183,7 @@ class Kiosk:
             try:
                 locked = self._lock.not_live()
             except StoreUnusable as error:
-                self._store_failed(error)
+                self._health.failed(error)
                 locked = self._lock.left_s() > 0
             self._feed.update(locked=locked)
 
@@ -259,7 +251,7 @@ class Kiosk:
 
     def _cannot(self, error: StoreUnusable) -> Answer:
         with self._guard:
-            self._store_failed(error)
+            self._health.failed(error)
         return Answer(False, error.words("zh"), error.words("en"))
 
     # -- confirming -------------------------------------------------------------------------
@@ -281,8 +273,8 @@ class Kiosk:
             latency_ms=latency_ms,
             seq=record.seq,
         )
-        self._store_works()
-        self._refresh()
+        self._health.works()
+        self._upkeep.refresh()
         person = outcome.person
         greeting = {
             "type": "greeting",
@@ -312,130 +304,3 @@ class Kiosk:
         shown = {**known, "again": True, "nonce": time.monotonic_ns()}
         self._feed.tell(shown)
         return shown
-
-    # -- turns ------------------------------------------------------------------------------
-
-    def report(self, report: SyncReport | QuxiangError) -> None:
-        """Take what the sync thread brings; called in that thread, looked at in the loop."""
-        self._mail.put(report)
-
-    def _turn(self) -> None:
-        """Mail, other processes' doings, and what time alone changes."""
-        now = self._mono()
-        changed = False
-        with self._guard:
-            while not self._mail.empty():
-                self._read_mail(self._mail.get())
-                changed = True
-            if not changed and now < self._look_at:
-                return
-            self._look_at = now + LOOK_S
-            try:
-                if self._store_fault is not None:
-                    # Only a write that works shows that recording works again.
-                    self._store.set_meta(store_probe=str(now))
-                    self._store_works()
-                generation = self._store.generation()
-                fresh_gallery = self._vault.version != self._gallery_version
-                if fresh_gallery or changed:
-                    self._load_people()
-                if fresh_gallery or changed or generation != self._generation:
-                    self._display.load_anchor()
-                elif now < self._refresh_at:
-                    self._display.tick()
-                    return
-                self._check_clock()
-                late = self._vault.expired(self._display.now_ms())
-                self._alarm(
-                    "expired", "its manifest has expired: renew it at the desk" if late else None
-                )
-            except StoreUnusable as error:
-                self._store_failed(error)
-            self._refresh()
-
-    def _refresh(self) -> None:
-        self._refresh_at = self._mono() + REFRESH_S
-        try:
-            self._display.refresh(self._service.people)
-            self._generation = self._store.generation()
-        except StoreUnusable as error:
-            self._store_failed(error)
-
-    def _read_mail(self, mail: SyncReport | QuxiangError) -> None:
-        if isinstance(mail, SyncReport):
-            self._sync_fault = None
-            self._events.sync(mail.sent, mail.stored, mail.duplicate, mail.rejected, mail.pending)
-            refused = str(mail.gallery_fault) if mail.gallery_fault else None
-            self._alarm("refused", refused)
-            changed = "the server names another enrolment desk, which is not taken"
-            self._alarm("desk", changed if mail.desk_changed else None)
-            try:
-                self._display.heard(mail)
-            except StoreUnusable as error:
-                self._store_failed(error)
-            return
-        self._display.unheard()
-        # Told once until it changes: a village may be offline for a week.
-        word = "unreachable" if isinstance(mail, ServerUnreachable) else str(mail)
-        if word != self._sync_fault:
-            self._sync_fault = word
-            self._events.fault("sync", str(mail))
-
-    def _load_people(self) -> None:
-        """Take the gallery in force and the last snapshot; compare with them from now on."""
-        contents = self._vault.contents()
-        people = People(contents, self._display.snapshot)
-        self._service.use(people)
-        if people.version == self._gallery_version:
-            return
-        self._gallery_version = people.version
-        gallery = self._recogniser.gallery
-        try:
-            entries = people.gallery_entries()
-            gallery.replace(entries, people.model if entries else None)
-            self._sighted = contents is not None
-            self._feed.fault("recognition", None)
-        except RecognitionError as error:
-            gallery.replace([])
-            self._sighted = False
-            self._feed.fault("recognition", {"zh": str(error), "en": str(error)})
-            self._events.fault("recognition", str(error))
-        self._feed.update(waiting=contents is None)
-
-    def _alarm(self, key: str, what: str | None) -> None:
-        """Tell something about the gallery once, until it is well (None)."""
-        if what is None:
-            self._alarms.discard(key)
-        elif key not in self._alarms:
-            self._alarms.add(key)
-            self._events.fault("gallery", what)
-
-    def _check_clock(self) -> None:
-        """Write into the chain that the wall clock is wrong, once for each change."""
-        if not self._live:
-            return
-        off = self._display.wall_off_ms()
-        if off is None or (self._wall_off is None and off == 0):
-            return
-        if self._wall_off is not None and abs(off - self._wall_off) <= CLOCK_STEP_MS:
-            return
-        self._wall_off = off if off else None
-        said = f"{off / 1000:+.0f} s from" if off else "right again by"
-        self._store.record(
-            Draft(kind=Kind.CLOCK, detail=f"the wall clock is {said} the server's time"),
-            self._clock.read(),
-        )
-
-    # -- the store's faults -----------------------------------------------------------------
-
-    def _store_failed(self, error: StoreUnusable) -> None:
-        self._retry_at = self._mono() + RETRY_S
-        if self._store_fault is None:
-            self._events.fault("store", str(error))
-        self._store_fault = str(error)
-        self._feed.fault("store", {"zh": error.words("zh"), "en": error.words("en")})
-
-    def _store_works(self) -> None:
-        if self._store_fault is not None:
-            self._store_fault = None
-            self._feed.fault("store", None)

@@ -11,7 +11,6 @@ import signal
 import stat
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -21,7 +20,7 @@ from attendance.signing import fingerprint
 from attendance.statuses import SiteKind
 from attendance.wire import Health
 from hardware.camera import open_camera
-from hardware.errors import CameraError, Notice
+from hardware.errors import Notice
 from hardware.frames import Camera
 from hardware.lamps import LampBoard, open_lamps
 from kiosk.checkin import CheckinService
@@ -43,14 +42,11 @@ from kiosk.screen.feed import ScreenFeed
 from kiosk.site import Site
 from kiosk.sync import SyncLoop
 from kiosk.vault import settle_erasures
+from kiosk.watch import Watch
 from recognition.engine import load_engine
 from recognition.gallery import Gallery
 from recognition.recogniser import Recogniser
 
-IDLE_S = 0.1
-"""Between two turns while no frame comes."""
-REOPEN_S = (1.0, 2.0, 4.0, 8.0, 15.0)
-"""Waits before a lost camera is opened again; the last one repeats."""
 LAST_SYNC_S = 40.0
 """How long the exchange under way may take to end (connect 5 s, read 30 s)."""
 
@@ -203,8 +199,16 @@ class _Run:
             health=self._health,
         )
         stack.callback(self.client.close)
-        self.camera_state = ""
         self._exchanging = threading.Lock()
+        self.watch = Watch(
+            self._open_camera,
+            self.kiosk,
+            self.events,
+            self.feed,
+            stop,
+            live=live,
+            on_state=self._note_state,
+        )
         self._note_state("starting")
 
     # -- the parts' small questions ---------------------------------------------------------
@@ -226,17 +230,14 @@ class _Run:
         with contextlib.suppress(OSError):
             free = shutil.disk_usage(self.site.folder).free // 1_000_000
         return Health(
-            camera=self.camera_state,
+            camera=self.watch.state or "starting",
             lamps="unknown" if self.keeper.failed else self.keeper.driver,
             clock="verified" if self.display.sure else "doubtful",
             disk_free_mb=free,
         )
 
     def _note_state(self, camera: str) -> None:
-        """Keep how the camera is, for `status` of another process, where it changed."""
-        if camera == self.camera_state:
-            return
-        self.camera_state = camera
+        """Keep how the camera is, for `status` of another process."""
         with contextlib.suppress(StoreUnusable):
             lamps = "unknown" if self.keeper.failed else self.keeper.driver
             self.store.set_meta(camera=camera, lamps=lamps)
@@ -245,7 +246,7 @@ class _Run:
 
     def run(self) -> int:
         """Until the footage ends or somebody stops it; 0."""
-        camera = self._first_camera()
+        self.watch.open(patient=self.args.screen is not None)
         if self.args.screen is not None:
             logging.getLogger("waitress").setLevel(logging.ERROR)
             screen = self.stack.enter_context(Screen(self.feed, self.kiosk, self.args.screen))
@@ -257,7 +258,7 @@ class _Run:
         self.kiosk.sync = loop
         loop.start()
         try:
-            self._frames(camera)
+            self.watch.run()
             if not self.args.until_end:
                 self._wait()
         finally:
@@ -295,63 +296,6 @@ class _Run:
     def _skipped(self, notice: Notice) -> None:
         self.events.fault("camera", str(notice))
 
-    def _first_camera(self) -> Camera | None:
-        """The camera, or None where a kiosk with a screen can serve by PIN until it comes.
-
-        Raises CameraError where nothing could be served without it.
-        """
-        try:
-            return self._open_camera()
-        except CameraError as error:
-            if not self.live or self.args.screen is None:
-                raise
-            self._lost(error)
-            return None
-
-    def _frames(self, camera: Camera | None) -> None:
-        """All frames of the source; a live one is opened again whenever it is lost."""
-        tries = 0
-        while not self.stop.is_set():
-            if camera is None:
-                self._idle_for(REOPEN_S[min(tries, len(REOPEN_S) - 1)])
-                tries += 1
-                if self.stop.is_set():
-                    return
-                try:
-                    camera = self._open_camera()
-                except CameraError as error:
-                    self._lost(error)
-                    continue
-            index = 0
-            try:
-                with camera:
-                    for frame in camera.frames():
-                        if self.camera_state != "ok":
-                            self._note_state("ok")
-                            tries = 0
-                            self.feed.fault("camera", None)
-                            self.feed.update(camera=True)
-                        self.kiosk.process(frame)
-                        index = frame.index
-                        if self.stop.is_set():
-                            return
-                self.kiosk.ended(index)
-                self._note_state("ended")
-                self.feed.update(camera=False, ended=True)
-                return
-            except CameraError as error:
-                if not self.live:
-                    raise
-                self._lost(error)
-                camera = None
-
-    def _lost(self, error: CameraError) -> None:
-        if self.camera_state != "fault":
-            self.events.fault("camera", str(error))
-        self._note_state("fault")
-        self.feed.fault("camera", {"zh": error.words("zh"), "en": error.words("en")})
-        self.feed.update(camera=False, guidance=None)
-
     def _wait(self) -> None:
         """Screen, PIN, lamps and sync go on without a camera until somebody stops the kiosk."""
         if not self.stop.is_set():
@@ -362,9 +306,4 @@ class _Run:
                 )
             )
         while not self.stop.is_set():
-            self._idle_for(60.0)
-
-    def _idle_for(self, seconds: float) -> None:
-        until = time.monotonic() + seconds
-        while time.monotonic() < until and not self.stop.wait(IDLE_S):
-            self.kiosk.idle()
+            self.watch.idle(60.0)

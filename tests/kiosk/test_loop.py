@@ -99,7 +99,7 @@ class Village:
             Person(official="XC-3", name="赵六", title="", pin=hash_pin(PIN_KEY, "333333")),
         ]
 
-    def enrol(self, version: int = 1, model: str | None = None) -> None:
+    def enrol(self, version: int = 1, model: str | None = None, days: int = 90) -> None:
         contents = GalleryContents(
             device=self.config.device,
             version=version,
@@ -109,7 +109,11 @@ class Village:
             people=self.people,
         )
         self.township.galleries[self.config.device] = package(
-            self.township.desk, self.keys.box_public, contents
+            self.township.desk,
+            self.keys.box_public,
+            contents,
+            made_ms=self.township.now_ms,
+            days=days,
         )
 
     def run(self, source: Path | str, **options: Any) -> tuple[int, list[dict[str, Any]]]:
@@ -597,6 +601,32 @@ def test_a_record_of_another_process_reaches_the_lamp(
     bench.now[0] += 1.5
     bench.kiosk.idle()
     assert bench.story == ["lamp XC-1 yellow"]
+
+
+def test_an_expired_manifest_keeps_recording_and_is_told_once(
+    village: Village, bench_of: Callable[..., Bench]
+) -> None:
+    village.enrol(days=-1)
+    bench = bench_of()
+    for _ in range(3):
+        bench.now[0] += 20
+        bench.sync()
+    assert [e["part"] for e in bench.events if e["event"] == "fault"] == ["gallery"]
+    assert bench.kiosk.pin("XC-3", "333333").ok
+
+
+def test_latency_of_a_live_camera_is_the_time_that_passed(
+    village: Village, bench_of: Callable[..., Bench], walking: list[Any]
+) -> None:
+    village.enrol()
+    bench = bench_of(live=True)
+    bench.sync()
+    bench.play(walking)
+    (checkin,) = [e for e in bench.events if e["event"] == "checkin"]
+    # The bench's clock moves 100 ms a frame: from the first usable frame to the deciding one.
+    assert checkin["latency_ms"] % 100 == pytest.approx(0, abs=0.2)
+    assert 300 <= checkin["latency_ms"] <= checkin["frame"] * 100
+    assert checkin["liveness"] == "motion"
 
 
 def test_an_offline_week_is_told_once(village: Village, bench_of: Callable[..., Bench]) -> None:

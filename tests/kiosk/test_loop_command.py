@@ -43,7 +43,9 @@ def folder(tmp_path: Path) -> Iterator[Path]:
         pin_key=PIN_KEY,
         people=[Person(official="XC-3", name="赵六", title="", pin=hash_pin(PIN_KEY, "333333"))],
     )
-    township.galleries[config.device] = package(township.desk, load_keys(data).box_public, contents)
+    township.galleries[config.device] = package(
+        township.desk, load_keys(data).box_public, contents, made_ms=now
+    )
     township.rows = [
         WhereaboutsRow(
             official="XC-3",

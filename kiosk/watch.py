@@ -1,0 +1,114 @@
+"""Frames from the source to the kiosk, for as long as there are any and nobody stops it."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+
+from hardware.errors import CameraError
+from hardware.frames import Camera
+from kiosk.events import EventLog
+from kiosk.loop import Kiosk
+from kiosk.screen.feed import ScreenFeed
+
+IDLE_S = 0.1
+"""Between two turns while no frame comes."""
+REOPEN_S = (1.0, 2.0, 4.0, 8.0, 15.0)
+"""Waits before a lost camera is opened again; the last one repeats."""
+
+
+class Watch:
+    """Opens the source, opens a live one again whenever it is lost, and says how it is.
+
+    state: "", `ok`, `fault` or `ended`; `on_state` is told each change.
+    """
+
+    def __init__(
+        self,
+        opener: Callable[[], Camera],
+        kiosk: Kiosk,
+        events: EventLog,
+        feed: ScreenFeed,
+        stop: threading.Event,
+        *,
+        live: bool,
+        on_state: Callable[[str], None],
+    ) -> None:
+        self.state = ""
+        self._opener = opener
+        self._kiosk = kiosk
+        self._events = events
+        self._feed = feed
+        self._stop = stop
+        self._live = live
+        self._on_state = on_state
+        self._camera: Camera | None = None
+
+    def open(self, *, patient: bool) -> None:
+        """Open the source for the first time.
+
+        patient: begin without a live camera that is not there, since others can be served until
+        it comes. Raises CameraError.
+        """
+        try:
+            self._camera = self._opener()
+        except CameraError as error:
+            if not (patient and self._live):
+                raise
+            self._lost(error)
+
+    def run(self) -> None:
+        """All frames. Returns at the end of footage, or when stopped. Raises CameraError where
+        footage cannot be read on."""
+        tries = 0
+        while not self._stop.is_set():
+            camera, self._camera = self._camera, None
+            try:
+                if camera is None:
+                    self.idle(REOPEN_S[min(tries, len(REOPEN_S) - 1)])
+                    tries += 1
+                    if self._stop.is_set():
+                        return
+                    camera = self._opener()
+                with camera:
+                    index = 0
+                    for frame in camera.frames():
+                        if self.state != "ok":
+                            tries = 0
+                            self._found()
+                        self._kiosk.process(frame)
+                        index = frame.index
+                        if self._stop.is_set():
+                            return
+                self._kiosk.ended(index)
+                self._set("ended")
+                self._feed.update(camera=False, ended=True)
+                return
+            except CameraError as error:
+                if not self._live:
+                    raise
+                self._lost(error)
+
+    def idle(self, seconds: float) -> None:
+        """Keep the rest of the kiosk going for so long, or until it is stopped."""
+        until = time.monotonic() + seconds
+        while time.monotonic() < until and not self._stop.wait(IDLE_S):
+            self._kiosk.idle()
+
+    def _found(self) -> None:
+        self._set("ok")
+        self._feed.fault("camera", None)
+        self._feed.update(camera=True)
+
+    def _lost(self, error: CameraError) -> None:
+        if self.state != "fault":
+            self._events.fault("camera", str(error))
+        self._set("fault")
+        self._feed.fault("camera", {"zh": error.words("zh"), "en": error.words("en")})
+        self._feed.update(camera=False, guidance=None)
+
+    def _set(self, state: str) -> None:
+        if state != self.state:
+            self.state = state
+            self._on_state(state)
