@@ -125,7 +125,7 @@ def keys_of(folder: Path) -> DeviceKeys:
 
 def write_atomically(path: Path, data: bytes) -> None:
     """Replaces a file, mode 0600: after a power cut it is the old one or the new one, whole."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     fd, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(fd, "wb") as file:  # mkstemp makes it 0600

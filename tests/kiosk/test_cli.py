@@ -16,9 +16,14 @@ import numpy as np
 import pytest
 
 from attendance import wire
+from attendance.statuses import Kind
+from kiosk.clock import SystemClock
 from kiosk.config import load_config, load_keys, run_lock
 from kiosk.fakes import FakeTownship, package
+from kiosk.pairing import pair
 from kiosk.pins import hash_pin
+from kiosk.site import Site
+from kiosk.store import Draft
 
 PIN_KEY = b"k" * 32
 
@@ -61,11 +66,16 @@ def shell(tmp_path: Path, environ: dict[str, str]) -> Shell:
 
 @pytest.fixture
 def paired(shell: Shell, township: FakeTownship) -> Shell:
+    pair(shell.data, township.url, str(township.code))
+    return shell
+
+
+def test_pairing_by_command(shell: Shell, township: FakeTownship) -> None:
     code, out, _ = shell("pair", "--server", township.url, "--code", str(township.code))
     assert code == 0
     assert "石桥村" in out
     assert "waiting for the enrolment desk" in out
-    return shell
+    assert load_config(shell.data).site == "石桥村"
 
 
 def gallery(shell: Shell, township: FakeTownship, version: int = 1) -> wire.GalleryPackage:
@@ -233,9 +243,18 @@ def test_databases_that_cannot_be_used(paired: Shell) -> None:
     assert (code, "is damaged" in err) == (1, True)
 
 
+def test_nobody_else_may_read_what_a_kiosk_keeps(paired: Shell, township: FakeTownship) -> None:
+    township.galleries[load_config(paired.data).device] = gallery(paired, township)
+    paired("sync")
+    for path in (paired.data, *paired.data.rglob("*")):
+        assert path.stat().st_mode & 0o077 == 0, path
+
+
 def test_verify_names_the_first_bad_record(paired: Shell) -> None:
-    for official in ("Z-1", "Z-2", "Z-3"):
-        paired("checkin", "--official", official, "--pin-stdin", given="123456")
+    with Site(paired.data) as site:
+        for official in ("Z-1", "Z-2", "Z-3"):
+            draft = Draft(kind=Kind.FAULT, official=official, detail="x")
+            site.store.record(draft, SystemClock().read())
     with sqlite3.connect(paired.data / "kiosk.db") as db:
         changed = "replace(CAST(payload AS TEXT), 'Z-2', 'Z-7')"
         db.execute(f"UPDATE records SET payload = CAST({changed} AS BLOB) WHERE seq = 2")  # noqa: S608

@@ -126,8 +126,8 @@ def test_wrong_ones_far_apart_do_not_lock_the_kiosk(pad: Pad) -> None:
 
 
 def test_attempts_with_no_pin_lock_nobody(pad: Pad) -> None:
-    pad.wrong(30, "N-1")
-    pad.wrong(30, "nobody")
+    pad.wrong(21, "N-1")
+    pad.wrong(6, "nobody")
     assert pad.pins.locked_for("nobody") == 0
     assert pad.try_pin(pin="024680") is Verdict.OK
 
