@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Protocol
-
 import flask_babel  # type: ignore[import-untyped]
+from flask import g
 
 
-class Later(Protocol):
-    """A sentence that is put into the reader's language when `str()` asks for it."""
+class Later:
+    """A sentence that is put into the reader's language when `str()` asks for it.
 
-    def __str__(self) -> str: ...
+    Catalogues do not change while a process lives, so each language is looked up once.
+    """
+
+    def __init__(self, message: str) -> None:
+        self._message = message
+        self._said: dict[str, str] = {}
+
+    def __str__(self) -> str:
+        language = language_now()
+        said = self._said.get(language)
+        if said is None:
+            said = self._said[language] = gettext(self._message)
+        return said
 
 
 def gettext(message: str, **values: object) -> str:
@@ -20,11 +31,14 @@ def gettext(message: str, **values: object) -> str:
 
 def _l(message: str) -> Later:
     """The sentence for a table that is made before anybody reads it."""
-    later: Later = flask_babel.lazy_gettext(message)
-    return later
+    return Later(message)
 
 
 def language_now() -> str:
     """The code of this request's language: `zh` or `en`."""
-    locale = flask_babel.get_locale()
-    return "en" if locale is not None and locale.language == "en" else "zh"
+    found: str | None = g.get("quxiang_lang")  # asked thousands of times by a long sheet
+    if found is None:
+        locale = flask_babel.get_locale()
+        found = "en" if locale is not None and locale.language == "en" else "zh"
+        g.quxiang_lang = found
+    return found
