@@ -314,4 +314,6 @@ def _ratio(number: float) -> float | None:
 
 
 def _reason(reason: str | None) -> str | None:
-    return (reason or "").strip()[:REASON_LENGTH] or None
+    # A command line may carry bytes that are no text; a record holds text only.
+    text = (reason or "").encode("utf-8", "replace").decode()
+    return text.strip()[:REASON_LENGTH] or None

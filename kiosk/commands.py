@@ -69,7 +69,7 @@ def do_pair(args: argparse.Namespace) -> int:
 
 def do_checkin(args: argparse.Namespace) -> int:
     """`checkin`: the PIN path, through the very code that the screen uses."""
-    pin = sys.stdin.readline(64).strip()
+    pin = sys.stdin.buffer.readline(64).decode("ascii", "replace").strip()
     with Site(args.data) as site:
         people, clock = site.people(), SystemClock()
         pins = Pins(site.store, people, clock)
@@ -124,7 +124,7 @@ def do_import(args: argparse.Namespace) -> int:
 
 
 def _package_for(path: Path, device: str) -> GalleryPackage:
-    if path.stat().st_size > 40 * MAX_GALLERY:
+    if path.stat().st_size > 2 * MAX_GALLERY:
         raise GalleryRefused(f"{path} 太大。", f"{path} is too large for a gallery file")
     try:
         file = msgspec.json.decode(path.read_bytes(), type=UsbFile)

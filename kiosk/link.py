@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 import requests
+import urllib3
 
 from attendance.errors import SignatureInvalid, WireInvalid
 from attendance.signing import DeviceKeys
@@ -74,20 +75,21 @@ def exchange(
             method,
             url,
             data=body or None,
-            headers=dict(headers),
+            headers={**headers, "Accept-Encoding": "identity"},
             timeout=(CONNECT_S, READ_S),
             allow_redirects=False,
             stream=True,
         ) as response:
             pieces = bytearray()
-            for piece in response.iter_content(65_536):
+            # Undecoded: what would unpack to more than it says must not be unpacked at all.
+            for piece in response.raw.stream(65_536, decode_content=False):
                 pieces += piece
                 if len(pieces) > limit or time.monotonic() - started > WHOLE_S:
                     raise ServerUnreachable(
                         "服务器的回答太长或太慢。", "the server's answer is too long or too slow"
                     )
             return response.status_code, response.headers, bytes(pieces)
-    except requests.RequestException as error:
+    except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
         raise ServerUnreachable(
             f"连不上服务器 {_origin(url)}：记录已保存在本机，稍后自动上传。",
             f"the server {_origin(url)} was not reached ({_cause(error)}): "
@@ -198,7 +200,8 @@ def _origin(url: str) -> str:
     return f"{parts.scheme}://{parts.netloc}"
 
 
-def _cause(error: requests.RequestException) -> str:
+def _cause(error: Exception) -> str:
     if isinstance(error, requests.exceptions.SSLError):
         return "its certificate is not trusted"
-    return "no answer in time" if isinstance(error, requests.Timeout) else "no connection"
+    late = isinstance(error, requests.Timeout | urllib3.exceptions.TimeoutError)
+    return "no answer in time" if late else "no connection"

@@ -88,7 +88,9 @@ class Pins:
         known = people.pin_hash(official)
         with self._store.transaction() as db:
             left = max(_official_left(db, official, now), _kiosk_left(db, now))
-            if left == 0 and known is not None:
+            if known is None:
+                left = 0  # there is nothing to guess, and no check-in is turned away
+            elif left == 0:
                 _charge(db, official, now)
         if left:
             return PinResult(Verdict.LOCKED, left)

@@ -107,9 +107,13 @@ def test_a_day_by_command(paired: Shell, township: FakeTownship) -> None:
         given="135790",
     )  # fmt: skip
     assert code == 0
+    code, _, err = paired("checkin", "--official", "A-1", "--pin-stdin", given="一二三\n")
+    assert (code, "six digits" in err) == (1, True)
     code, _, err = paired("checkin", "--official", "A-1", "--pin-stdin", given="111111\n")
     assert (code, err) == (1, "quxiang-kiosk: Wrong PIN: try again.\n")
-    code, out, _ = paired("checkin", "--official", "Z-9", "--pin-stdin", given="111111\n")
+    code, out, _ = paired(
+        "checkin", "--official", "Z-9", "--pin-stdin", "--reason", "\udcff", given="111111\n"
+    )
     assert (code, "marked for review" in out) == (0, True)
     state = json.loads(paired("status", "--json")[1])
     assert {

@@ -111,6 +111,7 @@ def test_twenty_wrong_lock_the_kiosk(pad: Pad) -> None:
     for number in range(20):
         assert pad.try_pin(f"B-{number}") is Verdict.WRONG
     assert pad.pins.locked_for() == 300
+    assert pad.try_pin("nobody") is Verdict.NO_PIN, "who has no PIN is not turned away"
     assert pad.try_pin("A-2", "024680") is Verdict.LOCKED
     _reboot(pad)
     assert pad.try_pin("A-2", "024680") is Verdict.LOCKED
