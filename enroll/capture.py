@@ -31,6 +31,9 @@ TURN = 0.10
 """Least change of `Face.yaw` that counts as turned: some 10 degrees, well above the jitter of the
 landmarks and well below the quality gate's limit."""
 STRAIGHT = 0.12
+LOOK_S = 0.08
+"""Frames nearer than this to the last one judged are passed over: the person does not move so
+fast, and a small computer keeps up."""
 REPEAT_S = 3.0
 """The same words are not said again before this."""
 POOL_S = 0.5
@@ -51,6 +54,7 @@ class _State:
     sharpest: tuple[Frame, Face, Quality] | None = None
     taken: list[Sample] = field(default_factory=list)
     pool: list[Sample] = field(default_factory=list)
+    looked: float = -1e9
     pooled: float = -1e9
     yaw: float = 0.0
     last: Quality | None = None
@@ -69,6 +73,9 @@ def capture(camera: Camera, engine: Engine, tell: Callable[[Note], None]) -> lis
         if state.began is None:
             state.began = frame.t
             say(_STEPS[0][1], frame.t)
+        if frame.t - state.looked < LOOK_S:
+            continue
+        state.looked = frame.t
         if _step(engine, frame, state, say):
             break
         if frame.t - state.began > STEP_S and not _next_step(state, frame.t, say):
