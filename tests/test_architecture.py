@@ -79,7 +79,9 @@ def test_modules_can_be_read_at_one_sitting() -> None:
         str(path.relative_to(ROOT)): lines
         for package in [*OURS, "scripts"]
         for path in (ROOT / package).rglob("*.py")
-        if (lines := len(path.read_text(encoding="utf-8").splitlines())) > 450
+        # A migration is a list of tables, written once and never changed.
+        if "versions" not in path.parts
+        and (lines := len(path.read_text(encoding="utf-8").splitlines())) > 450
     }
     # The wire is one reference, made to be read beside docs/wire.md from top to bottom.
     long.pop("attendance/wire.py", None)

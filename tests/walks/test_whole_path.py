@@ -31,7 +31,7 @@ def of(events: list[dict[str, Any]], kind: str) -> list[dict[str, Any]]:
 def sheet(town: Town) -> dict[str, dict[str, str]]:
     """The day page as CSV, by official."""
     text = town.supervisor().get(f"{town.url}/day.csv", timeout=20).content.decode("utf-8-sig")
-    return {next(iter(row.values())): row for row in csv.DictReader(io.StringIO(text))}
+    return {row["干部"]: row for row in csv.DictReader(io.StringIO(text))}
 
 
 def test_from_frame_to_supervisor(town: Town, sample: Path) -> None:
@@ -91,7 +91,9 @@ def test_the_server_is_down_for_the_first_half(town: Town, sample: Path) -> None
 
     town.serve()
     assert town.board()[NAME[A]]["status"] == "unknown", "nothing reached the server yet"
-    assert "缺勤" not in sheet(town)[A].values(), "nobody is absent before the records arrived"
+    assert "缺勤" not in sheet(town)[NAME[A]].values(), (
+        "nobody is absent before the records arrived"
+    )
     again = town.play("kiosk", sample / "footage.avi", "--liveness", "off", "--lamps", "rgb")
     assert [e["official"] for e in of(again, "checkin")] == [A, B], "a new run records again"
     synced = of(again, "sync")[-1]

@@ -123,7 +123,7 @@ class Town:
             self._form(
                 session,
                 "/password",
-                {"old": self.passwords[-1], "new": PASSWORD, "again": PASSWORD},
+                {"current": self.passwords[-1], "new": PASSWORD, "again": PASSWORD},
             )
             self.passwords.append(PASSWORD)
         return session
