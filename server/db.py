@@ -14,7 +14,7 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from flask import Flask, g, has_request_context, request
 from sqlalchemy import Connection, create_engine, event
-from sqlalchemy.exc import DatabaseError, OperationalError
+from sqlalchemy.exc import DatabaseError
 from sqlalchemy.orm import Session
 
 from attendance.i18n import say
@@ -55,8 +55,9 @@ class Database:
     @contextmanager
     def transaction(self) -> Iterator[Session]:
         """A writing session that commits at the end, or rolls back where the block raises."""
-        with self.session(write=True) as session, session.begin():
+        with self.session(write=True) as session:
             yield session
+            session.commit()
 
     def close(self) -> None:
         """Closes pooled connections; idempotent."""
@@ -135,7 +136,7 @@ def migrate(config: ServerConfig) -> None:
         with database._writer.connect() as connection, connection.begin():
             check_version(connection)
             command.upgrade(_alembic(connection), "head")
-    except (OperationalError, DatabaseError) as error:
+    except (DatabaseError, sqlite3.Error) as error:
         raise unusable(config, error) from None
     finally:
         database.close()

@@ -20,6 +20,8 @@ WORKERS = 2
 #: Seconds that a worker may go without a sign of life, and that requests get to end.
 TIMEOUT_S = 60
 GRACE_S = 10
+#: Connections that may wait to be accepted: a thousand kiosks after a power cut, and browsers.
+BACKLOG = 2048
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -36,7 +38,8 @@ def listen(host: str, port: int) -> socket.socket:
     try:
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         bound.bind(address)
-        bound.listen(1)  # claims the port now: two that are only bound could both go on
+        # Here already: of two that are only bound both would go on. Gunicorn keeps the backlog.
+        bound.listen(BACKLOG)
     except OSError as error:
         bound.close()
         if error.errno == errno.EADDRINUSE:
@@ -85,7 +88,6 @@ class Server(BaseApplication):  # type: ignore[misc]
             "timeout": TIMEOUT_S,
             "graceful_timeout": GRACE_S,
             "keepalive": 5,
-            "backlog": 2048,
             "when_ready": ready,
             "loglevel": "warning",
             "proc_name": "quxiang-server",

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import LargeBinary, cast, select
 from sqlalchemy.orm import Session
 
 from attendance.chain import genesis, next_head
@@ -84,13 +85,21 @@ def _verify_device(session: Session, device: Device) -> Iterator[Bad]:
         )
 
 
+def _raw(column: Any) -> Any:
+    # An edit by hand may have left text where bytes were.
+    return cast(column, LargeBinary)
+
+
 def _links(session: Session, device: str, epoch: int) -> Iterator[_Link]:
     """Records and rejected ones of an epoch in the order of their chain."""
     rejected = [
         _Link("rejected_record", *row)
         for row in session.execute(
             select(
-                RejectedRecord.id, RejectedRecord.seq, RejectedRecord.payload, RejectedRecord.head
+                RejectedRecord.id,
+                RejectedRecord.seq,
+                _raw(RejectedRecord.payload),
+                _raw(RejectedRecord.head),
             )
             .where(RejectedRecord.device_id == device, RejectedRecord.epoch == epoch)
             .order_by(RejectedRecord.seq)
@@ -99,7 +108,7 @@ def _links(session: Session, device: str, epoch: int) -> Iterator[_Link]:
     waiting = iter(rejected)
     pile = next(waiting, None)
     rows = session.execute(
-        select(RecordRow.id, RecordRow.seq, RecordRow.payload, RecordRow.head)
+        select(RecordRow.id, RecordRow.seq, _raw(RecordRow.payload), _raw(RecordRow.head))
         .where(RecordRow.device_id == device, RecordRow.epoch == epoch)
         .order_by(RecordRow.seq)
         .execution_options(yield_per=_CHUNK)
@@ -119,7 +128,7 @@ def _verify_columns(session: Session, device: Device, epoch: int) -> Iterator[Ba
     rows = session.execute(
         select(
             RecordRow.id,
-            RecordRow.payload,
+            _raw(RecordRow.payload),
             RecordRow.township_id,
             RecordRow.earliest_ms,
             RecordRow.at_ms,

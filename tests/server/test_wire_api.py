@@ -11,7 +11,7 @@ from datetime import timedelta
 
 import pytest
 from PIL import Image
-from sqlalchemy import select
+from sqlalchemy import event, select
 
 from attendance import wire
 from attendance.days import to_ms
@@ -326,12 +326,12 @@ def test_the_document_names_every_request(office: Office) -> None:
 def test_a_locked_database_is_busy_not_broken(office: Office, village: Kiosk) -> None:
     context: Context = office.context
     context.database.engine.dispose()
-    from sqlalchemy import event
 
     @event.listens_for(context.database.engine, "connect")
     def impatient(connection: sqlite3.Connection, _record: object) -> None:
         connection.execute("PRAGMA busy_timeout = 50")
 
+    village.cursor()  # connects: that, too, would wait
     with sqlite3.connect(office.config.database_file, isolation_level=None) as other:
         other.execute("BEGIN EXCLUSIVE")
         village.record()

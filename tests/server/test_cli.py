@@ -1,0 +1,264 @@
+"""The commands as an administrator types them: real processes, one clear line for each failure."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import re
+import signal
+import sqlite3
+import subprocess
+import sys
+import tarfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import requests
+
+from attendance import wire
+from attendance.pairing import PairingCode
+from attendance.signing import DeviceKeys, to_text
+from server.cli import main
+from server.config import ServerConfig
+from server.db import Database
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+PASSWORD = r"[0-9A-Z]{4}(-[0-9A-Z]{4}){3}"
+
+
+@pytest.fixture
+def run(environ: dict[str, str], tmp_path: Path) -> Iterator[Run]:
+    """`quxiang-server` on this test's own data folder: in this process, for it takes a second less.
+
+    What a process alone shows (signals, sockets, leftovers) the tests of `run` start as one.
+    """
+    before, mask = dict(os.environ), os.umask(0o022)
+    os.umask(mask)
+
+    def call(*args: str, data: Path | None = None, zh: bool = False
+             ) -> subprocess.CompletedProcess[str]:  # fmt: skip
+        os.environ.update({**environ, "QUXIANG_LANG": "zh" if zh else "en"})
+        line = [*args, "--data", str(data or tmp_path / "server")]
+        out, error = io.StringIO(), io.StringIO()
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(error):
+            code = main(line)
+        return subprocess.CompletedProcess(line, code, out.getvalue(), error.getvalue())
+
+    yield call
+    os.environ.clear()
+    os.environ.update(before)
+    os.umask(mask)
+
+
+def refused(done: subprocess.CompletedProcess[str], *words: str) -> None:
+    assert done.returncode == 1, done.stdout
+    assert len(done.stderr.splitlines()) == 1, done.stderr
+    assert "Traceback" not in done.stderr
+    for word in words:
+        assert word in done.stderr
+
+
+def test_a_server_is_set_up_once(run: Run, tmp_path: Path) -> None:
+    done = run("init", "--township", "青山乡")
+    assert done.returncode == 0, done.stderr
+    assert re.fullmatch(PASSWORD, done.stdout.splitlines()[-1])
+    data = tmp_path / "server"
+    for name in ("secret.key", "server.key", "server.db"):
+        assert (data / name).stat().st_mode & 0o077 == 0
+    before = (data / "server.key").read_bytes()
+    refused(run("init"), "holds a server already")
+    refused(run("init", zh=True), "已有服务器")
+    assert (data / "server.key").read_bytes() == before
+    code = run("code", "--kind", "kiosk", "--site", "杏树村", "--site-kind", "village")
+    assert PairingCode.parse(code.stdout)
+    assert len(code.stdout.splitlines()) == 1
+    refused(run("code", "--kind", "kiosk"), "--site")
+    refused(run("code", "--kind", "kiosk", "--site", "杏树村", "--site-kind", "office"), "village")
+    user = run("user", "add", "wenshu", "--role", "clerk")
+    assert re.fullmatch(PASSWORD, user.stdout.splitlines()[-1])
+    refused(run("user", "add", "wenshu", "--role", "clerk"), "already")
+    refused(run("user", "add", "wang", "--role", "leader", "--official", "w-1"), "w-1")
+    secret = tmp_path / "password"
+    secret.write_text("correct horse battery\n", encoding="utf-8")
+    given = run("user", "add", "dudao", "--role", "inspector", "--password-file", str(secret))
+    assert given.returncode == 0
+    assert "correct" not in given.stdout
+    secret.write_text("short\n", encoding="utf-8")
+    refused(run("user", "add", "x", "--role", "admin", "--password-file", str(secret)), "12")
+    refused(run("user", "add", "x", "--role", "admin", "--password-file", "/no/such"), "/no/such")
+
+
+@pytest.mark.parametrize(
+    "args",
+    [[], ["nothing"], ["code"], ["code", "--kind", "toaster"], ["run", "--port", "70000"],
+     ["user", "add", "x", "--role", "king"], ["backup"], ["demo", "--days", "0"]],
+    ids=lambda args: "-".join(args) or "none",
+)  # fmt: skip
+def test_wrong_usage_exits_2(args: list[str], environ: dict[str, str]) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "server.cli", *args], capture_output=True, text=True, env=environ
+    )
+    assert done.returncode == 2
+    assert "usage:" in done.stderr
+
+
+def test_what_is_not_there_or_not_ours_gets_one_line(run: Run, tmp_path: Path) -> None:
+    refused(run("run"), "quxiang-server init")
+    refused(run("code", "--kind", "desk"), "quxiang-server init")
+    refused(run("backup", str(tmp_path / "b.tar")), "quxiang-server init")
+    assert run("init").returncode == 0
+    database = tmp_path / "server" / "server.db"
+    kept = database.read_bytes()
+    with sqlite3.connect(database) as raw:
+        raw.execute("UPDATE alembic_version SET version_num = '9999'")
+    for command in (["run"], ["code", "--kind", "desk"], ["verify"]):
+        refused(run(*command), "newer release", "9999")
+    database.write_bytes(b"not a database at all" * 100)
+    refused(run("verify"), "server.db")
+    database.unlink()
+    refused(run("verify"), "restore")
+    database.write_bytes(kept)
+    assert run("verify").returncode == 0
+    (tmp_path / "server" / "server.key").write_bytes(b"short")
+    refused(run("verify"), "server.key")
+
+
+def test_run_serves_and_ends_cleanly(run: Run, tmp_path: Path, environ: dict[str, str]) -> None:
+    assert run("init").returncode == 0
+    command = [sys.executable, "-m", "server.cli", "run", "--data", str(tmp_path / "server")]
+    process = subprocess.Popen(
+        [*command, "--port", "0"],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environ,
+    )  # fmt: skip
+    try:
+        assert process.stdout is not None
+        found = re.search(r"http://127\.0\.0\.1:(\d+)", process.stdout.readline())
+        assert found is not None
+        assert requests.get(f"{found[0]}/healthz", timeout=10).json() == {"ok": True}
+        assert requests.get(f"{found[0]}/board.json", timeout=10).json()["rows"] == []
+        refused(run("run", "--port", found[1]), found[1], "--port")
+        code = run("code", "--kind", "kiosk", "--site", "杏树村").stdout.strip()
+        keys = DeviceKeys.generate()
+        asked = wire.PairRequest(
+            code=code, kind="kiosk", sign_key=to_text(keys.sign_public),
+            box_key=to_text(keys.box_public),
+        )  # fmt: skip
+        answer = requests.post(found[0] + wire.PAIR, data=wire.encode(asked), timeout=10)
+        assert answer.status_code == 200
+        backup = tmp_path / "b.tar"
+        assert run("backup", str(backup)).returncode == 0  # while it serves
+        process.send_signal(signal.SIGINT)
+        _, error = process.communicate(timeout=30)
+        assert process.returncode == 0, error
+        assert "Traceback" not in error
+    finally:
+        if process.poll() is None:
+            process.kill()
+            process.wait()
+    other = tmp_path / "other"
+    assert run("restore", str(backup), data=other).returncode == 0
+    assert (other / "server.key").read_bytes() == (tmp_path / "server/server.key").read_bytes()
+    assert run("verify", data=other).returncode == 0
+    refused(run("restore", str(backup), data=other), "not empty")
+
+
+def test_what_is_no_backup_is_not_restored(run: Run, tmp_path: Path) -> None:
+    target = tmp_path / "target"
+    wrong = tmp_path / "x.tar"
+    for make in (
+        lambda: wrong.write_bytes(b""),
+        lambda: wrong.write_bytes(b"x" * 5000),
+        lambda: _tar(wrong, "../evil"),
+        lambda: _tar(wrong, "server.db"),
+        wrong.unlink,
+    ):
+        make()
+        refused(run("restore", str(wrong), data=target), str(wrong))
+        assert not target.exists()
+    assert not (tmp_path / "evil").exists()
+    assert [p.name for p in tmp_path.iterdir() if p.name.startswith(".restore")] == []
+
+
+def _tar(path: Path, name: str) -> None:
+    with tarfile.open(path, "w") as tar:
+        info = tarfile.TarInfo(name)
+        tar.addfile(info)
+
+
+def test_the_demo_is_consistent_and_verify_names_what_was_changed(run: Run, tmp_path: Path) -> None:
+    start = time.perf_counter()
+    done = run("demo", "--officials", "9", "--sites", "4", "--days", "5")
+    assert done.returncode == 0, done.stderr
+    assert time.perf_counter() - start < 60
+    assert "9 officials, 4 sites, 5 days" in done.stdout
+    assert len(re.findall(PASSWORD, done.stdout)) == 4
+    assert run("verify").returncode == 0
+    assert "record" in run("verify", "--tables").stdout.split()
+    database = tmp_path / "server" / "server.db"
+    good = database.read_bytes()
+    for sql, table, rowid, word in (
+        ("UPDATE record SET official = 'QS-009' WHERE id = 3", "record", 3, "official"),
+        ("UPDATE record SET payload = replace(payload, 'QS', 'QT') WHERE id = 3", "record", 3, ""),
+        ("UPDATE record SET head = zeroblob(32) WHERE id = 3", "record", 3, "head"),
+        ("UPDATE record SET verified = 1 - verified WHERE id = 3", "record", 3, "verified"),
+        ("UPDATE record SET at_ms = latest_ms + 1 WHERE id = 3", "record", 3, "interval"),
+        ("DELETE FROM record WHERE id = 3", "record", None, "missing"),
+        ("UPDATE epoch SET cites = x'00' WHERE id = 1", "record", None, ""),
+    ):
+        with sqlite3.connect(database) as raw:
+            raw.execute(sql)
+        raw.close()
+        found = run("verify")
+        assert found.returncode == 1, sql
+        lines = [line.split(" ", 2) for line in found.stdout.splitlines()]
+        assert any(
+            line[0] == table and (rowid is None or line[1] == str(rowid)) and word in line[2]
+            for line in lines
+        ), (sql, found.stdout)
+        assert len(found.stderr.splitlines()) == 1
+        database.write_bytes(good)
+    assert run("verify").returncode == 0
+    refused(run("demo"), "another folder")
+
+
+def test_the_database_is_kept_as_the_evidence_asks(tmp_path: Path) -> None:
+    from server.config import make_keys
+    from server.db import migrate
+
+    config = ServerConfig(tmp_path / "server")
+    make_keys(config)
+    migrate(config)
+    with sqlite3.connect(config.database_file) as raw:
+        raw.execute("PRAGMA journal_mode = WAL")
+    raw.close()
+    migrate(config)
+    database = Database(config)
+    with database.session() as session:
+        connection = session.connection()
+        values = [
+            connection.exec_driver_sql(f"PRAGMA {name}").scalar()
+            for name in ("journal_mode", "synchronous", "foreign_keys")
+        ]
+    database.close()
+    assert values == ["delete", 3, 1]
+
+
+def test_the_revisions_make_exactly_the_models(tmp_path: Path) -> None:
+    from alembic.autogenerate import compare_metadata
+    from alembic.runtime.migration import MigrationContext
+
+    from server.config import make_keys
+    from server.db import migrate
+    from server.models import Base
+
+    config = ServerConfig(tmp_path / "server")
+    make_keys(config)
+    migrate(config)
+    database = Database(config)
+    with database.engine.connect() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        assert compare_metadata(context, Base.metadata) == []
+    database.close()
