@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import ssl
 from dataclasses import dataclass
 
 from attendance.chain import crockford
@@ -10,6 +11,16 @@ from attendance.errors import WireInvalid
 from attendance.signing import fingerprint
 
 _GROUP = 8
+#: File, beside a device's configuration, that keeps the server's own certificate.
+CERTIFICATE = "server.crt"
+
+
+def check_certificate(data: bytes) -> None:
+    """Raises WireInvalid unless `data` is at least one certificate in PEM form."""
+    try:
+        ssl.create_default_context(cadata=data.decode("ascii"))
+    except (UnicodeDecodeError, ValueError, ssl.SSLError):
+        raise WireInvalid("this is not a certificate in PEM form") from None
 
 
 @dataclass(frozen=True)

@@ -94,6 +94,9 @@ def _parser() -> argparse.ArgumentParser:
     pair = add("pair", "make this machine the township's enrolment desk")
     pair.add_argument("--server", required=True, metavar="URL")
     pair.add_argument("--code", required=True, help="from quxiang-server code --kind desk")
+    pair.add_argument(
+        "--ca", type=Path, metavar="FILE", help="the server's own certificate, where it made one"
+    )
     pair.add_argument("--again", action="store_true", help="replace an earlier pairing")
     pair.set_defaults(run=_pair)
 
@@ -153,7 +156,7 @@ def _pair(args: argparse.Namespace) -> int:
 
     data = _data(args)
     with Desk(data) as desk:
-        config, moved = pair(data, args.server, args.code, again=args.again)
+        config, moved = pair(data, args.server, args.code, again=args.again, ca=args.ca)
         if moved:
             desk.store.forget_server()
         print(

@@ -6,18 +6,40 @@ from pathlib import Path
 
 from attendance import wire
 from attendance.errors import SignatureInvalid, WireInvalid
-from attendance.pairing import PairingCode
+from attendance.pairing import CERTIFICATE, PairingCode, check_certificate
 from attendance.signing import from_text, to_text
 from enroll.client import Link, check_url, refusal
 from enroll.config import DeskConfig, config_path, load_config, load_keys, save_config
 from enroll.errors import NotPaired, PairingRefused
+from enroll.files import write_private
 
 
-def pair(data: Path, server: str, code: str, *, again: bool = False) -> tuple[DeskConfig, bool]:
+def keep_certificate(data: Path, given: Path) -> str:
+    """Keep a copy of the certificate that the server's TLS is to be checked against; its path.
+
+    Raises PairingRefused where the file is not a certificate.
+    """
+    try:
+        pem = given.read_bytes()
+        check_certificate(pem)
+    except (OSError, WireInvalid):
+        raise PairingRefused(
+            f"{given} 不是 PEM 格式的证书：请用服务器证书的副本",
+            f"{given} is not a certificate in PEM form: use a copy of the server's",
+        ) from None
+    kept = (data / CERTIFICATE).absolute()
+    write_private(kept, pem)
+    return str(kept)
+
+
+def pair(
+    data: Path, server: str, code: str, *, again: bool = False, ca: Path | None = None
+) -> tuple[DeskConfig, bool]:
     """Pair; returns the configuration kept, and whether it is another server than before.
 
-    again: replace a pairing that exists. The keys are made once and kept, so that a lost answer
-    does no harm. Raises PairingRefused, ServerUnreachable, ServerRefused or DeskUnusable.
+    again: replace a pairing that exists. ca: a certificate to check the server's TLS against, for
+    a server with one of its own; a copy is kept. The keys are made once and kept, so that a lost
+    answer does no harm. Raises PairingRefused, ServerUnreachable, ServerRefused or DeskUnusable.
     """
     old: DeskConfig | None = None
     if config_path(data).exists():
@@ -47,7 +69,8 @@ def pair(data: Path, server: str, code: str, *, again: bool = False) -> tuple[De
             box_key=to_text(keys.box_public),
         )
     )
-    link = Link(url)
+    certificate = None if ca is None else keep_certificate(data, ca)
+    link = Link(url, certificate)
     try:
         status, body, headers = link.send(
             "POST", wire.PAIR, request, {"Content-Type": "application/json"}
@@ -74,6 +97,7 @@ def pair(data: Path, server: str, code: str, *, again: bool = False) -> tuple[De
         township=reply.township,
         server_key=server_key,
         paired_ms=reply.server_ms,
+        ca=certificate,
     )
     save_config(data, config)
     return config, old is not None and old.server_key != server_key

@@ -42,6 +42,9 @@ def build_parser() -> argparse.ArgumentParser:
     pair = add("pair", "make this machine a site's kiosk")
     pair.add_argument("--server", required=True, metavar="URL", help="the township's server")
     pair.add_argument("--code", required=True, help="the one-time code that the server printed")
+    pair.add_argument(
+        "--ca", type=Path, metavar="FILE", help="the server's own certificate, where it made one"
+    )
 
     _add_run(add("run", "run the kiosk"))
 

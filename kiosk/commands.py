@@ -43,7 +43,7 @@ class UsbFile(msgspec.Struct, frozen=True, kw_only=True):
 
 def do_pair(args: argparse.Namespace) -> int:
     """`pair`."""
-    config = pair(args.data, args.server, args.code)
+    config = pair(args.data, args.server, args.code, ca=args.ca)
     with Site(args.data) as site:
         mark = fingerprint(site.keys.box_public)
         print(

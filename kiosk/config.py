@@ -2,6 +2,7 @@
 
 DIR/kiosk.json      this file's `KioskConfig`, 0600
 DIR/device.key      the two secret keys of the device, 0600
+DIR/server.crt      the server's own certificate, where pairing was given one
 DIR/kiosk.db        records, chain, outbox (`kiosk.store`), with -wal, -shm and -lock beside it
 DIR/kiosk.lock      held by the one process that runs the kiosk
 DIR/vault/          templates and PIN hashes, encrypted (`kiosk.vault`)

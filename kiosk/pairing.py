@@ -8,7 +8,7 @@ from urllib.parse import urlsplit, urlunsplit
 import requests
 
 from attendance.errors import SignatureInvalid, WireInvalid
-from attendance.pairing import PairingCode
+from attendance.pairing import CERTIFICATE, PairingCode, check_certificate
 from attendance.signing import KEY_BYTES, from_text, to_text
 from attendance.wire import (
     HEADER_SIGNATURE,
@@ -19,7 +19,14 @@ from attendance.wire import (
     decode,
     encode,
 )
-from kiosk.config import CONFIG, KioskConfig, keys_of, load_config, save_config
+from kiosk.config import (
+    CONFIG,
+    KioskConfig,
+    keys_of,
+    load_config,
+    save_config,
+    write_atomically,
+)
 from kiosk.errors import KioskError, PairingRefused, ServerRefused
 from kiosk.link import exchange, is_loopback, new_session, refusal
 
@@ -51,14 +58,37 @@ def check_address(text: str) -> str:
     return urlunsplit((parts.scheme, parts.netloc, "", "", ""))
 
 
+def keep_certificate(data_dir: Path, given: Path) -> str:
+    """Keeps a copy of the certificate that the server's TLS is to be checked against; its path.
+
+    Raises PairingRefused where the file is not a certificate.
+    """
+    try:
+        data = given.read_bytes()
+        check_certificate(data)
+    except (OSError, WireInvalid):
+        raise PairingRefused(
+            f"{given} 不是 PEM 格式的证书：请用服务器证书的副本。",
+            f"{given} is not a certificate in PEM form: use a copy of the server's",
+        ) from None
+    kept = (data_dir / CERTIFICATE).absolute()
+    write_atomically(kept, data)
+    return str(kept)
+
+
 def pair(
-    data_dir: Path, server_url: str, code_text: str, session: requests.Session | None = None
+    data_dir: Path,
+    server_url: str,
+    code_text: str,
+    session: requests.Session | None = None,
+    ca: Path | None = None,
 ) -> KioskConfig:
     """Pairs this folder with a server and writes its configuration.
 
-    The keys are made once: a try that failed half-way is repeated with the same. Raises
-    AddressRefused, PairingRefused (this folder is paired already; the code is mistyped, wrong or
-    spent; another server answered) and ServerUnreachable.
+    `ca` is a certificate file to check the server's TLS against, for a server with one of its own;
+    a copy is kept. The keys are made once: a try that failed half-way is repeated with the same.
+    Raises AddressRefused, PairingRefused (this folder is paired already; the code is mistyped,
+    wrong or spent; another server answered) and ServerUnreachable.
     """
     server = check_address(server_url)
     if (data_dir / CONFIG).exists():
@@ -75,6 +105,7 @@ def pair(
             "a pairing code has 16 or 24 letters and digits: check it and type it again",
         ) from None
     keys = keys_of(data_dir)
+    certificate = None if ca is None else keep_certificate(data_dir, ca)
     request = encode(
         PairRequest(
             code=code.secret,
@@ -84,7 +115,7 @@ def pair(
         )
     )
     headers = {"Content-Type": "application/json"}
-    own = session or new_session()
+    own = session or new_session(certificate)
     try:
         status, got, body = exchange(own, server + PAIR, "POST", request, headers)
     finally:
@@ -118,6 +149,7 @@ def pair(
         site_kind=reply.site_kind,
         server_key=reply.server_key,
         desk_key=reply.desk_key,
+        ca=certificate,
     )
     save_config(data_dir, config)
     return config

@@ -16,7 +16,12 @@ from attendance.errors import QuxiangError
 from attendance.i18n import say
 from server.config import ServerConfig, load_keys, make_keys
 from server.context import utcnow
-from server.errors import AlreadyInitialised, DatabaseUnusable, InputInvalid
+from server.errors import (
+    AlreadyInitialised,
+    CertificateInvalid,
+    DatabaseUnusable,
+    InputInvalid,
+)
 
 DEFAULT_DATA = Path("~/.local/share/quxiang/server")
 DEFAULT_TOWNSHIP = "示例乡"
@@ -75,6 +80,10 @@ def _parser() -> argparse.ArgumentParser:
     serve.add_argument(
         "--secure-cookies", action="store_true", help="cookies over TLS only: behind a TLS proxy"
     )
+    serve.add_argument(
+        "--tls-cert", type=Path, metavar="FILE", help="serve https with this certificate (PEM)"
+    )
+    serve.add_argument("--tls-key", type=Path, metavar="FILE", help="its private key (PEM)")
 
     code = add("code", _code, "print a one-time pairing code")
     code.add_argument("--kind", choices=("kiosk", "desk"), required=True)
@@ -136,7 +145,8 @@ def _config(args: argparse.Namespace) -> ServerConfig:
     return ServerConfig(
         args.data.expanduser(),
         getattr(args, "database", None),
-        secure_cookies=getattr(args, "secure_cookies", False),
+        secure_cookies=getattr(args, "secure_cookies", False)
+        or getattr(args, "tls_cert", None) is not None,
         hosts=tuple(getattr(args, "hostname", ())),
     )
 
@@ -200,11 +210,19 @@ def _run(args: argparse.Namespace) -> int:
     from server.app import create_app
     from server.db import migrate
 
+    if (args.tls_cert is None) != (args.tls_key is None):
+        raise CertificateInvalid(
+            say(
+                "--tls-cert 和 --tls-key 必须同时给出",
+                "--tls-cert and --tls-key go together: give both",
+            )
+        )
+    tls = None if args.tls_cert is None else serve.Tls(args.tls_cert, args.tls_key)
     config = _config(args)
     load_keys(config)
     migrate(config)
     create_app(config).extensions["quxiang"].database.close()  # whatever is wrong is said here
-    serve.serve(config, args.host, args.port, args.workers or serve.WORKERS)
+    serve.serve(config, args.host, args.port, args.workers or serve.WORKERS, tls)
     return 0
 
 

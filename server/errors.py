@@ -25,6 +25,10 @@ class AddressTaken(QuxiangError, OSError):
     """Another program listens on the address that `run` was asked to serve."""
 
 
+class CertificateInvalid(QuxiangError, ValueError):
+    """Certificate and key that TLS cannot be served with."""
+
+
 class BackupInvalid(QuxiangError, ValueError):
     """A file that `restore` cannot take."""
 

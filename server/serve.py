@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import errno
 import socket
-from typing import Any
+import ssl
+from pathlib import Path
+from typing import Any, NamedTuple
 
 from flask import Flask
 from gunicorn.app.base import BaseApplication  # type: ignore[import-untyped]
@@ -12,7 +14,8 @@ from gunicorn.app.base import BaseApplication  # type: ignore[import-untyped]
 from attendance.i18n import say
 from server.app import create_app
 from server.config import ServerConfig
-from server.errors import AddressTaken
+from server.errors import AddressTaken, CertificateInvalid
+from server.web import board
 
 #: An open public board holds a thread of its worker; `server.web` leaves the others their share.
 THREADS = 16
@@ -56,20 +59,43 @@ def listen(host: str, port: int) -> socket.socket:
     return bound
 
 
-def address_of(bound: socket.socket) -> str:
+class Tls(NamedTuple):
+    """Files in PEM form: a certificate, with its chain where it has one, and its private key."""
+
+    certificate: Path
+    key: Path
+
+    def check(self) -> None:
+        """Raises CertificateInvalid where no TLS can be served with them."""
+        try:
+            ssl.create_default_context(ssl.Purpose.CLIENT_AUTH).load_cert_chain(*self)
+        except (OSError, ValueError) as error:
+            raise CertificateInvalid(
+                say(
+                    f"不能用 {self.certificate} 和 {self.key} 提供 TLS：{error}",
+                    f"TLS cannot be served with {self.certificate} and {self.key}: {error}",
+                )
+            ) from None
+
+
+def address_of(bound: socket.socket, tls: bool = False) -> str:
     """The address as a browser wants it."""
     host, port = bound.getsockname()[:2]
     if host in ("0.0.0.0", "::"):  # noqa: S104 (only compared)
         host = "127.0.0.1"
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    scheme = "https" if tls else "http"
+    return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
 
 
 class Server(BaseApplication):  # type: ignore[misc]
     """Gunicorn with an application made in each worker, so that no connection is shared."""
 
-    def __init__(self, config: ServerConfig, bound: socket.socket, workers: int) -> None:
+    def __init__(
+        self, config: ServerConfig, bound: socket.socket, workers: int, tls: Tls | None = None
+    ) -> None:
         self._config = config
-        self._address = address_of(bound)
+        self._tls = tls
+        self._address = address_of(bound, tls is not None)
         self._descriptor = bound.detach()  # gunicorn closes it
         self._workers = workers
         super().__init__()
@@ -80,6 +106,10 @@ class Server(BaseApplication):  # type: ignore[misc]
         def ready(_server: Any) -> None:
             print(say(f"服务器已启动：{self._address}", f"serving on {self._address}"), flush=True)
 
+        def started(worker: Any) -> None:
+            # An open public board ends when its worker is told to, and does not hold it up.
+            board.watcher(worker.wsgi).alive = lambda: worker.alive
+
         settings: dict[str, Any] = {
             "bind": f"fd://{self._descriptor}",
             "workers": self._workers,
@@ -89,6 +119,7 @@ class Server(BaseApplication):  # type: ignore[misc]
             "graceful_timeout": GRACE_S,
             "keepalive": 5,
             "when_ready": ready,
+            "post_worker_init": started,
             "loglevel": "warning",
             "proc_name": "quxiang-server",
             "limit_request_line": 4094,
@@ -97,6 +128,8 @@ class Server(BaseApplication):  # type: ignore[misc]
             # Newer gunicorn would open a socket of its own in the user's folder.
             "control_socket_disable": True,
         }
+        if self._tls is not None:
+            settings["certfile"], settings["keyfile"] = map(str, self._tls)
         for name, value in settings.items():
             if name in self.cfg.settings:
                 self.cfg.set(name, value)
@@ -106,6 +139,8 @@ class Server(BaseApplication):  # type: ignore[misc]
         return create_app(self._config)
 
 
-def serve(config: ServerConfig, host: str, port: int, workers: int) -> None:
-    """Serves until SIGTERM or Ctrl-C. Raises AddressTaken."""
-    Server(config, listen(host, port), workers).run()
+def serve(config: ServerConfig, host: str, port: int, workers: int, tls: Tls | None = None) -> None:
+    """Serves until SIGTERM or Ctrl-C. Raises AddressTaken and CertificateInvalid."""
+    if tls is not None:
+        tls.check()
+    Server(config, listen(host, port), workers, tls).run()
