@@ -170,6 +170,8 @@ class _Run:
             site=config.site,
             device=f"{config.device} · {fingerprint(site.keys.box_public)}",
             mirror=live,
+            # Without the networks of MiniFASNet a check is still made, and people are told which.
+            liveness_basic=args.liveness == "doubtful" and not self.recogniser.liveness.has_passive,
             camera=False,
             demo={
                 "liveness_off": args.liveness == "off",

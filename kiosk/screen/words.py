@@ -18,6 +18,8 @@ WORDS: dict[str, Pair] = {
     "last_sync": ("上次同步", "Last sync"),
     "never": ("尚无", "none yet"),
     "since": ("自", "since"),
+    "again": ("刚才已记录", "Recorded a moment ago"),
+    "liveness_basic": ("活体检测：仅看动作", "Liveness check: motion only"),
     "pending": ("待上传", "To upload"),
     "board": ("去向牌", "Whereabouts"),
     "board_empty": ("名单尚未到达", "The list has not arrived yet"),

@@ -44,7 +44,7 @@ function paint() {
   $("g-status").hidden = !shown.verified;
   $("g-status").querySelector("use").setAttribute("href", `#${seen.shape}`);
   $("g-status").querySelector("strong").textContent = said(seen);
-  const more = [shown.verified ? word("recorded") : word("unverified")];
+  const more = [word(shown.verified ? (shown.again ? "again" : "recorded") : "unverified")];
   if (shown.reason) more.push(reasonWord(shown.reason));
   if (shown.until_ms) more.push(`${word("until")} ${moment(shown.until_ms, clock())}`);
   $("g-more").textContent = more.join(" · ");

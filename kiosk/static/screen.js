@@ -28,10 +28,12 @@ const painters = {
     $("link").classList.toggle("warn", ok === false);
   },
   pending() {
-    const count = state.pending ?? 0;
-    $("pending").textContent = count ? `${word("pending")}: ${count}` : "";
-    document.querySelector("footer").classList.toggle("has-pending", count > 0);
+    const lines = state.pending ? [`${word("pending")}: ${state.pending}`] : [];
+    if (state.liveness_basic) lines.push(word("liveness_basic"));
+    $("pending").textContent = lines.join("\n");
+    document.querySelector("footer").classList.toggle("has-pending", lines.length > 0);
   },
+  liveness_basic() { painters.pending(); },
   demo() {
     const demo = state.demo ?? {};
     const lines = demo.liveness_off ? ["banner_off"] : demo.footage ? ["banner_footage"] : [];

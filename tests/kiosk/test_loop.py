@@ -231,6 +231,7 @@ def test_a_run_ends_well_while_the_server_is_down_and_loses_nothing(
     assert village.township.stored(village.config.device)[0].liveness == "off"
 
 
+@pytest.mark.timeout(60)
 def test_a_lost_camera_is_told_and_opened_again(village: Village) -> None:
     village.enrol()
     stop = threading.Event()
@@ -470,7 +471,7 @@ def test_a_store_that_fails_confirms_nothing_and_recovers(
     assert bench.kinds() == ["fault"]  # told once
     bench.store.full = False
     # Who still stands there is recorded without stepping away and back.
-    bench.play(walking[::-1], start=2.5)
+    bench.play(walking[::-1], start=3.0)
     assert bench.story[:3] == ["durable", "lamp XC-2 yellow", "greeting XC-2"]
     assert bench.kinds() == ["fault", "checkin", "lamp"]
     assert "store" not in bench.feed.get("faults")
