@@ -29,6 +29,8 @@ BIN = Path(sys.executable).parent
 #: The site at which the sample footage's officials are expected (`sample_footage.SITE`).
 SITE = "杏树村 Xingshu village"
 TOWNSHIP = "示例乡 Sample township"
+#: Shown on the kiosk's screen all the time; `.run/sample/ORIGIN.txt` says it picture by picture.
+NOTICE = "肖像：白宫、NASA 公有领域照片 · Portraits: White House, NASA (public domain)"
 #: Longest that a server may take until it answers, in seconds: migrations on a slow card included.
 START_SECONDS = 60.0
 #: Longest that a process may take to end after it was asked to, in seconds.
@@ -237,11 +239,10 @@ def start_kiosk(township: Township, camera: int | None) -> None:
     if camera is not None:
         township.start("quxiang-kiosk", *common, "--camera", str(camera), log="kiosk.log")
         return
-    origin = (Path(township.data("sample")) / "ORIGIN.txt").read_text(encoding="utf-8").strip()
     footage = str(Path(township.data("sample")) / "footage.avi")
     township.start(
         "quxiang-kiosk", *common, "--camera", footage, "--loop", "--liveness", "off",
-        "--notice", " ".join(origin.split()), log="kiosk.log",
+        "--notice", NOTICE, log="kiosk.log",
     )  # fmt: skip
 
 
@@ -264,7 +265,11 @@ def tell(township: Township, camera: int | None) -> None:
         print(say("没有摄像头：播放公开肖像合成的样片，活体检测关闭，记录中如实注明。",
                   "No camera: playing sample footage made of public portraits, with the liveness "
                   "check off; screen and records say so."))  # fmt: skip
-        listed = Path(township.data("sample")) / "enrol/officials.csv"
+        sample = Path(township.data("sample"))
+        listed = sample / "enrol/officials.csv"
+        print(
+            say(f"肖像来源：{sample / 'ORIGIN.txt'}", f"whose portraits: {sample / 'ORIGIN.txt'}")
+        )
         print(say(f"示例人员和 PIN：{listed}", f"sample officials and their PINs: {listed}"))
     print(say("按 Ctrl-C 结束。", "Ctrl-C ends everything."), flush=True)
 
