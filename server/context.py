@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -13,6 +13,7 @@ from server.config import ServerConfig, ServerKeys
 
 if TYPE_CHECKING:
     from server.db import Database
+    from server.models import Device
 
 _KEY = "quxiang"
 Clock = Callable[[], datetime]
@@ -31,6 +32,8 @@ class Context:
     database: Database
     keys: ServerKeys
     now: Clock
+    #: Devices that this process has seen, for their keys, which never change.
+    devices: dict[str, Device] = field(default_factory=dict)
 
 
 def context() -> Context:

@@ -31,20 +31,26 @@ _WORDS = {400: "malformed", 404: "not_found", 405: "not_found", 413: "too_large"
 
 @dataclass(frozen=True)
 class Asked:
-    """A request whose signature holds. `device` is read-only; `fresh` reads it to change it."""
+    """A request whose signature holds. `device` is good for its keys only; `fresh` is the row."""
 
     device: Device
     body: bytes
+    revoked: bool
 
     def message(self, kind: type[wire.M], limit: int = wire.MAX_JSON) -> wire.M:
         """The body as a message. Raises ApiProblem `malformed`."""
         return message(self.body, kind, limit)
 
     def fresh(self) -> Device:
-        """The device's row in this request's own transaction, locked where the database can."""
+        """The device's row in this request's own transaction, locked where the database can.
+
+        Raises ApiProblem `revoked` unless the request is open to revoked devices too.
+        """
         device = db.session().get(Device, self.device.id, with_for_update={"of": Device})
         if device is None:
             raise ApiProblem(401, "unknown_device", "this device is not paired with this server")
+        if device.revoked_ms is not None and not self.revoked:
+            raise ApiProblem(403, "revoked", "this device is revoked")
         return device
 
 
@@ -86,9 +92,7 @@ def ask(kind: str, limit: int = 0, revoked: bool = False) -> Asked:
     nobody who is not paired can keep others waiting. Raises ApiProblem.
     """
     body = read_body(limit)
-    with context().database.session() as session:
-        device = session.get(Device, request.headers.get(wire.HEADER_DEVICE, ""))
-        session.expunge_all()
+    device = _known(request.headers.get(wire.HEADER_DEVICE, ""))
     if device is None:
         raise ApiProblem(401, "unknown_device", "this device is not paired with this server")
     signature = request.headers.get(wire.HEADER_SIGNATURE, "")
@@ -96,11 +100,22 @@ def ask(kind: str, limit: int = 0, revoked: bool = False) -> Asked:
         wire.check_request(device.sign_key, signature, request.method, target(), body)
     except SignatureInvalid as error:
         raise ApiProblem(401, "signature", str(error)) from None
-    if device.revoked_ms is not None and not revoked:
-        raise ApiProblem(403, "revoked", "this device is revoked")
     if device.kind != kind:
         raise ApiProblem(403, "wrong_kind", f"this is for a {kind}, this device is a {device.kind}")
-    return Asked(device, body)
+    return Asked(device, body, revoked)
+
+
+def _known(device_id: str) -> Device | None:
+    """The device with its keys, from memory after the first time: a storm of kiosks reads less."""
+    seen = context().devices
+    device = seen.get(device_id)
+    if device is None:
+        with context().database.session() as session:
+            device = session.get(Device, device_id)
+            session.expunge_all()
+        if device is not None:
+            seen[device_id] = device
+    return device
 
 
 def answer(body: Any, status: int = 200) -> Response:
@@ -148,7 +163,7 @@ def spoken(view: Callable[P, Response]) -> Callable[P, Response]:
                     return _busy()
             return problem(found)
         except OperationalError:
-            log.exception("the database did not answer")
+            log.warning("the database did not answer in time")
             return _busy()
         except Exception:
             log.exception("%s %s failed at %s", request.method, request.path, now())

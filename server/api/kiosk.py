@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import threading
+
 from flask import Blueprint, Response, request
 
 from attendance import wire
 from attendance.records import MAX_INT
 from server import db
-from server.api.answers import answer, ask, spoken
+from server.api.answers import BUSY_RETRY_S, answer, ask, spoken
 from server.context import context, now
 from server.errors import ApiProblem
 from server.services import cursors, desk, intake, whereabouts
@@ -16,6 +18,11 @@ blueprint = Blueprint("api_kiosk", __name__)
 
 #: A `CursorRequest` with its health report has below 1 kB.
 _MAX_CURSOR = 8192
+#: Batches that a process works on at once: one is stored while the next is decoded. More would
+#: only take turns at the interpreter.
+_working = threading.BoundedSemaphore(2)
+#: Batches in line for that; others are told to come again, so that pages keep half of the threads.
+_line = threading.BoundedSemaphore(8)
 
 
 @blueprint.post(wire.CURSOR)
@@ -35,10 +42,16 @@ def cursor() -> Response:
 def records() -> Response:
     """`POST /records`: decoded before the database is locked; a revoked kiosk's are kept aside."""
     asked = ask("kiosk", wire.MAX_COMPRESSED, revoked=True)
-    upload = intake.read_batch(asked.device.id, asked.device.sign_key, asked.body)
-    session = db.session()
-    reply = intake.store(session, asked.fresh(), upload, now())
-    session.commit()
+    if not _line.acquire(blocking=False):
+        raise ApiProblem(503, "busy", "too many kiosks at once", retry_after_s=BUSY_RETRY_S)
+    try:
+        with _working:
+            upload = intake.read_batch(asked.device.id, asked.device.sign_key, asked.body)
+            session = db.session()
+            reply = intake.store(session, asked.fresh(), upload, now())
+            session.commit()
+    finally:
+        _line.release()
     return answer(reply)
 
 
