@@ -91,7 +91,7 @@ def _prepare_sqlite(connection: sqlite3.Connection, _record: Any) -> None:
         "synchronous = EXTRA",
         "foreign_keys = ON",
         "trusted_schema = OFF",
-        "cache_size = -16000",
+        "cache_size = -4000",
     ):
         connection.execute(f"PRAGMA {pragma}").close()
 

@@ -9,7 +9,7 @@ from flask import Blueprint, Response, request
 from attendance import wire
 from attendance.records import MAX_INT
 from server import db
-from server.api.answers import BUSY_RETRY_S, answer, ask, spoken
+from server.api.answers import answer, ask, spoken
 from server.context import context, now
 from server.errors import ApiProblem
 from server.services import cursors, desk, intake, whereabouts
@@ -43,7 +43,7 @@ def records() -> Response:
     """`POST /records`: decoded before the database is locked; a revoked kiosk's are kept aside."""
     asked = ask("kiosk", wire.MAX_COMPRESSED, revoked=True)
     if not _line.acquire(blocking=False):
-        raise ApiProblem(503, "busy", "too many kiosks at once", retry_after_s=BUSY_RETRY_S)
+        raise ApiProblem(503, "busy", "too many kiosks at once", retry_after_s=1)
     try:
         with _working:
             upload = intake.read_batch(asked.device.id, asked.device.sign_key, asked.body)
