@@ -360,3 +360,12 @@ def test_any_splitting_order_and_repetition_ends_the_same(
             (r.cls, r.at_ms, r.earliest_ms, r.latest_ms) for r in stored[:1]
         }
     office.context.database.close()
+
+
+def test_a_request_repeated_in_the_same_boot_proves_nothing(office: Office, village: Kiosk) -> None:
+    body = wire.encode(village.cursor_request(0))
+    office.clock.step(minutes=1)
+    village.cursor()
+    office.clock.step(hours=3)
+    village.send("POST", wire.CURSOR, body)
+    assert office.device(village.device).complete_until_ms == ms(MORNING) + 25_000
