@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,10 +20,9 @@ NO_SCORE = -1.0
 """The least that a dot product of unit vectors can be; finite, since it goes into records."""
 
 
-@dataclass(frozen=True)
-class Candidates:
-    """The two most likely people. A score is a person's best over their templates; where there is
-    no such person the id is None and the score NO_SCORE."""
+class Candidates(NamedTuple):
+    """The two most likely people (a tuple: made for every look, so it must cost nothing). A score
+    is `Gallery.search`'s; where there is no such person the id is None and the score NO_SCORE."""
 
     best_id: str | None
     best_score: float
@@ -46,16 +46,39 @@ class Gallery:
             raise ValueError("dimension must be at least 1")
         self.model_id = model_id
         self.dimension = dimension
-        self._set((), np.zeros((0, dimension), np.float32), np.zeros(1, np.intp))
+        self._set([], [])
 
-    def _set(
-        self, names: tuple[str, ...], matrix: NDArray[np.float32], starts: NDArray[np.intp]
-    ) -> None:
-        self._names = names
-        self._matrix = matrix
-        self._starts = starts  # person i has rows starts[i]:starts[i + 1]
-        self._owner = np.repeat(np.arange(len(names)), np.diff(starts))
-        self._scores = np.empty(len(matrix), np.float32)
+    def _set(self, names: list[str], blocks: list[NDArray[np.float32]]) -> None:
+        # Slot by slot, not person by person: first everybody's first template, then the second of
+        # those who have one. So a maximum or a sum per person is a few operations on whole arrays.
+        order = sorted(range(len(names)), key=lambda i: -len(blocks[i]))
+        most = len(blocks[order[0]]) if order else 0
+        slots = [[blocks[i][k] for i in order if len(blocks[i]) > k] for k in range(most)]
+        rows = [row for slot in slots for row in slot]
+        self._names = tuple(names)
+        self._ranked = tuple(names[i] for i in order)
+        self._matrix = np.ascontiguousarray(
+            np.stack(rows) if rows else np.zeros((0, self.dimension)), np.float32
+        )
+        sums = np.stack([blocks[i].sum(axis=0) for i in order]) if order else self._matrix
+        norms = np.linalg.norm(sums, axis=1)
+        # Templates that point nowhere in common have no mean to compare with: a gain of nothing.
+        self._gain = np.where(norms > 1e-3, 1 / np.maximum(norms, 1e-3), 0).astype(np.float32)
+        # The search writes into these; views of them are cut here, since cutting costs as much as
+        # a hundred additions.
+        self._scores = np.empty(len(rows), np.float32)
+        self._people = np.empty(len(names), np.float32)
+        self._sums = np.empty(len(names), np.float32)
+        ends = np.cumsum([len(slot) for slot in slots])
+        self._first = self._scores[: len(names)]
+        self._further = [
+            (
+                self._scores[end - len(slot) : end],
+                self._people[: len(slot)],
+                self._sums[: len(slot)],
+            )
+            for slot, end in zip(slots[1:], ends[1:], strict=True)
+        ]
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -96,13 +119,7 @@ class Gallery:
             blocks.append(self._checked(name, given))
         if len(set(names)) != len(names):
             raise BadTemplate("an id occurs twice in the gallery", "人脸库中有重复的编号")
-        matrix = (
-            np.ascontiguousarray(np.concatenate(blocks), np.float32)
-            if blocks
-            else np.zeros((0, self.dimension), np.float32)
-        )
-        starts = np.concatenate([[0], np.cumsum([len(b) for b in blocks])]).astype(np.intp)
-        self._set(tuple(names), matrix, starts)
+        self._set(names, blocks)
 
     def _checked(self, name: str, given: NDArray[np.float32]) -> NDArray[np.float32]:
         block = np.asarray(given, np.float32)
@@ -130,45 +147,48 @@ class Gallery:
         embeddings of one face, where a person's score is the mean over them (a mean keeps the
         meaning of a threshold found on single stills; a maximum would not).
 
-        Raises ModelMismatch for another dimension, BadTemplate for NaN or infinity.
+        A person's score for one embedding is the best over their templates and the direction of
+        the templates' mean: docs/accuracy.md, "What was tried". Raises ModelMismatch for another
+        dimension, BadTemplate for NaN or infinity.
         """
         probe = np.ascontiguousarray(probe, np.float32)
         if probe.ndim not in (1, 2) or probe.shape[-1] != self.dimension or not probe.size:
             raise ModelMismatch(
                 f"the probe has shape {probe.shape}; {self.model_id} makes {self.dimension} numbers"
             )
-        if not np.isfinite(probe).all():
+        # One product is enough to see NaN or infinity anywhere in the probe.
+        if not math.isfinite(np.vdot(probe, probe)):
             raise BadTemplate("the probe holds NaN or infinity", "待比对的模板含有无效数值")
         if not self._names:
             return NOBODY
-        if probe.ndim == 1 or len(probe) == 1:
-            return self._search_one(probe.reshape(-1))
-        scores = np.maximum.reduceat(probe @ self._matrix.T, self._starts[:-1], axis=1)
-        people: NDArray[np.float32] = scores.mean(axis=0)
-        return self._top_two(people)
+        if probe.ndim == 1:
+            return self._top_two(self._by_person(probe))
+        mean = sum(self._by_person(row).copy() for row in probe) / np.float32(len(probe))
+        return self._top_two(np.asarray(mean, np.float32))
 
-    def _search_one(self, probe: Template) -> Candidates:
-        # Two argmax passes are cheaper than a maximum per person followed by a sort.
-        scores = np.matmul(self._matrix, probe, out=self._scores)
-        row = int(scores.argmax())
-        best = int(self._owner[row])
-        best_score = float(scores[row])
-        if len(self._names) == 1:
-            return Candidates(self._names[best], best_score, None, NO_SCORE)
-        scores[self._starts[best] : self._starts[best + 1]] = -np.inf
-        row = int(scores.argmax())
-        return Candidates(
-            self._names[best], best_score, self._names[int(self._owner[row])], float(scores[row])
-        )
+    def _by_person(self, probe: Template) -> NDArray[np.float32]:
+        """Scores of the people in the order of rank; overwritten by the next call."""
+        self._matrix.dot(probe, self._scores)
+        if not self._further:
+            return self._first
+        best, sums = self._people, self._sums
+        np.copyto(best, self._first)
+        np.copyto(sums, self._first)
+        for scores, of_best, of_sums in self._further:
+            np.maximum(of_best, scores, out=of_best)
+            np.add(of_sums, scores, out=of_sums)
+        # The score of somebody's mean direction is the sum of the scores over the sum's length.
+        np.multiply(sums, self._gain, out=sums)
+        return np.maximum(best, sums, out=best)
 
     def _top_two(self, people: NDArray[np.float32]) -> Candidates:
         best = int(people.argmax())
-        best_score = float(people[best])
+        score = people.item(best)
         if len(people) == 1:
-            return Candidates(self._names[best], best_score, None, NO_SCORE)
+            return Candidates(self._ranked[best], score, None, NO_SCORE)
         people[best] = -np.inf
         second = int(people.argmax())
-        return Candidates(self._names[best], best_score, self._names[second], float(people[second]))
+        return Candidates(self._ranked[best], score, self._ranked[second], people.item(second))
 
 
 def template_of(vectors: NDArray[np.float32]) -> Template:

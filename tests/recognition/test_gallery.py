@@ -16,6 +16,11 @@ def unit_rows(rng: np.random.Generator, count: int, dimension: int = 16) -> np.n
     return rows / np.linalg.norm(rows, axis=1, keepdims=True)
 
 
+def mean_of(rows: np.ndarray) -> np.ndarray:
+    mean = rows.mean(axis=0)
+    return mean / np.linalg.norm(mean)
+
+
 def gallery_of(*entries: tuple[str, np.ndarray]) -> Gallery:
     gallery = Gallery("m", 16)
     gallery.replace(entries)
@@ -48,7 +53,7 @@ def test_scores_are_those_of_a_plain_loop(counts: list[int], probes: int, seed: 
     entries = [(f"p{i}", unit_rows(rng, k)) for i, k in enumerate(counts)]
     probe = unit_rows(rng, probes)
     scores = {
-        name: float(np.mean([max(float(t @ p) for t in rows) for p in probe]))
+        name: float(np.mean([max(float(t @ p) for t in (*rows, mean_of(rows))) for p in probe]))
         for name, rows in entries
     }
     ranked = sorted(scores.values(), reverse=True)
