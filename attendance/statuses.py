@@ -54,7 +54,8 @@ class Look:
     """How a status looks everywhere: colour, and a word and a shape for who cannot tell colours.
 
     `colour` is one of green, blue, yellow, red, off; `shape` one of circle, triangle, square,
-    diamond, ring, dash; `css` is a colour whose contrast with white is at least 4.5 to 1 for text.
+    diamond, ring, dash; `css` is the colour as a page fills it and `ink` what is written on it, at
+    a contrast of at least 4.5 to 1 (WCAG 2.2, 1.4.3).
     """
 
     zh: str
@@ -63,6 +64,7 @@ class Look:
     shape: str
     glyph: str
     css: str
+    ink: str = "#ffffff"
 
     def word(self, lang: Language) -> str:
         """The status in words."""
@@ -73,7 +75,7 @@ class Look:
 LOOKS: dict[Status, Look] = {
     Status.ON_DUTY: Look("在岗", "On duty", "green", "circle", "●", "#1b7a34"),
     Status.BUSINESS_TRIP: Look("出差", "On a trip", "blue", "triangle", "▲", "#1557b0"),
-    Status.IN_VILLAGE: Look("下乡", "In the village", "yellow", "square", "■", "#8a6100"),
+    Status.IN_VILLAGE: Look("下乡", "In the village", "yellow", "square", "■", "#f0c419", "#3d2f00"),
     Status.ON_LEAVE: Look("请休假", "On leave", "red", "diamond", "◆", "#b3261e"),
     Status.LEFT: Look("已离开", "Left", "off", "ring", "○", "#5f6368"),
     Status.UNKNOWN: Look("未签到", "Not checked in", "off", "dash", "—", "#5f6368"),

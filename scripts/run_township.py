@@ -284,8 +284,9 @@ def main() -> int:
     parser.add_argument("--screen", type=int, default=8001, help="the kiosk screen's port")
     parser.add_argument("--camera", help="a camera's number, or `none` for the sample footage")
     options = parser.parse_args()
-    # `kill` ends it as Ctrl-C does.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # `kill` ends it as Ctrl-C does, and Ctrl-C does even where a shell had it ignored.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.default_int_handler)
     township = Township(options.folder, options.port, options.screen)
     try:
         require_free(options.port, "--port")

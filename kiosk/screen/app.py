@@ -127,6 +127,7 @@ def create_app(feed: ScreenFeed, actions: Actions, port: int) -> Flask:
                     "colour": look.colour,
                     "shape": look.shape,
                     "css": look.css,
+                    "ink": look.ink,
                 }
                 for status, look in LOOKS.items()
             },

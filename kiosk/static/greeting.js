@@ -38,6 +38,7 @@ function paint() {
   if (!shown) return;
   const seen = look(shown.status);
   $("g-card").style.setProperty("--status", shown.verified ? seen.css : "#4a4f54");
+  $("g-card").style.setProperty("--on", shown.verified ? seen.ink : "#fff");
   $("g-name").textContent = shown.name;
   $("g-name").classList.toggle("long", [...shown.name].length > 8);
   $("g-title").textContent = shown.title ?? "";
@@ -63,6 +64,7 @@ function statusButton(status) {
   const words = status === "left" ? word("leaving") : said(seen);
   const button = element("button", { type: "button", "data-status": status, "aria-current": String(status === shown.status), onclick: () => pick(status) }, shape(seen.shape), words);
   button.style.setProperty("--status", seen.css);
+  button.style.setProperty("--on", seen.ink);
   return button;
 }
 

@@ -73,7 +73,9 @@ function lang2(key) {
 function boardRow(row) {
   const seen = look(row.status);
   const lamp = element("span", { class: row.blinking ? "lamp blink" : "lamp" }, shape(seen.shape));
-  lamp.style.background = row.status === "stale" ? (cssOf(row.colour) ?? seen.css) : seen.css;
+  const lit = row.status === "stale" ? (lookOf(row.colour) ?? seen) : seen;
+  lamp.style.background = lit.css;
+  lamp.style.setProperty("--on", lit.ink);
   const parts = [said(seen)];
   if (row.until_ms) parts.push(`${word("until")} ${brief(row.until_ms, now())}`);
   else if (row.since_ms) parts.push(brief(row.since_ms, now()));
@@ -86,8 +88,8 @@ function boardRow(row) {
   return element("li", { "data-official": row.official, "data-status": row.status }, lamp, text);
 }
 
-function cssOf(colour) {
-  return Object.values(told.looks).find((each) => each.colour === colour)?.css;
+function lookOf(colour) {
+  return Object.values(told.looks).find((each) => each.colour === colour);
 }
 
 function tick() {

@@ -173,3 +173,16 @@ def test_presence_is_a_checkin_only_where_the_kiosk_stands() -> None:
     assert kind_of_choice(Status.LEFT, SiteKind.OFFICE) is Kind.CHECKOUT
     with pytest.raises(ValueError, match="cannot be chosen"):
         kind_of_choice(Status.STALE, SiteKind.OFFICE)
+
+
+def luminance(colour: str) -> float:
+    """Relative luminance of `#rrggbb` (WCAG 2.2)."""
+    parts = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    red, green, blue = (p / 12.92 if p <= 0.04045 else ((p + 0.055) / 1.055) ** 2.4 for p in parts)
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+@pytest.mark.parametrize("status", LOOKS)
+def test_what_is_written_on_a_status_can_be_read(status: Status) -> None:
+    light, dark = sorted((luminance(LOOKS[status].css), luminance(LOOKS[status].ink)), reverse=True)
+    assert (light + 0.05) / (dark + 0.05) >= 4.5
