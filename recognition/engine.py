@@ -45,6 +45,12 @@ class Engine(Protocol):
         """
         ...
 
+    def follow(self, frame: Frame, face: Face) -> Face | None:
+        """`face`, found in an earlier frame, sought around its place in `frame` alone; None where
+        it is not there. A third of the cost of `detect`, which a caller must still ask for anybody
+        else."""
+        ...
+
     def embed(self, frame: Frame, face: Face) -> Template:
         """The template of `face` in `frame`: float32, shape (dimension,), L2 norm 1."""
         ...

@@ -52,6 +52,11 @@ SAMPLE_SECONDS = 0.1
 """Least time between two embeddings while undecided: neighbouring frames tell nothing new."""
 RECHECK_SECONDS = 0.5
 """Time between embeddings once decided, to notice that another person stepped into the place."""
+SEARCH_SECONDS = 0.2
+"""Time between two searches of the whole frame while a face is followed: somebody who steps before
+it is noticed that much later."""
+LEAP = 0.3
+"""Overlap with its last place (intersection over union) below which a face has leapt."""
 EMPTY_SECONDS = 0.5
 """An unchanged empty scene is searched again after this long."""
 EMPTY_CHANGE = 6.0
@@ -126,6 +131,7 @@ class Recogniser:
         self._ended: list[Decision] = []
         self._empty: NDArray[np.float32] | None = None
         self._empty_since = -math.inf
+        self._searched = -math.inf
 
     def __enter__(self) -> Recogniser:
         return self
@@ -170,9 +176,36 @@ class Recogniser:
         self._last_t = t_seconds
         if self._track is None and not self.stills and self._still_empty(picture, t_seconds):
             faces: list[Face] = []
+        elif (followed := self._followed(picture, t_seconds)) is not None:
+            faces = [followed]
         else:
             faces = self.engine.detect(picture, thorough=self.stills)
+            self._searched = t_seconds
         return self._observe(picture, t_seconds, index, faces)
+
+    def _followed(self, frame: Frame, t: float) -> Face | None:
+        """The subject's face sought around its last place; None where the whole frame must be
+        searched: for a look, whose landmarks decide the template, for a challenge, now and then."""
+        track = self._track
+        if (
+            track is None
+            or self.stills
+            or track.missed
+            or track.challenge
+            or t - self._searched >= SEARCH_SECONDS - TIME_SLACK
+            or self._look_due(track, t)
+        ):
+            return None
+        face = self.engine.follow(frame, track.face)
+        if face is None or not continues(track, face) or overlap(track.face, face) < LEAP:
+            return None  # a look is due, and a look wants the whole frame
+        return face
+
+    def _look_due(self, track: Track, t: float) -> bool:
+        enough = len(track.samples) >= MAX_SAMPLES and track.span >= self._rules.refuse_seconds
+        settled = enough or not isinstance(self._decision, Wait)
+        pause = RECHECK_SECONDS if settled else SAMPLE_SECONDS
+        return t - track.last_embedded >= pause - TIME_SLACK or bool(track.odd)
 
     def _observe(self, frame: Frame, t: float, index: int, faces: list[Face]) -> Observation:
         subject = choose_subject(faces, frame, self._track, still=self.stills)
@@ -194,7 +227,7 @@ class Recogniser:
             track = self._start_track(frame, subject, t, index)
         else:
             # After a gap or a leap somebody else may stand there: look again at once.
-            jumped = overlap(track.face, subject) < 0.3 or track.missed
+            jumped = overlap(track.face, subject) < LEAP or track.missed
             track.see(frame, subject, t, index)
         if track.challenge:
             track.challenge.see(subject, t)
@@ -206,11 +239,7 @@ class Recogniser:
         self, track: Track, frame: Frame, face: Face, t: float, index: int, jumped: bool
     ) -> Quality | None:
         """Judge the frame and embed it where that tells something new."""
-        enough = len(track.samples) >= MAX_SAMPLES and track.span >= self._rules.refuse_seconds
-        settled = enough or not isinstance(self._decision, Wait)
-        pause = RECHECK_SECONDS if settled else SAMPLE_SECONDS
-        due = t - track.last_embedded >= pause - TIME_SLACK
-        if not (due or jumped or track.odd):
+        if not (self._look_due(track, t) or jumped):
             return None
         quality = assess_quality(frame, face, "still" if self.stills else "live")
         if not quality.ok:

@@ -57,6 +57,10 @@ class SFaceEngine:
         """See `Engine.detect`."""
         return self._detector.detect(frame, thorough=thorough)
 
+    def follow(self, frame: Frame, face: Face) -> Face | None:
+        """See `Engine.follow`."""
+        return self._detector.follow(frame, face)
+
     def embed(self, frame: Frame, face: Face) -> Template:
         """See `Engine.embed`: float32, shape (128,)."""
         if self._net is None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -25,6 +27,10 @@ THOROUGH_SIDES = (640, 1280, 160)
 that fill the picture."""
 SMALLEST_SIDE = 12
 """No input is scaled to fewer pixels than this; the face would have fewer than YuNet can see."""
+FOLLOW_SIDE = 128
+FOLLOW_REACH = 2.5
+"""A face is followed in a square this many times its box wide, shrunk to this many pixels: it has
+some 50 there, and may move by three quarters of its box from frame to frame."""
 PREPROCESSING = "yunet-320-2x-1"
 """Goes into the model id: what the detector sees decides the landmarks, and they the template."""
 
@@ -36,6 +42,7 @@ class YuNet:
         self._weights = weights
         self._net: cv2.FaceDetectorYN | None = None
         self._size = (0, 0)
+        self._follower: cv2.FaceDetectorYN | None = None
 
     def detect(self, frame: Frame, *, thorough: bool = False) -> list[Face]:
         """As `Engine.detect`. Pictures of at most 320 pixels are doubled first."""
@@ -51,6 +58,28 @@ class YuNet:
                     faces = self._at(frame, side)
         return sorted(faces, key=lambda face: face.area, reverse=True)
 
+    def follow(self, frame: Frame, face: Face) -> Face | None:
+        """As `Engine.follow`."""
+        frame = as_frame(frame)
+        height, width = frame.shape[:2]
+        x, y = face.centre
+        side = int(min(FOLLOW_REACH * max(face.box[2:]), height, width))
+        if side < SMALLEST_SIDE:
+            return None
+        left = int(min(max(x - side / 2, 0), width - side))
+        top = int(min(max(y - side / 2, 0), height - side))
+        part = frame[top : top + side, left : left + side]
+        # Not INTER_AREA, which by a broken factor takes as long as the network.
+        small = cv2.resize(part, (FOLLOW_SIDE, FOLLOW_SIDE), interpolation=cv2.INTER_LINEAR)
+        if self._follower is None:
+            # A network of its own: to change the input size of the other costs more than it saves.
+            self._follower = self._create((FOLLOW_SIDE, FOLLOW_SIDE))
+        rows = self._follower.detect(small)[1]
+        scale = side / FOLLOW_SIDE
+        found = [_face(row, scale, scale, left, top) for row in _finite(rows)]
+        was = (x, y, face.box[2])
+        return min(found, key=lambda f: math.dist((*f.centre, f.box[2]), was), default=None)
+
     def _at(self, frame: Frame, side: int) -> list[Face]:
         height, width = frame.shape[:2]
         scale = side / max(height, width)
@@ -60,31 +89,35 @@ class YuNet:
         if size != (width, height):
             how = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
             frame = np.asarray(cv2.resize(frame, size, interpolation=how), np.uint8)
-        rows = self._run(frame, size)
-        if rows is None:
-            return []
-        across, down = width / size[0], height / size[1]
-        return [_face(row, across, down) for row in rows if np.isfinite(row).all()]
-
-    def _run(self, picture: Frame, size: tuple[int, int]) -> NDArray[np.float32] | None:
         if self._net is None:
-            with quiet_opencv():
-                self._net = cv2.FaceDetectorYN.create(
-                    str(self._weights), "", size, SCORE, OVERLAP, 200
-                )
+            self._net = self._create(size)
             self._size = size
         if size != self._size:
             self._net.setInputSize(size)
             self._size = size
-        rows = self._net.detect(picture)[1]
-        return None if rows is None else np.asarray(rows, np.float32)
+        rows = self._net.detect(frame)[1]
+        across, down = width / size[0], height / size[1]
+        return [_face(row, across, down) for row in _finite(rows)]
+
+    def _create(self, size: tuple[int, int]) -> cv2.FaceDetectorYN:
+        with quiet_opencv():
+            return cv2.FaceDetectorYN.create(str(self._weights), "", size, SCORE, OVERLAP, 200)
 
 
-def _face(row: NDArray[np.float32], across: float, down: float) -> Face:
+def _finite(rows: Any) -> list[NDArray[np.float32]]:
+    if rows is None:
+        return []
+    return [row for row in np.asarray(rows, np.float32) if np.isfinite(row).all()]
+
+
+def _face(
+    row: NDArray[np.float32], across: float, down: float, left: int = 0, top: int = 0
+) -> Face:
     x, y, width, height = (float(v) for v in row[:4])
     landmarks = row[4:14].reshape(5, 2) * np.array([across, down], np.float32)
+    landmarks += np.array([left, top], np.float32)
     return Face(
-        (x * across, y * down, width * across, height * down),
+        (x * across + left, y * down + top, width * across, height * down),
         np.ascontiguousarray(landmarks, np.float32),
         float(row[14]),
     )

@@ -135,6 +135,15 @@ class ScriptedEngine:
             reverse=True,
         )
 
+    def follow(self, frame: Frame, face: Face) -> Face | None:
+        x, y = face.centre
+        near = [
+            f
+            for f, _ in self.script[self._number(frame)]
+            if max(abs(f.centre[0] - x), abs(f.centre[1] - y)) < face.box[2]
+        ]
+        return min(near, key=lambda f: abs(f.box[2] - face.box[2]), default=None)
+
     def embed(self, frame: Frame, face: Face) -> Template:
         number = self._number(frame)
         self.embedded.append(number)

@@ -13,6 +13,7 @@ from recognition.dlib_engine import DlibEngine, square_box
 from recognition.engine import Engine, load_engine
 from recognition.errors import RecognitionError
 from recognition.pictures import read_picture
+from recognition.track import overlap
 
 
 @pytest.fixture(params=["sface", "dlib"])
@@ -105,3 +106,23 @@ def test_the_page_of_accuracy_tells_of_the_shipped_constants(root: Path) -> None
 def test_a_decision_of_moving_pictures_needs_several_frames() -> None:
     assert decision.MOVING.frames >= 3
     assert decision.MOVING.seconds >= 0.3
+
+
+@pytest.mark.parametrize("name", ["sface", "dlib_engine"])
+def test_a_face_is_followed_near_its_last_place(
+    clips, name: str, request: pytest.FixtureRequest
+) -> None:
+    """Frame after frame the follower finds what the detector finds, and nothing where nobody is."""
+    engine = request.getfixturevalue(name)
+    for clip in clips:
+        face = engine.detect(clip.frames[0])[0]
+        for frame in clip.frames[1:20]:
+            (found, *_) = engine.detect(frame)
+            followed = engine.follow(frame, face)
+            assert followed is not None, clip.name
+            assert overlap(followed, found) > 0.7
+            away = np.abs(followed.landmarks - found.landmarks).mean()
+            assert away < 0.12 * found.eye_distance
+            face = followed
+        assert engine.follow(np.full_like(frame, 90), face) is None
+    assert engine.follow(np.zeros((8, 8, 3), np.uint8), face) is None

@@ -315,3 +315,28 @@ def test_a_real_still_with_noise_is_not_live(clips, templates, sface: Engine) ->
     ]
     _, told = play(Recogniser(sface, gallery, Liveness("doubtful")), noisy, 10)
     assert [type(d) for _, d in told] == [NotLive]
+
+
+def test_a_settled_face_is_followed_and_the_frame_still_searched(
+    scripted, person: Person, face_at
+) -> None:
+    """Between searches only the face's surroundings are looked at; who steps before it is seen."""
+    searched = []
+
+    class Counting:
+        def __getattr__(self, name: str) -> Any:
+            return getattr(scripted, name)
+
+        def detect(self, frame: Any, *, thorough: bool = False) -> Any:
+            searched.append(scripted._number(frame))
+            return scripted.detect(frame, thorough=thorough)
+
+    back, front = face_at(eyes=40), face_at(eyes=70)
+    scripted.add((back, person(0)), times=50)
+    scripted.add((back, person(0)), (front, person(1)), times=50)
+    gallery = gallery_of(scripted, a=person(0), b=person(1))
+    _, told = play(Recogniser(Counting(), gallery), scripted.frames())  # type: ignore[arg-type]
+    assert [d.official for _, d in told] == ["a", "b"]
+    assert told[1][0] - 50 <= 0.8 * FPS
+    assert len(searched) < 50, "half of the frames at most"
+    assert max(np.diff(searched)) / FPS <= 0.2 + 1e-6
