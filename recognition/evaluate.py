@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,8 @@ def evaluate_folder(
     *,
     data_dir: Path | None = None,
 ) -> int:
-    """Measure, write `json_file` (and pictures into `plots`), print the main figures; returns 0.
+    """Measure, write `json_file` (and pictures and a page for people into
+    `plots`), print the main figures; returns 0.
 
     Raises RecognitionError where the folder holds nothing to measure.
     """
@@ -47,8 +49,11 @@ def evaluate_folder(
     fresh.replace(json_file)
     if plots is not None:
         from recognition.plots import write_plots
+        from recognition.report_page import write_page
 
         write_plots(plots, scores, engine.threshold, engine.name)
+        page = write_page(plots, report, datetime.now(UTC).date())
+        print(say(f"报告：{page}", f"report: {page}"))
     _print(report)
     return 0
 

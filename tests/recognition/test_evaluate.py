@@ -66,6 +66,8 @@ def report(
     assert "line 22 skipped" in done.stderr
     for name in ("det.png", "scores.png"):
         assert read_picture(place / "plots" / name).shape[2] == 3
+    told = (place / "plots" / "report.html").read_text(encoding="utf-8")
+    assert told.count("data:image/png;base64,") == 2
     return dict(json.loads((place / "r.json").read_text(encoding="utf-8")))
 
 
