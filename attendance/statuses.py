@@ -75,7 +75,9 @@ class Look:
 LOOKS: dict[Status, Look] = {
     Status.ON_DUTY: Look("在岗", "On duty", "green", "circle", "●", "#1b7a34"),
     Status.BUSINESS_TRIP: Look("出差", "On a trip", "blue", "triangle", "▲", "#1557b0"),
-    Status.IN_VILLAGE: Look("下乡", "In the village", "yellow", "square", "■", "#f0c419", "#3d2f00"),
+    Status.IN_VILLAGE: Look(
+        "下乡", "In the village", "yellow", "square", "■", "#f0c419", ink="#3d2f00"
+    ),
     Status.ON_LEAVE: Look("请休假", "On leave", "red", "diamond", "◆", "#b3261e"),
     Status.LEFT: Look("已离开", "Left", "off", "ring", "○", "#5f6368"),
     Status.UNKNOWN: Look("未签到", "Not checked in", "off", "dash", "—", "#5f6368"),
