@@ -18,6 +18,7 @@ class Guidance(Enum):
     LESS_LIGHT = "less_light"
     HOLD_STILL = "hold_still"
     WHOLE_FACE = "whole_face"
+    LOWER_MASK = "lower_mask"
     MOVE_A_LITTLE = "move_a_little"
     TURN_LEFT = "turn_left"
     TURN_RIGHT = "turn_right"
@@ -38,6 +39,7 @@ _WORDS = {
     Guidance.LESS_LIGHT: ("光线太强，请避开强光", "Too bright: move out of the glare"),
     Guidance.HOLD_STILL: ("请站稳", "Hold still for a moment"),
     Guidance.WHOLE_FACE: ("请让整张脸进入画面", "Bring your whole face into the picture"),
+    Guidance.LOWER_MASK: ("请摘下口罩", "Lower your mask, please"),
     Guidance.MOVE_A_LITTLE: ("请稍微动一下头", "Move your head a little"),
     Guidance.TURN_LEFT: ("请向您的左边转头", "Turn your head to your left"),
     Guidance.TURN_RIGHT: ("请向您的右边转头", "Turn your head to your right"),
@@ -53,5 +55,6 @@ FOR_FAULT = {
     QualityFault.BLURRED: Guidance.HOLD_STILL,
     QualityFault.TURNED_AWAY: Guidance.FACE_CAMERA,
     QualityFault.CUT_OFF: Guidance.WHOLE_FACE,
+    QualityFault.MASKED: Guidance.LOWER_MASK,
 }
 """What to say for each fault of the live picture."""

@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from recognition.occlusion import lower_face
 from recognition.pictures import as_frame
 from recognition.types import Face, Frame
 
@@ -28,6 +29,7 @@ class QualityFault(Enum):
     BLURRED = "blurred"
     TURNED_AWAY = "turned_away"
     CUT_OFF = "cut_off"
+    MASKED = "masked"
 
     def words(self, lang: str = "zh") -> str:
         """What to do, in "zh" or "en"."""
@@ -44,6 +46,7 @@ _WORDS = {
     QualityFault.BLURRED: ("画面模糊，请站稳", "Blurred: hold still"),
     QualityFault.TURNED_AWAY: ("请转向摄像头", "Turn to the camera"),
     QualityFault.CUT_OFF: ("请让整张脸进入画面", "Bring the whole face into the picture"),
+    QualityFault.MASKED: ("请摘下口罩", "Lower your mask, please"),
 }
 
 
@@ -79,6 +82,7 @@ class Measures:
     yaw: float
     pitch: float
     inside: float
+    masked: bool
 
 
 @dataclass(frozen=True)
@@ -127,6 +131,8 @@ def assess_quality(
         (QualityFault.TOO_DARK, measures.brightness < limits.darkest),
         (QualityFault.TOO_BRIGHT, measures.brightness > limits.brightest),
         (QualityFault.BLURRED, measures.sharpness < limits.sharpness),
+        # Asked to be lowered, never guessed through; a still cannot be taken again.
+        (QualityFault.MASKED, measures.masked and purpose != "still"),
     )
     return Quality(tuple(fault for fault, found in checks if found), measures)
 
@@ -152,6 +158,7 @@ def measure(frame: Frame, face: Face) -> Measures:
         yaw=face.yaw,
         pitch=face.pitch,
         inside=float(inside),
+        masked=lower_face(frame, face).masked,
     )
 
 

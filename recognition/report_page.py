@@ -53,9 +53,9 @@ def page(report: dict[str, Any], made: date, plots: dict[str, bytes]) -> str:
 <style>{STYLE}</style></head><body>
 <h1>人脸识别评估报告<small lang="en">Face recognition: what it gets right and wrong</small></h1>
 <p>{made.isoformat()}，引擎 {engine}（{model}），门限 {threshold}；每次抽 {size} 人登记，
-每人 {photos} 张照片，其余照片当作来签到的人。<br><span lang="en">Engine {engine}, threshold {threshold}; {size}
-people enrolled at a time with {photos} photographs each, everybody else's and all other pictures
-presented as people who check in.</span></p>
+每人 {photos} 张照片，其余照片当作来签到的人。<br><span lang="en">Engine {engine},
+threshold {threshold}; {size} people enrolled at a time with {photos} photographs each, everybody
+else's and all other pictures presented as people who check in.</span></p>
 <table><thead><tr><th>问题 <span lang="en">Question</span></th>
 <th>结果 <span lang="en">Result</span></th>
 <th>95% 把握在此范围内 <span lang="en">With 95 % certainty within</span></th>
