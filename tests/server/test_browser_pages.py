@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import re
-import shutil
 import threading
 from collections.abc import Iterator
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
 
 from attendance.statuses import Status
@@ -58,17 +57,6 @@ class Served:
 
 
 @pytest.fixture(scope="module")
-def chromium() -> Iterator[Browser]:
-    path = shutil.which("chromium")
-    if path is None:
-        pytest.skip("Debian's chromium is not installed")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
-        yield browser
-        browser.close()
-
-
-@pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     world = make_world(tmp_path_factory.mktemp("browser"))
     fill(world)
@@ -80,9 +68,9 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
 class Reader:
     """A page in a window of its own, and everything it asked for or complained of."""
 
-    def __init__(self, chromium: Browser, url: str, size: str, lang: str, js: bool = True) -> None:
+    def __init__(self, browser: Browser, url: str, size: str, lang: str, js: bool = True) -> None:
         width, height = SIZES[size]
-        self.context = chromium.new_context(
+        self.context = browser.new_context(
             viewport={"width": width, "height": height}, java_script_enabled=js
         )
         self.context.add_cookies([{"name": "quxiang_lang", "value": lang, "url": url}])
@@ -122,9 +110,9 @@ class Reader:
     ],
 )
 def test_no_page_overflows_or_asks_elsewhere(
-    chromium: Browser, served: Served, size: str, lang: str
+    browser: Browser, served: Served, size: str, lang: str
 ) -> None:
-    reader = Reader(chromium, served.url, size, lang)
+    reader = Reader(browser, served.url, size, lang)
     try:
         for path in ("/", "/login"):
             check_width(reader, path)
@@ -151,8 +139,8 @@ def check_width(reader: Reader, path: str) -> None:
     assert outside == [], path
 
 
-def test_the_board_follows_a_record_without_reloading(chromium: Browser, served: Served) -> None:
-    reader = Reader(chromium, served.url, "desk", "zh")
+def test_the_board_follows_a_record_without_reloading(browser: Browser, served: Served) -> None:
+    reader = Reader(browser, served.url, "desk", "zh")
     try:
         page = reader.open("/")
         person = page.locator(".person", has_text="林海涛").first
@@ -169,10 +157,10 @@ def test_the_board_follows_a_record_without_reloading(chromium: Browser, served:
         reader.close()
 
 
-def test_a_board_without_a_stream_polls(chromium: Browser, served: Served) -> None:
+def test_a_board_without_a_stream_polls(browser: Browser, served: Served) -> None:
     watching = watcher(served.world.app)
     held = [watching.open(1) for _ in range(STREAMS)]
-    reader = Reader(chromium, served.url, "desk", "zh")
+    reader = Reader(browser, served.url, "desk", "zh")
     try:
         page = reader.open("/")
         target = page.locator(".person", has_text="孙志强")
@@ -190,10 +178,10 @@ def test_a_board_without_a_stream_polls(chromium: Browser, served: Served) -> No
 
 
 def test_a_board_that_does_not_hear_the_server_says_so(
-    chromium: Browser, tmp_path_factory: pytest.TempPathFactory
+    browser: Browser, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     served = Served(make_world(tmp_path_factory.mktemp("silent"), people=6))
-    reader = Reader(chromium, served.url, "telephone", "zh")
+    reader = Reader(browser, served.url, "telephone", "zh")
     try:
         reader.page.clock.install()
         page = reader.open("/")
@@ -215,8 +203,8 @@ def test_a_board_that_does_not_hear_the_server_says_so(
         served.stop()
 
 
-def test_the_board_works_without_javascript(chromium: Browser, served: Served) -> None:
-    reader = Reader(chromium, served.url, "telephone", "zh", js=False)
+def test_the_board_works_without_javascript(browser: Browser, served: Served) -> None:
+    reader = Reader(browser, served.url, "telephone", "zh", js=False)
     try:
         page = reader.open("/")
         expect(page.locator(".person")).to_have_count(36)
@@ -227,8 +215,8 @@ def test_the_board_works_without_javascript(chromium: Browser, served: Served) -
         reader.close()
 
 
-def test_the_board_prints_on_a4(chromium: Browser, served: Served) -> None:
-    reader = Reader(chromium, served.url, "desk", "zh")
+def test_the_board_prints_on_a4(browser: Browser, served: Served) -> None:
+    reader = Reader(browser, served.url, "desk", "zh")
     try:
         page = reader.open("/")
         page.emulate_media(media="print")
@@ -240,8 +228,8 @@ def test_the_board_prints_on_a4(chromium: Browser, served: Served) -> None:
         reader.close()
 
 
-def test_a_leader_approves_leave(chromium: Browser, served: Served) -> None:
-    reader = Reader(chromium, served.url, "telephone", "zh")
+def test_a_leader_approves_leave(browser: Browser, served: Served) -> None:
+    reader = Reader(browser, served.url, "telephone", "zh")
     try:
         reader.sign_in("leader")
         page = reader.open("/leave")
@@ -255,8 +243,8 @@ def test_a_leader_approves_leave(chromium: Browser, served: Served) -> None:
         reader.close()
 
 
-def test_the_contrast_of_words_is_enough(chromium: Browser, served: Served) -> None:
-    reader = Reader(chromium, served.url, "desk", "zh")
+def test_the_contrast_of_words_is_enough(browser: Browser, served: Served) -> None:
+    reader = Reader(browser, served.url, "desk", "zh")
     try:
         reader.sign_in("leader")
         for path in ("/", "/day", "/day?date=2026-11-19", "/leave"):
