@@ -5,12 +5,13 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint setup check-python clean
+.PHONY: help run test lint bench setup check-python clean
 
 help:
 	@echo "make run    try it: a township server and one kiosk on this machine"
 	@echo "make test   the whole test suite"
-	@echo "make setup  the part both share"
+	@echo "make bench  speed, next to face_recognition and faiss; writes bench.json"
+	@echo "make setup  the part they share"
 
 run: setup
 	@$(BIN)/python scripts/run_township.py $(ARGS)
@@ -21,6 +22,9 @@ test: setup $(VENV)/.installed-test lint
 lint: $(VENV)/.installed-test
 	@$(BIN)/python -m ruff check .
 	@$(BIN)/python -m mypy
+
+bench: setup $(VENV)/.installed-bench
+	@$(BIN)/python scripts/bench.py --json bench.json
 
 setup: $(VENV)/.installed
 	@$(BIN)/quxiang-recognition weights --quiet
@@ -41,6 +45,10 @@ $(VENV)/.installed: setup.py pyproject.toml | $(VENV)/bin/python
 
 $(VENV)/.installed-test: $(VENV)/.installed
 	@$(PIP) install -q -e '.[kiosk,server,enroll,dlib,test]'
+	@touch $@
+
+$(VENV)/.installed-bench: $(VENV)/.installed
+	@$(PIP) install -q -e '.[kiosk,server,enroll,dlib,bench]'
 	@touch $@
 
 clean:

