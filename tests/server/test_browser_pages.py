@@ -89,7 +89,9 @@ class Reader:
 
     def sign_in(self, name: str) -> None:
         self.open("/login")
-        self.page.keyboard.type(name)  # the field has the focus
+        # The name has the focus by itself, though on a busy machine not yet when the page loaded.
+        expect(self.page.locator("[autofocus]")).to_be_focused()
+        self.page.keyboard.type(name)
         self.page.keyboard.press("Tab")
         self.page.keyboard.type(PASSWORD)
         self.page.keyboard.press("Enter")
