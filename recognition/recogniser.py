@@ -46,6 +46,8 @@ from recognition.track import (
 )
 from recognition.types import Face, Frame
 
+SMALLEST_SIDE = 12
+"""Pixels of a frame's shorter side below which it holds no face."""
 LOST_SECONDS = 0.6
 """A face not seen for this long has gone; a nod or a hand before the face is shorter."""
 SAMPLE_SECONDS = 0.1
@@ -132,6 +134,7 @@ class Recogniser:
         self._empty: NDArray[np.float32] | None = None
         self._empty_since = -math.inf
         self._searched = -math.inf
+        self._size = (0, 0)
 
     def __enter__(self) -> Recogniser:
         return self
@@ -174,6 +177,7 @@ class Recogniser:
             self._end_track()
             self._ended = [] if self.stills else self._ended
         self._last_t = t_seconds
+        self._fit(picture)
         if self._track is None and not self.stills and self._still_empty(picture, t_seconds):
             faces: list[Face] = []
         elif (followed := self._followed(picture, t_seconds)) is not None:
@@ -182,6 +186,15 @@ class Recogniser:
             faces = self.engine.detect(picture, thorough=self.stills)
             self._searched = t_seconds
         return self._observe(picture, t_seconds, index, faces)
+
+    def _fit(self, frame: Frame) -> None:
+        """A folder may hold pictures of differing sizes: carry the track's places over."""
+        height, width = frame.shape[:2]
+        if min(height, width) < SMALLEST_SIDE:
+            return  # nobody can be seen in it, and the places would be rounded away
+        if self._track is not None and (height, width) != self._size:
+            self._track.rescale(width / self._size[1], height / self._size[0])
+        self._size = (height, width)
 
     def _followed(self, frame: Frame, t: float) -> Face | None:
         """The subject's face sought around its last place; None where the whole frame must be

@@ -19,9 +19,9 @@ from recognition.liveness import Liveness, load_liveness
 from recognition.recogniser import Recogniser
 from recognition.types import Frame
 
-FPS = 10.0
-VISIT, GAP = 30, 10
-"""Frames that somebody stays, and that the place is empty: a visit every four seconds."""
+FPS = 25.0
+VISIT, GAP = 100, 25
+"""Frames that somebody stays, and that the place is empty: a visit every five seconds."""
 SIZE = (320, 240)
 
 
@@ -35,7 +35,7 @@ def visits(picture: Frame) -> Iterator[Frame]:
     while True:
         place = number % (VISIT + GAP)
         scene = np.roll(small, place % 5, axis=1) if place < VISIT else empty
-        yield cv2.subtract(scene, noise[number % len(noise)])
+        yield np.asarray(cv2.subtract(scene, noise[number % len(noise)]), np.uint8)
         number += 1
 
 

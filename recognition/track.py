@@ -81,6 +81,20 @@ class Track:
         now = _difference(self.first_view, _view(frame, self.region))
         self.changes = tuple(sorted((*self.changes, now)))[1:]  # type: ignore[assignment]
 
+    def rescale(self, across: float, down: float) -> None:
+        """The pictures are this many times wider and higher from now on; times the same scene."""
+        scale = np.array([across, down], np.float32)
+        x, y, width, height = self.face.box
+        box = (x * across, y * down, width * across, height * down)
+        self.face = Face(box, self.face.landmarks * scale, self.face.score)
+        left, top, right, bottom = self.region
+        self.region = (
+            int(left * across),
+            int(top * down),
+            max(int(right * across), int(left * across) + 1),
+            max(int(bottom * down), int(top * down) + 1),
+        )
+
     @property
     def motion(self) -> float:
         """How much the face changed since its first frame, as a share of its contrast: the second
