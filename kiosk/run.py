@@ -171,7 +171,7 @@ class _Run:
             device=f"{config.device} · {fingerprint(site.keys.box_public)}",
             mirror=live,
             # Without the networks of MiniFASNet a check is still made, and people are told which.
-            liveness_basic=args.liveness == "doubtful" and not self.recogniser.liveness.has_passive,
+            liveness_basic=self.recogniser.liveness.lacks_weights,
             camera=False,
             demo={
                 "liveness_off": args.liveness == "off",

@@ -23,6 +23,8 @@ class Guidance(Enum):
     TURN_LEFT = "turn_left"
     TURN_RIGHT = "turn_right"
     LOOK_AHEAD = "look_ahead"
+    COME_NEARER = "come_nearer"
+    STEP_BACK = "step_back"
 
     def words(self, lang: str = "zh") -> str:
         """The sentence in "zh" or "en"."""
@@ -41,9 +43,11 @@ _WORDS = {
     Guidance.WHOLE_FACE: ("请让整张脸进入画面", "Bring your whole face into the picture"),
     Guidance.LOWER_MASK: ("请摘下口罩", "Lower your mask, please"),
     Guidance.MOVE_A_LITTLE: ("请稍微动一下头", "Move your head a little"),
-    Guidance.TURN_LEFT: ("请向您的左边转头", "Turn your head to your left"),
-    Guidance.TURN_RIGHT: ("请向您的右边转头", "Turn your head to your right"),
-    Guidance.LOOK_AHEAD: ("请转回正面", "Look straight ahead again"),
+    Guidance.TURN_LEFT: ("← 请向您的左边转头", "← Turn your head to your left"),
+    Guidance.TURN_RIGHT: ("请向您的右边转头 →", "Turn your head to your right →"),
+    Guidance.LOOK_AHEAD: ("请正对摄像头", "Look straight ahead"),
+    Guidance.COME_NEARER: ("请把脸靠近一点", "Bring your face a little nearer"),
+    Guidance.STEP_BACK: ("请后退一点", "Step back a little"),
 }
 
 FOR_FAULT = {

@@ -1,20 +1,26 @@
 """Is the face a living person's? Policies over the checks that this machine can make.
 
 Checks: *motion* (a face that never moves is a picture or a frozen camera), *passive* (the
-MiniFASNet networks, where their weights are found), *challenge* (a commanded turn of the head).
+MiniFASNet networks, where their weights are found), *challenge* (commanded turns of the head).
+*Context* (`recognition.context`) never decides: a doubt makes the challenge necessary.
 Identity comes first: only somebody who would be matched is asked to prove that he is alive.
+
+No check may be outvoted by another: once a challenge was begun, only passing it helps.
 """
 
 from __future__ import annotations
 
+import math
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, cast, get_args
 
-from recognition.challenge import Challenge, ChallengeState
-from recognition.errors import RecognitionError, WeightsMissing
+from recognition.challenge import NEARER, Challenge, ChallengeState
+from recognition.context import OTHER_AREA, OTHER_LOOKS, Doubt
+from recognition.engine import Engine
+from recognition.errors import RecognitionError
 from recognition.guidance import Guidance
 from recognition.track import Track
 from recognition.types import Face, Frame
@@ -37,6 +43,19 @@ PASSIVE_FRAMES = 3
 PASSIVE_FRAMES_NO = 6
 """Looks that a passive no needs; the first ones, while somebody steps up, are the worst."""
 
+PASSIVE_SECONDS = 4.0
+"""The networks had no clear view for this long: the challenge decides."""
+STEP_BACK_SECONDS = 2.0
+"""Somebody so near that nothing is seen around the face is asked to step back for this long, and
+put to the challenge after that."""
+ALARMS = (Doubt.RIGID, Doubt.TWICE)
+"""Doubts that, together with a passive no, refuse without a challenge."""
+WHY = {
+    ChallengeState.WRONG_WAY: "turned the wrong way",
+    ChallengeState.TOO_LATE: "too late",
+    ChallengeState.OTHER_FACE: "another face made the turn",
+}
+
 
 @dataclass(frozen=True)
 class LivenessVerdict:
@@ -51,7 +70,11 @@ class LivenessVerdict:
 
 
 class Liveness:
-    """The checks under one policy. `passive` is None where the weights are missing."""
+    """The checks under one policy.
+
+    `passive` is None where the weights are missing: then `doubtful`, `passive` and `both` put the
+    challenge to everybody, since a kiosk without that file must stay of use, and safe.
+    """
 
     def __init__(
         self,
@@ -67,13 +90,6 @@ class Liveness:
             )
         self.policy = policy
         self._passive = passive if policy in ("doubtful", "passive", "both") else None
-        if policy in ("passive", "both") and passive is None:
-            raise WeightsMissing(
-                f"liveness policy {policy} needs the MiniFASNet weights: see quxiang-recognition "
-                "weights, or choose --liveness challenge",
-                f"活体检测策略 {policy} 需要 MiniFASNet 模型文件："
-                "请看 quxiang-recognition weights，或改用 --liveness challenge",
-            )
         self._rng = rng or random.SystemRandom()
 
     @property
@@ -81,14 +97,20 @@ class Liveness:
         """The passive networks are there and used."""
         return self._passive is not None
 
+    @property
+    def lacks_weights(self) -> bool:
+        """The policy wants the passive networks, and their weights are missing."""
+        return self.policy in ("doubtful", "passive", "both") and self._passive is None
+
     def note(self, lang: str = "zh") -> str | None:
         """What screen and status must say about weakened checks, or None."""
         if self.policy == "off":
             zh, en = "活体检测已关闭", "Liveness detection is off"
-        elif self.policy == "doubtful" and self._passive is None:
+        elif self.lacks_weights:
             zh, en = (
-                "缺少活体检测模型，仅检查人脸是否在动",
-                "Liveness weights are missing: only motion of the face is checked",
+                "缺少活体检测模型，每人都须按提示转头（见 quxiang-recognition weights）",
+                "Liveness weights are missing: everybody is asked to turn the head "
+                "(see quxiang-recognition weights)",
             )
         else:
             return None
@@ -97,6 +119,45 @@ class Liveness:
     def look(self, frame: Frame, face: Face) -> float | None:
         """The passive probability of one frame, None without the networks."""
         return self._passive(frame, face) if self._passive else None
+
+    def watch(
+        self,
+        engine: Engine,
+        track: Track,
+        frame: Frame,
+        faces: Sequence[Face],
+        subject: Face,
+        t: float,
+    ) -> None:
+        """Take a frame of an undecided track into account: for its challenge, else its context."""
+        if self.policy == "off":
+            return
+        challenge = track.challenge
+        if challenge is None:
+            if self._passive is not None:
+                track.context.see(frame, subject, t)
+                self._seek_twin(engine, track, frame, faces, subject)
+            track.roomy = subject.box[3] * NEARER < 0.8 * frame.shape[0]
+            return
+        challenge.see(subject, t)
+        if challenge.wants_look:
+            # Another head that did the turn for him is nobody's proof.
+            likeness = track.likeness(engine.embed(frame, subject))
+            challenge.looked(likeness >= engine.same_face)
+
+    def _seek_twin(
+        self, engine: Engine, track: Track, frame: Frame, faces: Sequence[Face], subject: Face
+    ) -> None:
+        """Look whether somebody holds a picture beside his own face, or is in a poster too."""
+        context = track.context
+        if context.twice or context.others >= OTHER_LOOKS or not track.samples:
+            return
+        for other in faces:
+            if other is subject or other.area < OTHER_AREA * subject.area:
+                continue
+            context.others += 1
+            context.twice = track.likeness(engine.embed(frame, other)) >= engine.threshold
+            return
 
     def assess(self, track: Track, t: float, *, stills: bool = False) -> LivenessVerdict:
         """What the track proves at time `t` (seconds). stills: rules about motion switched off."""
@@ -108,29 +169,36 @@ class Liveness:
             if t - track.born >= MOTION_SECONDS:
                 return LivenessVerdict(False, "motion", reason="the face never moved")
             return LivenessVerdict(None, "motion", guidance=Guidance.MOVE_A_LITTLE)
-        if self.policy == "challenge":
-            return self._assess_challenge(track, t, "challenge", None)
-        passive = self._assess_passive(track, PASSIVE_FRAMES, PASSIVE_FRAMES_NO)
+        since = -math.inf if self.policy == "passive" else track.context.clear_since
+        passive = self._assess_passive(track, PASSIVE_FRAMES, PASSIVE_FRAMES_NO, since)
         if passive is None:
-            return LivenessVerdict(True, "motion")
-        if self.policy == "passive" or passive.live is None:
+            return self._assess_challenge(track, t, "challenge", None)
+        doubt = track.context.doubt
+        if self.policy == "passive":
             return passive
-        if self.policy == "both":
-            if passive.live is False:
+        if passive.live is False and (self.policy == "both" or doubt in ALARMS):
+            return passive
+        if track.challenge is None:
+            if doubt is Doubt.NO_ROOM and t - track.born < STEP_BACK_SECONDS:
+                return LivenessVerdict(None, "passive", guidance=Guidance.STEP_BACK)
+            if passive.live is None and t - track.born < PASSIVE_SECONDS:
                 return passive
-            return self._assess_challenge(track, t, "passive+challenge", passive.score)
-        if passive.live:
-            return passive
-        return self._assess_challenge(track, t, "challenge", passive.score)
+            if passive.live and doubt is None and self.policy == "doubtful":
+                return passive
+        name = "passive+challenge" if passive.live else "challenge"
+        return self._assess_challenge(track, t, name, passive.score)
 
     def _assess_still(self, track: Track) -> LivenessVerdict:
         if self.policy == "challenge":
             return LivenessVerdict(False, "challenge", reason="a still cannot turn its head")
-        passive = self._assess_passive(track, 1, 1)
+        passive = self._assess_passive(track, 1, 1, -math.inf)
         return passive or LivenessVerdict(True, "still")
 
-    def _assess_passive(self, track: Track, yes: int, no: int) -> LivenessVerdict | None:
-        scores = [s.passive for s in track.samples if s.passive is not None]
+    def _assess_passive(
+        self, track: Track, yes: int, no: int, since: float
+    ) -> LivenessVerdict | None:
+        looks = [s for s in track.samples if s.t >= since]
+        scores = [s.passive for s in looks if s.passive is not None]
         if self._passive is None:
             return None
         mean = sum(scores) / len(scores) if scores else None
@@ -144,14 +212,13 @@ class Liveness:
         self, track: Track, t: float, name: str, score: float | None
     ) -> LivenessVerdict:
         if track.challenge is None:
-            track.challenge = Challenge.draw(t, self._rng)
+            track.challenge = Challenge.draw(t, self._rng, room=track.roomy)
         challenge = track.challenge
         if challenge.state is ChallengeState.PASSED:
             return LivenessVerdict(True, name, score)
         if challenge.state is ChallengeState.OPEN:
             return LivenessVerdict(None, name, score, guidance=challenge.prompt)
-        why = "turned the wrong way" if challenge.state is ChallengeState.WRONG_WAY else "too late"
-        return LivenessVerdict(False, name, score, why)
+        return LivenessVerdict(False, name, score, WHY[challenge.state])
 
 
 def load_liveness(
@@ -159,8 +226,7 @@ def load_liveness(
 ) -> Liveness:
     """`Liveness` under `policy`, with the passive networks where their weights are found.
 
-    data_dir: the role's data folder. Raises WeightsMissing where the policy cannot do without them,
-    RecognitionError for an unknown policy.
+    data_dir: the role's data folder. Raises RecognitionError for an unknown policy.
     """
     passive: PassiveCheck | None = None
     if policy in ("doubtful", "passive", "both"):

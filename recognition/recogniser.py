@@ -242,8 +242,8 @@ class Recogniser:
             # After a gap or a leap somebody else may stand there: look again at once.
             jumped = overlap(track.face, subject) < LEAP or track.missed
             track.see(frame, subject, t, index)
-        if track.challenge:
-            track.challenge.see(subject, t)
+        if not self.stills and not isinstance(self._decision, (Match, NotLive)):
+            self.liveness.watch(self.engine, track, frame, faces, subject, t)
         quality = self._maybe_sample(track, frame, subject, t, index, jumped)
         fresh = self._decide(t, quality)
         return self._observation(t, index, faces, subject, fresh, quality)

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recognition.challenge import Challenge
+from recognition.context import Context
 from recognition.quality import Measures, QualityFault
 from recognition.types import Face, Frame, Template
 
@@ -66,6 +67,8 @@ class Track:
     faults: int = 0
     usable: int = 0
     challenge: Challenge | None = None
+    context: Context = field(default_factory=Context)
+    roomy: bool = True
 
     @classmethod
     def start(cls, track_id: int, frame: Frame, face: Face, t: float, index: int) -> Track:

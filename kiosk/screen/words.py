@@ -19,7 +19,10 @@ WORDS: dict[str, Pair] = {
     "never": ("尚无", "none yet"),
     "since": ("自", "since"),
     "again": ("刚才已记录", "Recorded a moment ago"),
-    "liveness_basic": ("活体检测：仅看动作", "Liveness check: motion only"),
+    "liveness_basic": (
+        "缺少活体检测模型，请按提示转头",
+        "Liveness weights missing: please turn your head as asked",
+    ),
     "pending": ("待上传", "To upload"),
     "board": ("去向牌", "Whereabouts"),
     "board_empty": ("名单尚未到达", "The list has not arrived yet"),

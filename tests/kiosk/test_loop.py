@@ -41,7 +41,6 @@ from kiosk.sync import SyncClient
 from kiosk.vault import Vault
 from recognition.engine import Engine, load_engine
 from recognition.gallery import Gallery
-from recognition.liveness import Liveness
 from recognition.recogniser import Recogniser
 
 PIN_KEY = b"k" * 32
@@ -138,8 +137,11 @@ class Village:
 
 
 @pytest.fixture
-def village(tmp_path: Path, engine: Engine, templates: dict[str, bytes]) -> Iterator[Village]:
+def village(
+    tmp_path: Path, engine: Engine, templates: dict[str, bytes], shared_models: Path
+) -> Iterator[Village]:
     made = Village(tmp_path, engine, templates)
+    (made.folder / "models").symlink_to(shared_models)
     yield made
     made.township.down()
 
@@ -173,7 +175,7 @@ def test_a_clip_is_recognised_recorded_lit_and_sent(village: Village, videos: Pa
             "official": "XC-1",
             "status": "in_village",
             "method": "face",
-            "liveness": "motion",
+            "liveness": "passive",
             "seq": 1,
         }.items()
     )
@@ -196,7 +198,7 @@ def test_a_clip_is_recognised_recorded_lit_and_sent(village: Village, videos: Pa
     assert sum(e["stored"] for e in events if e["event"] == "sync") == 1
     (record,) = village.township.stored(village.config.device)
     assert (record.official, record.kind, record.method) == ("XC-1", Kind.CHECKIN, Method.FACE)
-    assert (record.liveness, record.gallery) == ("motion", 1)
+    assert (record.liveness, record.gallery) == ("passive", 1)
     assert record.model == village.engine.model_id
     assert record.score == pytest.approx(checkin["score"], abs=1e-4)
 
@@ -382,7 +384,7 @@ def bench_of(village: Village) -> Iterator[Callable[..., Bench]]:
             vault=vault,
             service=CheckinService(store, people, Pins(store, people, base), used,
                                    SiteKind.VILLAGE),
-            recogniser=Recogniser(village.engine, gallery, Liveness(liveness)),  # type: ignore[arg-type]
+            recogniser=Recogniser(village.engine, gallery, liveness, data_dir=village.folder),
             display=Display(store, keeper, feed, used, mono=lambda: now[0]),
             lock=FaceLock(store, used, by_frames=not live),
             events=events,
@@ -627,7 +629,7 @@ def test_latency_of_a_live_camera_is_the_time_that_passed(
     # The bench's clock moves 100 ms a frame: from the first usable frame to the deciding one.
     assert checkin["latency_ms"] % 100 == pytest.approx(0, abs=0.2)
     assert 300 <= checkin["latency_ms"] <= checkin["frame"] * 100
-    assert checkin["liveness"] == "motion"
+    assert checkin["liveness"] == "passive"
 
 
 def test_an_offline_week_is_told_once(village: Village, bench_of: Callable[..., Bench]) -> None:

@@ -12,7 +12,9 @@ import pytest
 
 from recognition.engine import Engine, load_engine
 from recognition.errors import WeightsMissing
+from recognition.minifasnet import MiniFASNet
 from recognition.types import Face, Frame, Template
+from recognition.weights import MINIFASNET_V1SE, MINIFASNET_V2
 
 
 @pytest.fixture(scope="session")
@@ -73,6 +75,14 @@ def templates(clips: list[Clip], sface: Engine) -> dict[str, np.ndarray]:
             [sface.embed(f, sface.detect(f, thorough=True)[0]) for f in chosen]
         )
     return found
+
+
+@pytest.fixture(scope="session")
+def networks(shared_models: Path) -> MiniFASNet:
+    """The two networks of the development weights."""
+    return MiniFASNet(
+        [(shared_models / MINIFASNET_V2.name, 2.7), (shared_models / MINIFASNET_V1SE.name, 4.0)]
+    )
 
 
 def make_face(
