@@ -115,22 +115,37 @@ class Town:
         assert answer.status_code == 200
         return {row["name"]: row for row in answer.json()["rows"]}
 
-    def supervisor(self) -> requests.Session:
-        """Logged in as the administrator, through the forms as a browser fills them."""
+    def user(self, name: str, role: str, *extra: str) -> None:
+        """An account with `PASSWORD`."""
+        file = self.folder / "password"
+        file.write_text(PASSWORD)
+        self.run("quxiang-server", "user", "add", name, "--data", self.data("server"),
+                 "--role", role, "--password-file", str(file), *extra)  # fmt: skip
+
+    def signed_in(self, name: str, password: str) -> requests.Session:
+        """A session, through the forms as a browser fills them."""
         session = requests.Session()
-        self._form(session, "/login", {"name": "admin", "password": self.passwords[-1]})
+        self.form(session, "/login", {"name": name, "password": password})
+        return session
+
+    def supervisor(self) -> requests.Session:
+        """The administrator, who chooses a password of his own the first time."""
+        session = self.signed_in("admin", self.passwords[-1])
         if "password" in session.get(f"{self.url}/day", timeout=10).url:
-            self._form(
-                session,
-                "/password",
-                {"current": self.passwords[-1], "new": PASSWORD, "again": PASSWORD},
-            )
+            new = {"current": self.passwords[-1], "new": PASSWORD, "again": PASSWORD}
+            self.form(session, "/password", new)
             self.passwords.append(PASSWORD)
         return session
 
-    def _form(self, session: requests.Session, path: str, fields: dict[str, str]) -> None:
+    def form(
+        self,
+        session: requests.Session,
+        path: str,
+        fields: dict[str, str],
+        action: str | None = None,
+    ) -> None:
+        """Fills the page's form with what it hides and `fields`; posts it to `action` or itself."""
         page = session.get(f"{self.url}{path}", timeout=10).text
-        hidden = dict(re.findall(r'name="([^"]+)" type="hidden" value="([^"]*)"', page))
-        hidden |= dict(re.findall(r'type="hidden" name="([^"]+)" value="([^"]*)"', page))
-        answer = session.post(f"{self.url}{path}", data={**hidden, **fields}, timeout=20)
+        hidden = dict(re.findall(r'type="hidden" name="([^"]+)" value="([^"]*)"', page))
+        answer = session.post(f"{self.url}{action or path}", data={**hidden, **fields}, timeout=20)
         assert answer.status_code == 200, answer.text
