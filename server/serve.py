@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import errno
+import ipaddress
 import socket
 import ssl
+import sys
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -78,6 +80,14 @@ class Tls(NamedTuple):
             ) from None
 
 
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach an address."""
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
 def address_of(bound: socket.socket, tls: bool = False) -> str:
     """The address as a browser wants it."""
     host, port = bound.getsockname()[:2]
@@ -143,4 +153,15 @@ def serve(config: ServerConfig, host: str, port: int, workers: int, tls: Tls | N
     """Serves until SIGTERM or Ctrl-C. Raises AddressTaken and CertificateInvalid."""
     if tls is not None:
         tls.check()
+    elif not is_loopback(host):
+        print(
+            say(
+                "警告：对外提供服务却没有 TLS，密码和去向可被同网窥看；"
+                "请用 --tls-cert 和 --tls-key，或只让带 TLS 的反向代理访问",
+                "warning: reachable from elsewhere without TLS: passwords and whereabouts can be "
+                "read on the network; use --tls-cert and --tls-key, or a TLS proxy alone before it",
+            ),
+            file=sys.stderr,
+            flush=True,
+        )
     Server(config, listen(host, port), workers, tls).run()

@@ -79,3 +79,25 @@ def test_pairing_and_pages_over_tls(
     finally:
         server.terminate()
         assert server.wait(20) == 0
+
+
+def test_serving_the_network_without_tls_is_warned_of(
+    tmp_path: Path, free_port: int, environ: dict[str, str]
+) -> None:
+    town = Town(tmp_path / "town", free_port, environ)
+    town.folder.mkdir()
+    town.init()
+    command = [str(BIN / "quxiang-server"), "run", "--data", town.data("server"), "--workers", "1"]
+    said = {}
+    for host in ("0.0.0.0", "127.0.0.1"):
+        server = subprocess.Popen(
+            [*command, "--host", host, "--port", str(free_port)],
+            env=environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        assert server.stdout is not None
+        assert "serving on" in server.stdout.readline()
+        server.terminate()
+        said[host] = server.communicate(timeout=20)[1]
+        assert server.returncode == 0
+    assert "without TLS" in said["0.0.0.0"]
+    assert said["127.0.0.1"] == ""
