@@ -67,7 +67,7 @@ def test_make_run(root: Path, tmp_path: Path, environ: dict[str, str], sample: P
     folder = tmp_path / "run"
     first = Running(root, folder, both, environ)
     try:
-        first.until("Ctrl-C")
+        first_took = first.until("Ctrl-C")
         url = f"http://127.0.0.1:{ports[0]}"
         assert f"{url}/" in first.said
         assert f"http://127.0.0.1:{ports[1]}/" in first.said
@@ -94,7 +94,7 @@ def test_make_run(root: Path, tmp_path: Path, environ: dict[str, str], sample: P
 
     second = Running(root, folder, both, environ)
     try:
-        assert second.until("Ctrl-C") < first.until("Ctrl-C")
+        assert second.until("Ctrl-C") < first_took
         assert in_village(f"http://127.0.0.1:{ports[0]}", 60)["colour"] == "yellow"
         assert password.group(1) in second.said
     finally:
