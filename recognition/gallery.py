@@ -16,6 +16,7 @@ UNIT_TOLERANCE = 1e-3
 """How far a template's L2 norm may be from 1. float32 normalisation is exact to about 1e-6; a
 half-precision copy to about 1e-3."""
 
+HALF = np.float32(0.5)
 NO_SCORE = -1.0
 """The least that a dot product of unit vectors can be; finite, since it goes into records."""
 
@@ -147,9 +148,9 @@ class Gallery:
         embeddings of one face, where a person's score is the mean over them (a mean keeps the
         meaning of a threshold found on single stills; a maximum would not).
 
-        A person's score for one embedding is the best over their templates and the direction of
-        the templates' mean: docs/accuracy.md, "What was tried". Raises ModelMismatch for another
-        dimension, BadTemplate for NaN or infinity.
+        A person's score for one embedding is half the best over their templates and half that of
+        the templates' mean direction: docs/accuracy.md, "What was tried". Raises ModelMismatch for
+        another dimension, BadTemplate for NaN or infinity.
         """
         probe = np.ascontiguousarray(probe, np.float32)
         if probe.ndim not in (1, 2) or probe.shape[-1] != self.dimension or not probe.size:
@@ -179,7 +180,8 @@ class Gallery:
             np.add(of_sums, scores, out=of_sums)
         # The score of somebody's mean direction is the sum of the scores over the sum's length.
         np.multiply(sums, self._gain, out=sums)
-        return np.maximum(best, sums, out=best)
+        np.add(best, sums, out=best)
+        return np.multiply(best, HALF, out=best)
 
     def _top_two(self, people: NDArray[np.float32]) -> Candidates:
         best = int(people.argmax())
