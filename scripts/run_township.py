@@ -164,7 +164,7 @@ def set_up(township: Township, camera: int | None) -> None:
     )
     township.wait_until_served()
     if "desk" not in township.state:
-        print(say("配对采集台和终端 ...", "Pairing the desk and the kiosk ..."), flush=True)
+        print(say("配对登记台和终端 ...", "Pairing the desk and the kiosk ..."), flush=True)
         code = township.command("quxiang-server", "code", "--data", server, "--kind", "desk")
         township.command(
             "quxiang-enroll",

@@ -92,7 +92,7 @@ NOTICE: list[tuple[Pair, Pair]] = [
     (
         ("保存在哪里", "Where it is stored"),
         (
-            "人脸模板和密码只在登记处电脑和本机加密保存，不上传互联网，服务器无法读取。"
+            "人脸模板和密码只在登记台电脑和本机加密保存，不上传互联网，服务器无法读取。"
             "签到记录上传至本乡镇服务器。",
             "Templates and PINs are encrypted on the enrolment desk and on this kiosk only; the "
             "server cannot read them and nothing goes to the internet. Check-ins go to the "
@@ -116,7 +116,7 @@ NOTICE: list[tuple[Pair, Pair]] = [
     (
         ("如何撤回同意", "How to withdraw consent"),
         (
-            "随时向登记处（党政办）口头或书面提出即可。您的人脸模板会从登记处和各签到机删除，"
+            "随时向登记台（党政办）口头或书面提出即可。您的人脸模板会从登记台和各签到机删除，"
             "之后照常使用密码。",
             "Tell the enrolment desk (township office) at any time, in speech or writing. Your "
             "templates are erased from desk and kiosks; you go on with your PIN.",
@@ -157,7 +157,7 @@ STATES: dict[str, Pair] = {
         "The footage has ended; PIN check-in goes on",
     ),
     "waiting": (
-        "等待登记处发送名单；可输入编号和密码签到",
+        "等待登记台发送名单；可输入编号和密码签到",
         "Waiting for the enrolment desk; check in by id and PIN meanwhile",
     ),
 }
