@@ -17,6 +17,8 @@ UNIT_TOLERANCE = 1e-3
 half-precision copy to about 1e-3."""
 
 HALF = np.float32(0.5)
+"""Part of the best template and of the mean direction in a score: as many people recognised as by
+the better of both, and the highest impostors lower than by the best alone (docs/accuracy.md)."""
 NO_SCORE = -1.0
 """The least that a dot product of unit vectors can be; finite, since it goes into records."""
 

@@ -34,8 +34,8 @@ def test_an_empty_gallery_finds_nobody() -> None:
 
 
 def test_a_gallery_of_one_has_no_second() -> None:
-    rows = unit_rows(np.random.default_rng(1), 2)
-    found = gallery_of(("a", rows)).search(rows[1])
+    rows = unit_rows(np.random.default_rng(1), 1)
+    found = gallery_of(("a", rows)).search(rows[0])
     assert found.best_id == "a"
     assert found.best_score == pytest.approx(1, abs=1e-5)
     assert (found.second_id, found.second_score) == (None, NO_SCORE)
