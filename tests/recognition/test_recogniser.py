@@ -66,7 +66,7 @@ def test_somebody_enrolled_is_matched_once(scripted, person: Person, face_at) ->
     assert isinstance(match, Match)
     assert (match.official, match.liveness.name) == ("a", "passive")
     assert match.score == pytest.approx(0.8, abs=1e-5)
-    assert 0.3 <= index / FPS <= 0.4
+    assert 0.8 <= index / FPS <= 0.9, "no motion of the face told of the background"
     assert seen[-1].decision is match
     assert not seen[-1].fresh
     assert (seen[-1].first_usable_index, seen[-1].first_usable) == (0, 0.0)
@@ -195,7 +195,7 @@ def test_a_stranger_after_a_match_is_refused(scripted, person: Person, face_at) 
 
 
 def test_the_same_person_coming_back_is_a_new_track(scripted, person: Person, face_at) -> None:
-    scripted.add((face_at(), person(0)), times=20)
+    scripted.add((face_at(), person(0)), times=30)
     scripted.add(times=25)
     scripted.add((face_at(), person(0)), times=30)
     _, told = play(
@@ -257,7 +257,7 @@ def test_who_comes_back_after_a_gap_is_looked_at_at_once(scripted, person, face_
 
 
 def test_time_that_runs_backwards_begins_anew(scripted, person: Person, face_at) -> None:
-    scripted.add((face_at(), person(0)), times=20)
+    scripted.add((face_at(), person(0)), times=30)
     recogniser = Recogniser(scripted, gallery_of(scripted, a=person(0)), genuine())
     for _ in range(2):
         told = [recogniser.observe(f, i / FPS, i) for i, f in enumerate(scripted.frames())]
@@ -360,8 +360,8 @@ def test_a_settled_face_is_followed_and_the_frame_still_searched(
     scripted.add((back, person(0)), times=50)
     scripted.add((back, person(0)), (front, person(1)), times=50)
     gallery = gallery_of(scripted, a=person(0), b=person(1))
-    _, told = play(Recogniser(Counting(), gallery, genuine()), scripted.frames())  # type: ignore[arg-type]
+    _, told = play(Recogniser(Counting(), gallery, "off")), scripted.frames())  # type: ignore[arg-type]
     assert [d.official for _, d in told] == ["a", "b"]
-    assert told[1][0] - 50 <= 0.8 * FPS
+    assert told[1][0] - 50 <= 1.1 * FPS
     assert len(searched) < 50, "half of the frames at most"
     assert max(np.diff(searched)) / FPS <= 0.2 + 1e-6
