@@ -360,7 +360,7 @@ def test_a_settled_face_is_followed_and_the_frame_still_searched(
     scripted.add((back, person(0)), times=50)
     scripted.add((back, person(0)), (front, person(1)), times=50)
     gallery = gallery_of(scripted, a=person(0), b=person(1))
-    _, told = play(Recogniser(Counting(), gallery, "off")), scripted.frames())  # type: ignore[arg-type]
+    _, told = play(Recogniser(Counting(), gallery, "off"), scripted.frames())  # type: ignore[arg-type]
     assert [d.official for _, d in told] == ["a", "b"]
     assert told[1][0] - 50 <= 1.1 * FPS
     assert len(searched) < 50, "half of the frames at most"
