@@ -28,6 +28,7 @@ from kiosk.errors import GalleryRefused, KioskError
 from kiosk.exchange import SyncReport, last_contact
 from kiosk.pairing import pair
 from kiosk.pins import Pins
+from kiosk.refusals import refusals
 from kiosk.site import Site
 from kiosk.vault import settle_erasures
 
@@ -202,6 +203,7 @@ def status_of(site: Site) -> dict[str, Any]:
         "camera": site.store.meta("camera") if running else None,
         "lamps": site.store.meta("lamps") if running else None,
         "running": running,
+        "refusals": refusals(site.store),
         "rejected": len(site.store.rejected()),
         "gallery_expired": site.vault.expired(now.wall_ms),
         "device": site.config.device,

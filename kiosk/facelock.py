@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 
+from attendance.statuses import Kind
 from kiosk.clock import Clock, Reading
+from kiosk.drafts import Draft
 from kiosk.errors import StoreUnusable
 from kiosk.store import Store
 
 PRESENTATIONS = 3
-"""Refusals as not alive, none accepted between them, that lock (issue text, "Policy")."""
+"""Refusals as not alive that lock (issue text, "Policy")."""
 
 LOCK_S = 60.0
 """How long the face path stays locked, in seconds."""
@@ -20,6 +22,9 @@ _KEY = "face_lock"
 class FaceLock:
     """Counts `not_live` presentations, in the store, so that a restart lifts nothing.
 
+    Somebody who is recognised alive takes back the refusals of his own face, which were wrong; not
+    those of other faces, or one official could try another's photograph for ever.
+
     On the boot clock for a live camera: in another boot only the time since that boot counts, as
     for PINs. On frame time (the wall of a `FrameClock`) for footage.
     """
@@ -28,21 +33,21 @@ class FaceLock:
         self._store = store
         self._clock = clock
         self._by_frames = by_frames
-        self._count = 0
+        self._tried: list[str] = []
         self._since: Reading | None = None
         self._load()
 
     def _load(self) -> None:
         try:
             kept = json.loads(self._store.meta(_KEY) or "{}")
-            self._count = int(kept.get("count", 0))
+            self._tried = [str(official) for official in kept.get("tried", [])]
             if "wall_ms" in kept:
                 self._since = Reading(kept["wall_ms"], kept["boot_id"], kept["boottime_ns"])
         except (StoreUnusable, ValueError, KeyError, TypeError, AttributeError):
-            self._count, self._since = 0, None
+            self._tried, self._since = [], None
 
     def _keep(self) -> None:
-        kept: dict[str, object] = {"count": self._count}
+        kept: dict[str, object] = {"tried": self._tried}
         if self._since is not None:
             kept |= {
                 "wall_ms": self._since.wall_ms,
@@ -67,19 +72,25 @@ class FaceLock:
             self._since = None
         return max(0.0, left)
 
-    def not_live(self) -> bool:
-        """One more presentation was refused as not alive; whether the path is locked now.
+    def not_live(self, official: str | None) -> bool:
+        """One more presentation, of a face like that of `official`, was refused as not alive;
+        whether the path is locked now. That it locked is written into the chain, for the
+        supervisors, without saying whom it looked like.
 
         Raises StoreUnusable where that could not be kept; it counts in this run all the same.
         """
-        self._count += 1
-        if self._count >= PRESENTATIONS:
-            self._count, self._since = 0, self._clock.read()
+        self._tried.append(official or "")
+        locked = len(self._tried) >= PRESENTATIONS
+        if locked:
+            self._tried, self._since = [], self._clock.read()
         self._keep()
+        if locked:
+            said = f"{PRESENTATIONS} faces were not alive: no faces for {LOCK_S:.0f} s"
+            self._store.record(Draft(kind=Kind.FAULT, detail=said), self._clock.read())
         return self._since is not None
 
-    def passed(self) -> None:
-        """Somebody alive was recognised. Raises StoreUnusable."""
-        if self._count:
-            self._count = 0
+    def passed(self, official: str) -> None:
+        """`official` was recognised alive. Raises StoreUnusable."""
+        if official in self._tried:
+            self._tried = [tried for tried in self._tried if tried != official]
             self._keep()

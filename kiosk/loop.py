@@ -155,7 +155,7 @@ class Kiosk:
                 at=None if self._live else seen.t,
             )
             latency_ms = self._latency_ms(seen)
-            self._lock.passed()
+            self._lock.passed(match.official)
         except StoreUnusable as error:
             self._health.failed(error)
             return
@@ -181,7 +181,7 @@ class Kiosk:
         self._events.refused(decision.reason, index)
         if isinstance(decision, NotLive):
             try:
-                locked = self._lock.not_live()
+                locked = self._lock.not_live(decision.official)
             except StoreUnusable as error:
                 self._health.failed(error)
                 locked = self._lock.left_s() > 0

@@ -37,6 +37,7 @@ from kiosk.loop import Kiosk
 from kiosk.notes import Notes
 from kiosk.people import People
 from kiosk.pins import Pins
+from kiosk.refusals import RefusalCount
 from kiosk.screen.app import Screen
 from kiosk.screen.feed import ScreenFeed
 from kiosk.site import Site
@@ -143,6 +144,7 @@ class _Run:
             sys.stderr if self.events.to_stdout else sys.stdout, self._name_of, self._now_ms
         )
         self.events.listen(self.notes)
+        self.events.listen(RefusalCount(self.store))
         engine = load_engine(args.engine, data)
         self.recogniser = stack.enter_context(
             Recogniser(

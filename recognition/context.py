@@ -106,6 +106,11 @@ class Context:
         self.free += vote is False
 
     @property
+    def votes(self) -> int:
+        """How often the background was compared with the face's motion, and told something."""
+        return self.rigid + self.free
+
+    @property
     def doubt(self) -> Doubt | None:
         """The gravest doubt, None where there is none."""
         if self.twice:

@@ -78,11 +78,15 @@ class Ambiguous:
 
 @dataclass(frozen=True)
 class NotLive:
-    """It looks like an enrolled person and did not prove to be alive."""
+    """It looks like an enrolled person and did not prove to be alive.
+
+    official: who was presented, for counting repeated tries only; no screen or record may tell it.
+    """
 
     liveness: LivenessVerdict
     score: float
     track_id: int
+    official: str | None = field(default=None, repr=False)
     reason: RefusalReason = "not_live"
 
 
@@ -163,7 +167,8 @@ def decide(
     *,
     last: bool = False,
 ) -> Decision:
-    """The decision, given identity and liveness. last: an open liveness question counts as no."""
+    """The decision, given identity and liveness. last: an open liveness question counts
+    as no where there is a suspicion; where there is none, nothing is decided."""
     if not isinstance(identity, Identified):
         return identity
     found = identity.candidates
@@ -172,6 +177,6 @@ def decide(
         return Match(
             found.best_id, found.best_score, found.margin, liveness, track_id, identity.frames
         )
-    if liveness.live is None and not last:
+    if liveness.live is None and not (last and liveness.suspect):
         return Wait(liveness.guidance, track_id)
-    return NotLive(liveness, found.best_score, track_id)
+    return NotLive(liveness, found.best_score, track_id, found.best_id)

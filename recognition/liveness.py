@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, cast, get_args
 
@@ -45,6 +45,12 @@ PASSIVE_FRAMES_NO = 6
 
 PASSIVE_SECONDS = 4.0
 """The networks had no clear view for this long: the challenge decides."""
+BACKGROUND_SECONDS = 0.8
+"""How long to wait for a motion of the face that tells whether the background goes with it, though
+the networks see nothing wrong. Photographs that fill the picture, held by hand, accepted: 85 % by
+the networks alone, 48 % without waiting, 5 % after 0.8 s (docs/accuracy.md)."""
+TIME_SLACK = 0.011
+"""Frame times are rounded by containers to 1/100 s at worst (GIF)."""
 STEP_BACK_SECONDS = 2.0
 """Somebody so near that nothing is seen around the face is asked to step back for this long, and
 put to the challenge after that."""
@@ -60,13 +66,16 @@ WHY = {
 @dataclass(frozen=True)
 class LivenessVerdict:
     """live: None while it is open. name: the check that decided, for the record: off, still,
-    motion, passive, challenge or passive+challenge. score: passive probability, 0 to 1."""
+    motion, passive, challenge or passive+challenge. score: passive probability, 0 to 1.
+    suspect: who leaves while it is open is refused; not somebody who only passed by, with whom
+    nothing was wrong so far."""
 
     live: bool | None
     name: str
     score: float | None = None
     reason: str | None = None
     guidance: Guidance | None = None
+    suspect: bool = True
 
 
 class Liveness:
@@ -184,7 +193,9 @@ class Liveness:
             if passive.live is None and t - track.born < PASSIVE_SECONDS:
                 return passive
             if passive.live and doubt is None and self.policy == "doubtful":
-                return passive
+                if track.context.votes or t - track.born >= BACKGROUND_SECONDS - TIME_SLACK:
+                    return passive
+                return replace(passive, live=None, guidance=Guidance.LOOK, suspect=False)
         name = "passive+challenge" if passive.live else "challenge"
         return self._assess_challenge(track, t, name, passive.score)
 
@@ -206,7 +217,8 @@ class Liveness:
             return LivenessVerdict(True, "passive", mean)
         if mean is not None and mean < GENUINE and len(scores) >= no:
             return LivenessVerdict(False, "passive", mean, "looks like a picture or a screen")
-        return LivenessVerdict(None, "passive", mean, guidance=Guidance.LOOK)
+        wrong = mean is None or mean < GENUINE
+        return LivenessVerdict(None, "passive", mean, guidance=Guidance.LOOK, suspect=wrong)
 
     def _assess_challenge(
         self, track: Track, t: float, name: str, score: float | None

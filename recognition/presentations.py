@@ -6,7 +6,7 @@ A pinhole camera looks at a print one unit wide. Nothing here is used by the kio
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 import cv2
@@ -156,3 +156,34 @@ def _grown(face: Face, growth: float) -> Face:
 def _shaken(face: Face, rng: np.random.Generator, jitter: float) -> Face:
     noise = rng.normal(0, jitter * face.eye_distance, (5, 2))
     return replace(face, landmarks=np.asarray(face.landmarks + noise, np.float32))
+
+
+def handheld(
+    picture: Frame, seconds: float = 2.0, fps: float = 10.0, seed: int = 0
+) -> Iterator[Frame]:
+    """`picture` held by hand before a camera of 640 x 480 pixels so that no edge of it is seen:
+    shifted, scaled, turned and tilted a little over time, with sensor noise of sigma 3."""
+    rng = np.random.default_rng(seed)
+    phases = rng.uniform(0, 2 * np.pi, 6)
+    height, width = picture.shape[:2]
+    zoom = 1.25 * max(640 / width, 480 / height)
+    to_middle = np.array([[1, 0, -width / 2], [0, 1, -height / 2], [0, 0, 1]])
+    for number in range(int(seconds * fps)):
+        pace = np.array([1.9, 2.7, 1.7, 1.3, 2.1, 2.3]) * number / fps + phases
+        x, y, size, roll, yaw, pitch = np.sin(pace) * [18, 14, 0.06, 0.05, 1.5e-4, 1.5e-4]
+        scale = zoom * (1 + size)
+        turned = np.array([[np.cos(roll), -np.sin(roll), 0], [np.sin(roll), np.cos(roll), 0]])
+        warp = np.vstack([turned * scale, [yaw, pitch, 1]]) @ to_middle
+        warp = np.array([[1, 0, 320 + x], [0, 1, 240 + y], [0, 0, 1]]) @ warp
+        seen = cv2.warpPerspective(picture, warp, (640, 480), borderMode=cv2.BORDER_REPLICATE)
+        noisy = seen + rng.normal(0, 3, seen.shape)
+        yield np.asarray(np.clip(noisy, 0, 255), np.uint8)
+
+
+def cropped(picture: Frame, face: Face, boxes: float) -> Frame:
+    """The part of `picture` that is `boxes` face boxes wide and high around `face`."""
+    x, y = face.centre
+    half_width, half_height = face.box[2] * boxes / 2, face.box[3] * boxes / 2
+    top, left = max(int(y - half_height), 0), max(int(x - half_width), 0)
+    part = picture[top : int(y + half_height) + 1, left : int(x + half_width) + 1]
+    return np.ascontiguousarray(part)

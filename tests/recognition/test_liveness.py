@@ -160,6 +160,17 @@ def test_the_challenge_is_put_to_who_is_known(scripted, person, face_at, policy:
     assert {Guidance.TURN_LEFT, Guidance.TURN_RIGHT} & set(prompts)
 
 
+def test_who_only_passes_by_is_nobodys_attack(scripted, person, face_at) -> None:
+    """Gone after half a second: no record, no refusal, unless the networks were against him."""
+    gallery = Gallery(scripted.model_id, 8)
+    gallery.replace([("a", person(0)[None])])
+    scripted.add((face_at(), person(0)), times=13)
+    for passive, expected in ((0.9, []), (0.1, [NotLive])):
+        liveness = Liveness("doubtful", lambda *_, p=passive: p)
+        told = play(Recogniser(scripted, gallery, liveness), scripted.frames(), FPS)
+        assert [type(d) for d in told] == expected
+
+
 def test_who_does_not_obey_is_not_live(scripted, person, face_at) -> None:
     gallery = Gallery(scripted.model_id, 8)
     gallery.replace([("a", person(0)[None])])
