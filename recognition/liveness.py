@@ -190,7 +190,8 @@ class Liveness:
         if track.challenge is None:
             if doubt is Doubt.NO_ROOM and t - track.born < STEP_BACK_SECONDS:
                 return LivenessVerdict(None, "passive", guidance=Guidance.STEP_BACK)
-            if passive.live is None and t - track.born < PASSIVE_SECONDS:
+            unclear = passive.live is None and doubt is not Doubt.NO_ROOM
+            if unclear and t - track.born < PASSIVE_SECONDS:
                 return passive
             if passive.live and doubt is None and self.policy == "doubtful":
                 if track.context.votes or t - track.born >= BACKGROUND_SECONDS - TIME_SLACK:
