@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from attendance.errors import QuxiangError
-from attendance.i18n import say
+from attendance.i18n import language, say
 from attendance.signing import fingerprint
 from attendance.statuses import SiteKind
 from attendance.wire import Health
@@ -251,6 +251,9 @@ class _Run:
     def run(self) -> int:
         """Until the footage ends or somebody stops it; 0."""
         self.watch.open(patient=self.args.screen is not None)
+        weakened = self.recogniser.liveness.note(language())
+        if weakened:
+            self.notes.say(weakened)
         if self.args.screen is not None:
             logging.getLogger("waitress").setLevel(logging.ERROR)
             screen = self.stack.enter_context(Screen(self.feed, self.kiosk, self.args.screen))

@@ -23,6 +23,7 @@ from hardware.frames import Camera, Frame
 from hardware.lamps import Latched, ScreenBoard
 from kiosk.checkin import CheckinService
 from kiosk.clock import Clock, FrameClock, SystemClock
+from kiosk.commands import status_of
 from kiosk.config import load_config, load_keys
 from kiosk.display import Display
 from kiosk.errors import StoreUnusable
@@ -36,6 +37,7 @@ from kiosk.people import People
 from kiosk.pins import Pins, hash_pin
 from kiosk.run import main_run
 from kiosk.screen.feed import ScreenFeed
+from kiosk.site import Site
 from kiosk.store import Draft, Recorded, Store
 from kiosk.sync import SyncClient
 from kiosk.vault import Vault
@@ -286,6 +288,54 @@ def test_wrong_usage_is_two_and_one_line(
     assert main_run(namespace) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert advice in line or "文件" in line
+
+
+@pytest.mark.parametrize("policy", ["doubtful", "passive", "challenge", "both"])
+def test_on_footage_the_person_is_taken_and_his_printed_photograph_is_not(
+    village: Village, engine: Engine, shared_data: Path, tmp_path: Path, policy: str
+) -> None:
+    """Every layer by its setting; nobody asked this person to turn, so a challenge refuses him."""
+    frames = {
+        kind: sorted((shared_data / "spoof_nuaa_dev" / kind / "0003").glob("*.jpg"))
+        for kind in ("genuine", "printed_photo")
+    }
+    pictures = [cv2.imread(str(path)) for path in frames["genuine"][::6]]
+    rows = [engine.embed(p, engine.detect(p, thorough=True)[0]) for p in pictures]
+    templates = np.stack(rows).astype("<f4").tobytes()
+    village.people.append(Person(official="XC-9", name="孙八", title="", templates=templates))
+    village.enrol()
+    played = {}
+    for kind, paths in frames.items():
+        folder = tmp_path / kind
+        folder.mkdir()
+        for number, path in enumerate(paths):
+            if kind != "genuine" or number % 6:
+                (folder / f"{number:03}.jpg").symlink_to(path)
+        status, events = village.run(folder, liveness=policy)
+        assert status == 0
+        told = [e for e in events if e["event"] in ("checkin", "refused")]
+        played[kind] = [e.get("liveness") or e["reason"] for e in told]
+    taken = policy in ("doubtful", "passive")
+    assert played["genuine"] == ["passive" if taken else "not_live"]
+    assert set(played["printed_photo"]) == {"not_live"}
+    with Site(village.folder) as site:
+        counted = status_of(site)["refusals"]
+    assert counted["not_live"] == sum(told.count("not_live") for told in played.values())
+
+
+def test_without_the_liveness_weights_the_kiosk_runs_asks_and_says_so(
+    village: Village,
+    videos: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    village.enrol()
+    (village.folder / "models").unlink()
+    for policy in ("doubtful", "passive", "both"):
+        status, events = village.run(videos / HEAD_TURN, liveness=policy)
+        assert status == 0
+        told = [e for e in events if e["event"] in ("checkin", "refused")]
+        assert [e.get("reason") for e in told] == ["not_live"]
+        assert "everybody is asked to turn the head" in capsys.readouterr().out
 
 
 # -- the loop by hand -----------------------------------------------------------------------
