@@ -16,7 +16,7 @@ UNIT_TOLERANCE = 1e-3
 """How far a template's L2 norm may be from 1. float32 normalisation is exact to about 1e-6; a
 half-precision copy to about 1e-3."""
 
-HALF = np.float32(0.5)
+HALF = 0.5
 """Part of the best template and of the mean direction in a score: as many people recognised as by
 the better of both, and the highest impostors lower than by the best alone (docs/accuracy.md)."""
 NO_SCORE = -1.0
@@ -49,6 +49,7 @@ class Gallery:
             raise ValueError("dimension must be at least 1")
         self.model_id = model_id
         self.dimension = dimension
+        self._one = (dimension,)
         self._set([], [])
 
     def _set(self, names: list[str], blocks: list[NDArray[np.float32]]) -> None:
@@ -67,6 +68,7 @@ class Gallery:
         norms = np.linalg.norm(sums, axis=1)
         # Templates that point nowhere in common have no mean to compare with: a gain of nothing.
         self._gain = np.where(norms > 1e-3, 1 / np.maximum(norms, 1e-3), 0).astype(np.float32)
+        self._part = 1.0 if most < 2 else HALF  # two numbers are halved at the end, not all
         # The search writes into these; views of them are cut here, since cutting costs as much as
         # a hundred additions.
         self._scores = np.empty(len(rows), np.float32)
@@ -74,14 +76,20 @@ class Gallery:
         self._sums = np.empty(len(names), np.float32)
         ends = np.cumsum([len(slot) for slot in slots])
         self._first = self._scores[: len(names)]
-        self._further = [
-            (
-                self._scores[end - len(slot) : end],
-                self._people[: len(slot)],
-                self._sums[: len(slot)],
-            )
-            for slot, end in zip(slots[1:], ends[1:], strict=True)
-        ]
+        self._further = []
+        best, sums = self._first, self._first
+        for slot, end in zip(slots[1:], ends[1:], strict=True):
+            count = len(slot)
+            to = self._people[:count], self._sums[:count]
+            self._further.append((best[:count], sums[:count], self._scores[end - count : end], *to))
+            best, sums = self._people, self._sums
+        # Those with one template beside others with more: their first score is their only one.
+        several = len(slots[1]) if most > 1 else 0
+        self._single = (
+            (self._first[several:], self._people[several:], self._sums[several:])
+            if 0 < several < len(names)
+            else None
+        )
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -155,44 +163,52 @@ class Gallery:
         another dimension, BadTemplate for NaN or infinity.
         """
         probe = np.ascontiguousarray(probe, np.float32)
+        if probe.shape == self._one and self._names:
+            return self._top_two(self._by_person(probe))
         if probe.ndim not in (1, 2) or probe.shape[-1] != self.dimension or not probe.size:
             raise ModelMismatch(
                 f"the probe has shape {probe.shape}; {self.model_id} makes {self.dimension} numbers"
             )
-        # One product is enough to see NaN or infinity anywhere in the probe.
-        if not math.isfinite(np.vdot(probe, probe)):
-            raise BadTemplate("the probe holds NaN or infinity", "待比对的模板含有无效数值")
         if not self._names:
+            if not np.isfinite(probe).all():
+                raise _not_finite()
             return NOBODY
-        if probe.ndim == 1:
-            return self._top_two(self._by_person(probe))
         mean = sum(self._by_person(row).copy() for row in probe) / np.float32(len(probe))
         return self._top_two(np.asarray(mean, np.float32))
 
     def _by_person(self, probe: Template) -> NDArray[np.float32]:
-        """Scores of the people in the order of rank; overwritten by the next call."""
+        """Scores of the people in the order of rank, over `_part`; overwritten by the next call."""
         self._matrix.dot(probe, self._scores)
         if not self._further:
             return self._first
         best, sums = self._people, self._sums
-        np.copyto(best, self._first)
-        np.copyto(sums, self._first)
-        for scores, of_best, of_sums in self._further:
-            np.maximum(of_best, scores, out=of_best)
-            np.add(of_sums, scores, out=of_sums)
+        for so_far_best, so_far_sum, scores, of_best, of_sums in self._further:
+            np.maximum(so_far_best, scores, out=of_best)
+            np.add(so_far_sum, scores, out=of_sums)
+        if self._single is not None:
+            self._single[1][:] = self._single[2][:] = self._single[0]
         # The score of somebody's mean direction is the sum of the scores over the sum's length.
         np.multiply(sums, self._gain, out=sums)
-        np.add(best, sums, out=best)
-        return np.multiply(best, HALF, out=best)
+        return np.add(best, sums, out=best)
 
     def _top_two(self, people: NDArray[np.float32]) -> Candidates:
         best = int(people.argmax())
-        score = people.item(best)
+        score: float = people.item(best) * self._part
+        # NaN or infinity anywhere in the probe leaves no score finite (nought times infinity is
+        # NaN, and argmax takes NaN for the largest).
+        if not math.isfinite(score):
+            raise _not_finite()
         if len(people) == 1:
             return Candidates(self._ranked[best], score, None, NO_SCORE)
         people[best] = -np.inf
         second = int(people.argmax())
-        return Candidates(self._ranked[best], score, self._ranked[second], people.item(second))
+        return Candidates(
+            self._ranked[best], score, self._ranked[second], people.item(second) * self._part
+        )
+
+
+def _not_finite() -> BadTemplate:
+    return BadTemplate("the probe holds NaN or infinity", "待比对的模板含有无效数值")
 
 
 def template_of(vectors: NDArray[np.float32]) -> Template:
