@@ -232,11 +232,16 @@ def presentations(engine: Engine, data: Path) -> dict[str, Any]:
             if name == "challenge" and "people" in kind:
                 continue  # nobody asked them to turn when they were filmed
             results = [put(engine, liveness, one) for one in made]
-            accepted = sum(result[0] for result in results)
+            seconds = [at for at, _ in results if at is not None]
+            accepted = len(seconds)
             asked = sum(result[1] for result in results)
             out[kind][name] = told(f"{kind}: {name}: accepted", accepted, len(made))
             out[kind][name]["put to the challenge"] = asked
-            print(f"{'':58} {asked:4} put to the challenge")
+            if seconds:
+                out[kind][name]["median_s"] = float(np.median(seconds))
+                out[kind][name]["longest_s"] = max(seconds)
+            waited = f"; after {np.median(seconds):.2f} s, {max(seconds):.2f} s" if seconds else ""
+            print(f"{'':58} {asked:4} put to the challenge{waited}")
     return out
 
 
@@ -333,8 +338,9 @@ def moved(
     return Presentation(list(handheld(part, seed=seed)), 10.0, templates)
 
 
-def put(engine: Engine, liveness: Liveness, made: Presentation) -> tuple[bool, bool]:
-    """Whether it was accepted, and whether it was put to the challenge."""
+def put(engine: Engine, liveness: Liveness, made: Presentation) -> tuple[float | None, bool]:
+    """After how many seconds it was accepted, None where it was not; whether it was put to the
+    challenge."""
     gallery = Gallery(engine.model_id, engine.dimension)
     gallery.replace([("attacked", made.templates)])
     asked = False
@@ -343,8 +349,8 @@ def put(engine: Engine, liveness: Liveness, made: Presentation) -> tuple[bool, b
             seen = recogniser.observe(frame, index / made.fps, index)
             asked = asked or bool(recogniser.track and recogniser.track.challenge)
             if isinstance(seen.decision, Match):
-                return True, asked
-    return False, asked
+                return index / made.fps, asked
+    return None, asked
 
 
 # -- a person who obeys ------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import cv2
 import numpy as np
 import pytest
 
+from recognition import challenge, context, liveness, minifasnet
 from recognition.context import ROOM, Context, Doubt, has_room, room
 from recognition.decision import Match, NotLive
 from recognition.engine import Engine
@@ -85,8 +87,8 @@ def test_who_is_too_near_steps_back_and_passes(scripted, person, face_at) -> Non
     near, far = face_at(eyes=165), face_at(eyes=70)
     scripted.add((near, person(0)), times=20)
     scripted.add((far, person(0)), times=100)
-    liveness = Liveness("doubtful", lambda *_: 0.9)
-    recogniser = Recogniser(scripted, gallery_of(scripted, person(0)), liveness)
+    checks = Liveness("doubtful", lambda *_: 0.9)
+    recogniser = Recogniser(scripted, gallery_of(scripted, person(0)), checks)
     told, said = play(recogniser, scripted.frames())
     assert Guidance.STEP_BACK in said
     assert [(type(d), d.liveness.name) for d in told] == [(Match, "passive")]
@@ -94,8 +96,8 @@ def test_who_is_too_near_steps_back_and_passes(scripted, person, face_at) -> Non
 
 def test_who_stays_too_near_is_put_to_the_challenge(scripted, person, face_at) -> None:
     scripted.add((face_at(eyes=165), person(0)), times=int(FPS * (STEP_BACK_SECONDS + 1)))
-    liveness = Liveness("doubtful", lambda *_: 0.99, rng=random.Random(0))
-    recogniser = Recogniser(scripted, gallery_of(scripted, person(0)), liveness)
+    checks = Liveness("doubtful", lambda *_: 0.99, rng=random.Random(0))
+    recogniser = Recogniser(scripted, gallery_of(scripted, person(0)), checks)
     told, said = play(recogniser, scripted.frames())
     assert said & {Guidance.TURN_LEFT, Guidance.TURN_RIGHT}
     assert Guidance.COME_NEARER not in said, "there is no room for it"
@@ -122,10 +124,8 @@ def test_the_same_face_twice_calls_for_the_challenge(
 def test_another_person_beside_him_is_no_doubt(scripted, person, face_at) -> None:
     own, other = face_at(x=230, eyes=60), face_at(x=450, eyes=45)
     scripted.add((own, person(0)), (other, person(1)), times=40)
-    liveness = Liveness("doubtful", lambda *_: 0.9)
-    told, _ = play(
-        Recogniser(scripted, gallery_of(scripted, person(0)), liveness), scripted.frames()
-    )
+    checks = Liveness("doubtful", lambda *_: 0.9)
+    told, _ = play(Recogniser(scripted, gallery_of(scripted, person(0)), checks), scripted.frames())
     assert [type(d) for d in told] == [Match]
 
 
@@ -160,8 +160,8 @@ def test_frames_of_people_held_up_as_photographs_are_doubted(
         template = sface.embed(picture, sface.detect(picture, thorough=True)[0])
         frames = list(handheld(picture))
         for policy in accepted:
-            liveness = Liveness(policy, networks)  # type: ignore[arg-type]
-            told, _ = play(Recogniser(sface, gallery_of(sface, template), liveness), frames, 10)
+            checks = Liveness(policy, networks)  # type: ignore[arg-type]
+            told, _ = play(Recogniser(sface, gallery_of(sface, template), checks), frames, 10)
             accepted[policy] += Match in [type(d) for d in told]
     assert accepted["passive"] == 3
     assert accepted["doubtful"] <= 1
@@ -175,8 +175,20 @@ def test_a_screen_that_the_networks_believe_is_not_believed(
         face = sface.detect(picture, thorough=True)[0]
         template = sface.embed(picture, face)
         for shown in (picture, cropped(picture, face, 1.5)):
-            liveness = Liveness("doubtful", networks)
-            recogniser = Recogniser(sface, gallery_of(sface, template), liveness)
+            checks = Liveness("doubtful", networks)
+            recogniser = Recogniser(sface, gallery_of(sface, template), checks)
             told, _ = play(recogniser, list(handheld(shown)), 10)
             assert told
             assert {type(d) for d in told} == {NotLive}
+
+
+@pytest.mark.parametrize("module", [challenge, context, liveness, minifasnet])
+def test_every_figure_that_a_constant_cites_stands_on_the_page(root: Path, module: Any) -> None:
+    """Figure and page change together, or this is red."""
+    page = " ".join((root / "docs" / "accuracy.md").read_text(encoding="utf-8").split())
+    source = Path(module.__file__).read_text(encoding="utf-8")
+    told = re.findall(r'^[A-Z][A-Z_, ]* = [^"]*?\n"""(.*?)"""', source, re.S | re.M)
+    words = " ".join(" ".join(told).split())
+    cited = re.findall(r"\d+(?:\.\d+)? %|\d+ of \d+", words)
+    assert [figure for figure in cited if figure not in page] == []
+    assert len(told) >= 3
