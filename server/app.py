@@ -19,6 +19,7 @@ def create_app(config: ServerConfig, *, clock: Clock = utcnow) -> Flask:
     DatabaseTooNew, DatabaseUnusable.
     """
     from server import api, web
+    from server.services import checkpoints
 
     keys = load_keys(config)
     database = db.Database(config)
@@ -45,6 +46,7 @@ def create_app(config: ServerConfig, *, clock: Clock = utcnow) -> Flask:
         MAX_FORM_PARTS=200,
     )
     app.extensions["quxiang"] = Context(config, database, keys, clock)
+    checkpoints.register(app)  # ends after the request's session: teardowns run backwards
     db.register(app)
     api.register(app)
     web.register(app)

@@ -104,6 +104,26 @@ def _parser() -> argparse.ArgumentParser:
 
     verify = add("verify", _verify, "check every chain; a bad row is one line")
     verify.add_argument("--tables", action="store_true", help="list the protected tables")
+    verify.add_argument(
+        "--witness", type=Path, metavar="FILE", help="compare with this copy of the checkpoints"
+    )
+
+    device = commands.add_parser("device", help="paired machines", description="Paired machines.")
+    actions = device.add_subparsers(dest="action", required=True, metavar="ACTION")
+    for name, run, what in (
+        ("list", _device_list, "list kiosks and desks and their state"),
+        ("revoke", _device_change, "count nothing more of a device; it is kept for a review"),
+        ("settle", _device_change, "let a forked kiosk go on in a new epoch, a revoked device in"),
+    ):
+        command = actions.add_parser(name, help=what, description=what)
+        _data(command, True)
+        command.set_defaults(run=run)
+        if name != "list":
+            command.add_argument("id", metavar="ID")
+
+    add("checkpoint", _checkpoint, "sign a checkpoint over everything stored until now")
+    witness = add("witness", _witness, "copy the checkpoints for a witness elsewhere")
+    witness.add_argument("file", type=Path, metavar="FILE")
 
     for name, run, what in (
         ("backup", _backup, "write the whole state into one file"),
@@ -269,20 +289,85 @@ def _user_add(args: argparse.Namespace) -> int:
     return 0
 
 
+def _device_list(args: argparse.Namespace) -> int:
+    from attendance.days import SHANGHAI
+    from server.services import devices
+
+    never = say("从未联系", "never")
+    with _transaction(_config(args)) as session:
+        for d in devices.states(session):
+            heard = d.last_contact
+            when = never if heard is None else f"{heard.astimezone(SHANGHAI):%Y-%m-%d %H:%M}"
+            apart = say(f"待发 {d.pending}，隔离 {d.quarantined}",
+                        f"{d.pending} waiting, {d.quarantined} in quarantine")  # fmt: skip
+            print(d.id, d.kind, d.site or "-", d.state, d.fingerprint, when, apart, sep="\t")
+    return 0
+
+
+def _device_change(args: argparse.Namespace) -> int:
+    from server.services import devices
+
+    with _transaction(_config(args)) as session:
+        if args.action == "revoke":
+            devices.revoke(session, args.id, utcnow())
+            print(say(f"已撤销设备 {args.id}", f"{args.id} is revoked"))
+        else:
+            devices.settle(session, args.id, utcnow())
+            print(
+                say(
+                    f"设备 {args.id} 可以继续工作；分叉记录留在隔离区待查",
+                    f"{args.id} may go on; its other history stays in quarantine for a review",
+                )
+            )
+    return 0
+
+
 def _verify(args: argparse.Namespace) -> int:
-    from server.services import verify
+    from server.services import checkpoints, verify
 
     if args.tables:
         print("\n".join(verify.PROTECTED))
         return 0
+    config = _config(args)
+    witness = None if args.witness is None else checkpoints.read_witness(args.witness)
     bad = 0
-    with _transaction(_config(args)) as session:
-        for row in verify.verify(session):
+    with _transaction(config) as session:
+        for row in verify.verify(session, load_keys(config).sign_public, witness):
             print(row, flush=True)
             bad += 1
     if bad:
-        return _fail(say(f"发现 {bad} 行异常", f"{bad} rows are not what they were"))
+        return _fail(say(f"发现 {bad} 处异常", f"{bad} rows are not what they were"))
     print(say("全部一致", "everything is consistent"))
+    return 0
+
+
+def _checkpoint(args: argparse.Namespace) -> int:
+    from server.services import checkpoints
+
+    config = _config(args)
+    with _transaction(config) as session:
+        last = checkpoints.make_all(session, load_keys(config).sign_seed, utcnow())
+        number, size = (0, 0) if last is None else (last.id, last.size)
+    print(
+        say(f"检查点 {number}，共 {size} 行", f"checkpoint {number} over {size} rows")
+        if number
+        else say("还没有任何记录可签", "there is nothing to sign yet")
+    )
+    return 0
+
+
+def _witness(args: argparse.Namespace) -> int:
+    from server.services import checkpoints
+
+    config = _config(args)
+    with _transaction(config) as session:
+        checkpoints.write_witness(session, load_keys(config).sign_public, args.file)
+    print(
+        say(
+            f"检查点已写入 {args.file}：请存放在管理员接触不到的地方",
+            f"the checkpoints are in {args.file}: keep it out of the administrator's reach",
+        )
+    )
     return 0
 
 

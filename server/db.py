@@ -90,6 +90,7 @@ def _prepare_sqlite(connection: sqlite3.Connection, _record: Any) -> None:
         f"busy_timeout = {BUSY_TIMEOUT_MS}",
         "synchronous = EXTRA",
         "foreign_keys = ON",
+        "recursive_triggers = ON",  # else REPLACE deletes without asking the triggers
         "trusted_schema = OFF",
         "cache_size = -4000",
     ):

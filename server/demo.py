@@ -21,7 +21,7 @@ from server.config import ServerConfig, ServerKeys, make_keys
 from server.db import Database, migrate
 from server.errors import AlreadyInitialised
 from server.models import Device, Role, Township, User
-from server.services import accounts, cursors, desk, intake, leave, pairing, verify
+from server.services import accounts, checkpoints, cursors, desk, intake, leave, pairing, verify
 from server.services.townships import create_township
 from server.services.workdays import is_working_day
 
@@ -184,8 +184,10 @@ class _Demo:
             yield say(
                 f"{day} 已生成（{number}/{len(self.days)}）", f"{day} {number}/{len(self.days)}"
             )
+        with self.database.transaction() as session:
+            checkpoints.make_all(session, self.keys.sign_seed, self.now)
         with self.database.session() as session:
-            bad = next(verify.verify(session), None)
+            bad = next(verify.verify(session, self.keys.sign_public), None)
         if bad is not None:
             raise RuntimeError(f"the demo is not consistent: {bad}")
         yield say(

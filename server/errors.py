@@ -33,6 +33,10 @@ class BackupInvalid(QuxiangError, ValueError):
     """A file that `restore` cannot take."""
 
 
+class WitnessInvalid(QuxiangError, ValueError):
+    """A file that is no copy of a server's checkpoints, or contradicts them."""
+
+
 class NotFound(QuxiangError, LookupError):
     """A thing of this township that does not exist (in this township)."""
 

@@ -1,6 +1,7 @@
 """The tables (SQLAlchemy 2), by concern."""
 
 from server.models.base import Base
+from server.models.checkpoints import Checkpoint, CheckpointLeaves
 from server.models.devices import (
     Contact,
     Device,
@@ -31,6 +32,8 @@ __all__ = [
     "MONDAY_TO_FRIDAY",
     "AuditEntry",
     "Base",
+    "Checkpoint",
+    "CheckpointLeaves",
     "Contact",
     "Device",
     "EpochRow",

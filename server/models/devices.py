@@ -17,7 +17,8 @@ class Device(OfTownship, Base):
     `(epoch, seq, head)` is the server's cursor in the kiosk's chain. `complete_until_ms`: every
     record made before that moment of server time has arrived. `gallery_version` is the highest
     version ever accepted for it, whether or not its package is still held. `fork_ms` is set once
-    the device showed two histories.
+    the device showed two histories. Where that was settled, the kiosk goes on in an epoch above
+    `settled_epoch`, and what its other history holds is set aside.
     """
 
     __tablename__ = "device"
@@ -30,6 +31,7 @@ class Device(OfTownship, Base):
     paired_ms: Mapped[int] = mapped_column(Big)
     revoked_ms: Mapped[int | None] = mapped_column(Big)
     fork_ms: Mapped[int | None] = mapped_column(Big)
+    settled_epoch: Mapped[int | None] = mapped_column(Big)
     gallery_version: Mapped[int] = mapped_column(Big, default=0)
     gallery_on_device: Mapped[int] = mapped_column(Big, default=0)
     epoch: Mapped[int] = mapped_column(Big, default=1)

@@ -60,6 +60,8 @@ def state_of(session: Session, device: Device, asked: wire.CursorRequest) -> str
     if device.fork_ms is not None:
         return "fork"
     theirs, ours = (asked.epoch, asked.seq), (device.epoch, device.seq)
+    if is_settled(device, asked.epoch) and (*theirs, asked.head) != (*ours, device.head.hex()):
+        return "ahead"
     if theirs > ours:
         return "ok"
     if theirs == ours:
@@ -69,6 +71,11 @@ def state_of(session: Session, device: Device, asked: wire.CursorRequest) -> str
         if known is not None and known.hex() != asked.head:
             return "fork"
     return "ahead"
+
+
+def is_settled(device: Device, epoch: int) -> bool:
+    """Whether a fork up to that epoch was settled (`server.services.devices`)."""
+    return device.settled_epoch is not None and epoch <= device.settled_epoch
 
 
 def head_at(session: Session, device: str, epoch: int, seq: int) -> bytes | None:

@@ -21,7 +21,7 @@ from server.errors import ApiProblem
 from server.models import Device, EpochRow, Quarantined, RecordRow, RejectedRecord
 from server.services import flags
 from server.services.anchors import Timeline
-from server.services.cursors import open_fork
+from server.services.cursors import is_settled, open_fork
 from server.services.rules import Rules
 
 #: Quarantined records kept of one device: a stolen key must not fill the disk.
@@ -104,21 +104,47 @@ def store(session: Session, device: Device, upload: Upload, now: datetime) -> wi
         if held is None:
             break
         if held[0] != payload or held[1] != upload.heads[index]:
-            raise _fork(session, device, upload, index, now)
+            return _apart(session, device, upload, results, now)
         results.append(held[2])
     fresh = len(results)
     if fresh < len(upload.payloads):
         forked = device.fork_ms is not None or batch.epoch < device.epoch
         if forked or batch.first + fresh <= device.seq:
-            raise _fork(session, device, upload, fresh, now)
+            return _apart(session, device, upload, results, now)
         if batch.first + fresh > device.seq + 1:
             raise _gap(device)
         before = upload.heads[fresh - 1] if fresh else bytes.fromhex(batch.before)
         if before != device.head:
-            raise _fork(session, device, upload, fresh, now)
+            return _apart(session, device, upload, results, now)
         results += _append(session, device, upload, fresh, now)
         device.seq = batch.last
         device.head = upload.heads[-1]
+    return wire.BatchReply(
+        results=results, epoch=device.epoch, seq=device.seq, head=device.head.hex()
+    )
+
+
+def _apart(
+    session: Session,
+    device: Device,
+    upload: Upload,
+    results: list[wire.Result],
+    now: datetime,
+) -> wire.BatchReply:
+    """Keeps another history from where it begins. Raises ApiProblem `fork` unless it is settled.
+
+    Of a settled one every record is answered `rejected`, so that the kiosk's outbox empties.
+    """
+    start = len(results)
+    if device.fork_ms is not None or not is_settled(device, upload.batch.epoch):
+        raise _fork(session, device, upload, start, now)
+    _quarantine(session, device, upload, start, "fork", now)
+    why = "of a history that was set aside; it is kept for a review"
+    for index in range(start, len(upload.payloads)):
+        record = upload.records[index]
+        name = record.record_id if isinstance(record, Record) else None
+        seq = upload.batch.first + index
+        results.append(wire.Result(seq=seq, record_id=name, result="rejected", why=why))
     return wire.BatchReply(
         results=results, epoch=device.epoch, seq=device.seq, head=device.head.hex()
     )

@@ -1,23 +1,25 @@
-"""Checks what was stored against itself: every chain re-run, every column compared."""
+"""Checks what was stored against itself: checkpoints, every chain, every row, every column."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
 
-from sqlalchemy import LargeBinary, cast, select
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from attendance.chain import genesis, next_head
-from attendance.errors import RecordInvalid
-from attendance.records import decode_record
-from server.models import Device, EpochRow, RecordRow, RejectedRecord
-from server.services.intake import columns
+from attendance.errors import SignatureInvalid
+from attendance.signing import check
+from server.models import Checkpoint, CheckpointLeaves
+from server.services import checkpoints, protected
+from server.services.chains import Chains
+from server.services.merkle import Tree
+from server.services.protected import COLUMNS, PROTECTED, hasher
 
-#: Tables whose change by other hands is noticed.
-PROTECTED = ("record", "rejected_record", "epoch")
-_CHUNK = 5_000
+__all__ = ["PROTECTED", "Bad", "verify"]
+
+#: Row id, hash, number of the checkpoint.
+_Leaf = tuple[int, bytes, int]
 
 
 @dataclass(frozen=True)
@@ -32,131 +34,119 @@ class Bad:
         return f"{self.table} {self.rowid} {self.reason}"
 
 
-@dataclass(frozen=True)
-class _Link:
-    table: str
-    rowid: int
-    seq: int
-    payload: bytes
-    head: bytes
+def verify(
+    session: Session, server_key: bytes, witness: checkpoints.Witness | None = None
+) -> Iterator[Bad]:
+    """Every bad row of every township.
+
+    `server_key` is the server's Ed25519 public key; `witness` is compared with the checkpoints
+    where it is given. Where a whole table is meant, the row is `-`.
+    """
+    connection = session.connection()
+    if connection.dialect.name != "sqlite":
+        session.rollback()
+        session.connection(execution_options={"isolation_level": "REPEATABLE READ"})
+    for table in protected.unguarded(session):
+        yield Bad(table, "-", "the triggers that refuse UPDATE and DELETE are gone or changed")
+    roots: dict[int, tuple[int, bytes]] = {}
+    yield from _verify_tree(session, server_key, roots)
+    if witness is not None:
+        yield from _verify_witness(witness, server_key, roots)
+    covered = checkpoints.covered(session)
+    chains = Chains(session)
+    for table in COLUMNS:
+        yield from _verify_rows(session, table, covered.get(table), chains)
+    for where in chains.finish():
+        yield Bad(*where)
 
 
-def verify(session: Session) -> Iterator[Bad]:
-    """Every bad row of every township, chain by chain."""
-    for device in session.scalars(
-        select(Device).where(Device.kind == "kiosk").order_by(Device.id)
-    ).unique():
-        yield from _verify_device(session, device)
-
-
-def _verify_device(session: Session, device: Device) -> Iterator[Bad]:
-    epochs = session.scalars(
-        select(EpochRow).where(EpochRow.device_id == device.id).order_by(EpochRow.epoch)
-    ).all()
-    end: tuple[int, int, bytes] | None = None
-    for number, epoch in enumerate(epochs, 1):
-        if epoch.epoch != number:
-            yield Bad("epoch", epoch.id, f"epoch {number} of {device.id} is missing before it")
-        if end is not None and epoch.follows and epoch.cites != end[2]:
-            yield Bad("epoch", epoch.id, "the cited head is not where the epoch before it ended")
-        head = genesis(device.id, epoch.epoch, epoch.cites)
-        seq = 0
-        for link in _links(session, device.id, epoch.epoch):
-            if link.seq != seq + 1:
-                yield Bad(
-                    link.table,
-                    link.rowid,
-                    f"record {seq + 1} of {device.id} epoch {epoch.epoch} is missing before it",
-                )
-            elif next_head(head, link.payload) != link.head:
-                yield Bad(
-                    link.table, link.rowid, "its head does not follow: payload or head changed"
-                )
-            head, seq = link.head, link.seq
-        yield from _verify_columns(session, device, epoch.epoch)
-        end = (epoch.epoch, seq, head)
-    if end is None:
-        yield Bad("epoch", device.id, "this kiosk has no first epoch")
-    elif end != (device.epoch, device.seq, device.head):
-        yield Bad(
-            "record",
-            device.id,
-            f"the chain ends at {end[0]}/{end[1]}, the cursor is {device.epoch}/{device.seq}",
-        )
-
-
-def _raw(column: Any) -> Any:
-    # An edit by hand may have left text where bytes were.
-    return cast(column, LargeBinary)
-
-
-def _links(session: Session, device: str, epoch: int) -> Iterator[_Link]:
-    """Records and rejected ones of an epoch in the order of their chain."""
-    rejected = [
-        _Link("rejected_record", *row)
-        for row in session.execute(
-            select(
-                RejectedRecord.id,
-                RejectedRecord.seq,
-                _raw(RejectedRecord.payload),
-                _raw(RejectedRecord.head),
-            )
-            .where(RejectedRecord.device_id == device, RejectedRecord.epoch == epoch)
-            .order_by(RejectedRecord.seq)
-        )
-    ]
-    waiting = iter(rejected)
-    pile = next(waiting, None)
-    rows = session.execute(
-        select(RecordRow.id, RecordRow.seq, _raw(RecordRow.payload), _raw(RecordRow.head))
-        .where(RecordRow.device_id == device, RecordRow.epoch == epoch)
-        .order_by(RecordRow.seq)
-        .execution_options(yield_per=_CHUNK)
-    )
-    for row in rows:
-        while pile is not None and pile.seq < row.seq:
-            yield pile
-            pile = next(waiting, None)
-        yield _Link("record", *row)
-    while pile is not None:
-        yield pile
-        pile = next(waiting, None)
-
-
-def _verify_columns(session: Session, device: Device, epoch: int) -> Iterator[Bad]:
-    names = list(columns_of_payload())
-    rows = session.execute(
-        select(
-            RecordRow.id,
-            _raw(RecordRow.payload),
-            RecordRow.township_id,
-            RecordRow.earliest_ms,
-            RecordRow.at_ms,
-            RecordRow.latest_ms,
-            *(getattr(RecordRow, name) for name in names),
-        )
-        .where(RecordRow.device_id == device.id, RecordRow.epoch == epoch)
-        .order_by(RecordRow.seq)
-        .execution_options(yield_per=_CHUNK)
-    )
-    for rowid, payload, township, earliest, at, latest, *values in rows:
+def _verify_tree(
+    session: Session, server_key: bytes, roots: dict[int, tuple[int, bytes]]
+) -> Iterator[Bad]:
+    """Grows the tree again from its leaves; `roots` gets size and root as they truly are."""
+    tree, wanted = Tree(), 1
+    for found in session.scalars(select(Checkpoint).order_by(Checkpoint.id)):
+        if found.id != wanted:
+            yield Bad("checkpoint", wanted, "it is missing")
+        wanted = found.id + 1
+        for leaves in session.scalars(
+            select(CheckpointLeaves.leaves)
+            .where(CheckpointLeaves.checkpoint_id == found.id)
+            .order_by(CheckpointLeaves.id)
+        ):
+            tree.extend([leaves[i + 8 : i + 40] for i in range(0, len(leaves), 40)])
+        roots[found.id] = (tree.size, tree.root)
+        if (found.size, found.root) != (tree.size, tree.root):
+            yield Bad("checkpoint", found.id, "its root is not that of the leaves kept for it")
+        signed = checkpoints.claim(found.id, found.at_ms, found.size, found.root)
         try:
-            said = columns(decode_record(payload))
-        except RecordInvalid as error:
-            yield Bad("record", rowid, f"the payload is no record: {error}")
+            check(server_key, checkpoints.DOMAIN, signed, found.signature)
+        except SignatureInvalid:
+            yield Bad("checkpoint", found.id, "its signature is not this server's")
+        session.expunge(found)
+
+
+def _verify_witness(
+    witness: checkpoints.Witness, server_key: bytes, roots: Mapping[int, tuple[int, bytes]]
+) -> Iterator[Bad]:
+    if witness.server_key != server_key:
+        yield Bad("checkpoint", "-", "the witness holds those of another server key")
+    for seen in witness.checkpoints:
+        signed = checkpoints.claim(seen.number, seen.at_ms, seen.size, seen.root)
+        try:
+            check(witness.server_key, checkpoints.DOMAIN, signed, seen.signature)
+        except SignatureInvalid:
+            yield Bad("checkpoint", seen.number, "the witness's copy has no valid signature")
             continue
-        wrong = next((n for n, value in zip(names, values, strict=True) if said[n] != value), None)
-        if wrong is not None:
-            yield Bad("record", rowid, f"column {wrong} differs from the payload")
-        elif township != device.township_id:
-            yield Bad("record", rowid, "column township_id is not that of its kiosk")
-        elif not earliest <= at <= latest:
-            yield Bad("record", rowid, "its best guess lies outside its interval")
+        held = roots.get(seen.number)
+        if held is None:
+            yield Bad("checkpoint", seen.number, "the witness holds it, this database does not")
+        elif held != (seen.size, seen.root):
+            yield Bad("checkpoint", seen.number, "the witness holds another root: rewritten")
 
 
-def columns_of_payload() -> tuple[str, ...]:
-    """Names of the columns that repeat the payload."""
-    return (
-        "device_id", "epoch", "seq", "record_id", "official", "kind", "status", "reason",
-        "until_ms", "method", "verified", "score", "margin", "liveness", "supersedes", "wall_ms",
-    )  # fmt: skip
+def _leaves(session: Session, table: str) -> Iterator[_Leaf]:
+    """The table's leaves in the order of its rows."""
+    for number, leaves in session.execute(
+        select(CheckpointLeaves.checkpoint_id, CheckpointLeaves.leaves)
+        .where(CheckpointLeaves.table_name == table)
+        .order_by(CheckpointLeaves.id)
+        .execution_options(yield_per=10)
+    ):
+        for i in range(0, len(leaves), 40):
+            rowid = int.from_bytes(leaves[i : i + 8], signed=True)
+            yield rowid, leaves[i + 8 : i + 40], number
+
+
+def _verify_rows(
+    session: Session, table: str, covered: int | None, chains: Chains
+) -> Iterator[Bad]:
+    """Rows against their leaves and, for records, against chain and payload, in one reading."""
+    hash_of = hasher(table)
+    leaves = _leaves(session, table)
+    leaf = next(leaves, None)
+    records = table == "record"
+    for row in protected.rows(session, table):
+        rowid = row[0]
+        while leaf is not None and leaf[0] < rowid:
+            yield _deleted(table, leaf)
+            leaf = next(leaves, None)
+        if leaf is not None and leaf[0] == rowid:
+            if leaf[1] != hash_of(row):
+                yield Bad(table, rowid, f"it was changed after checkpoint {leaf[2]}")
+            leaf = next(leaves, None)
+        elif covered is not None and rowid <= covered:
+            yield Bad(table, rowid, "it was inserted among rows that a checkpoint had closed")
+        if records:
+            for reason in chains.take(row):
+                yield Bad("record", rowid, reason)
+            for where in chains.waiting:
+                yield Bad(*where)
+            chains.waiting.clear()
+    while leaf is not None:
+        yield _deleted(table, leaf)
+        leaf = next(leaves, None)
+
+
+def _deleted(table: str, leaf: _Leaf) -> Bad:
+    return Bad(table, leaf[0], f"it was deleted after checkpoint {leaf[2]}")

@@ -1,0 +1,116 @@
+"""The append-only tables: what of a row is hashed, how it is read, and whether it is guarded."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import msgspec
+from sqlalchemy.orm import Session
+
+from server.services.merkle import leaf_hash
+
+#: The number of the lists below. A later release that adds a column hashes new rows by a new list
+#: under a new number, and old rows by the old one.
+SCHEME = 1
+#: Columns that a leaf vouches for, the id first, in the order in which they are hashed.
+COLUMNS: dict[str, tuple[str, ...]] = {
+    "record": (
+        "id", "township_id", "device_id", "epoch", "seq", "record_id", "payload", "head",
+        "site_id", "official", "kind", "status", "reason", "until_ms", "method", "verified",
+        "score", "margin", "liveness", "supersedes", "wall_ms", "earliest_ms", "latest_ms",
+        "at_ms", "cls", "flags", "received_ms",
+    ),
+    "rejected_record": (
+        "id", "township_id", "device_id", "epoch", "seq", "record_id", "payload", "head", "why",
+        "received_ms",
+    ),
+    "quarantined": (
+        "id", "township_id", "device_id", "epoch", "seq", "payload", "head", "why", "received_ms",
+    ),
+    "contact": (
+        "id", "township_id", "device_id", "server_ms", "boot_id", "boottime_ns", "epoch", "seq",
+        "pending", "proof_server_ms", "proof_boot_id", "proof_boottime_ns", "proof_rtt_ns",
+    ),
+    "epoch": ("id", "township_id", "device_id", "epoch", "cites", "follows", "opened_ms"),
+    "leave": (
+        "id", "township_id", "official", "status", "start_ms", "end_ms", "reason", "asked_by",
+        "asked_ms",
+    ),
+    "leave_decision": ("id", "township_id", "leave_id", "approved", "by", "at_ms"),
+    "audit_entry": ("id", "township_id", "at_ms", "who", "what", "target", "remote"),
+    "withdrawal": (
+        "id", "township_id", "official", "at_ms", "device_id", "received_ms", "note",
+    ),
+}  # fmt: skip
+#: Every table that refuses UPDATE and DELETE. The checkpoints vouch for those of COLUMNS.
+PROTECTED = (*COLUMNS, "checkpoint", "checkpoint_leaves")
+#: Rows read at once, some 10 MB.
+PAGE = 5_000
+_AS_TEXT = frozenset({"flags"})
+_encode = msgspec.msgpack.Encoder().encode
+
+Row = tuple[Any, ...]
+
+
+def rows(session: Session, table: str, after: int | None = None) -> Iterator[Row]:
+    """The table's rows by id, those above `after` or all, as the driver gives them.
+
+    Values are in the order of COLUMNS; a row that was edited by hand may hold any type, and its id
+    may be below 0.
+    """
+    connection = session.connection()
+    names = ",".join(
+        f"CAST({name} AS TEXT)" if name in _AS_TEXT else f'"{name}"' for name in COLUMNS[table]
+    )
+    mark = "?" if connection.dialect.paramstyle == "qmark" else "%s"
+    while True:
+        above = "" if after is None else f"WHERE id > {mark}"
+        sql = f'SELECT {names} FROM "{table}" {above} ORDER BY id LIMIT {PAGE}'  # noqa: S608
+        # Straight from the driver: what SQLAlchemy makes of a row takes longer than checking it.
+        given = () if after is None else (after,)
+        page = connection.exec_driver_sql(sql, given).cursor.fetchall()
+        yield from page
+        if len(page) < PAGE:
+            return
+        after = page[-1][0]
+
+
+def hasher(table: str, scheme: int = SCHEME) -> Callable[[Row], bytes]:
+    """What makes a leaf's hash of a row: SHA-256 over 0, table, scheme and the row in msgpack."""
+    if scheme != SCHEME:
+        raise ValueError(f"rows of scheme {scheme} cannot be read by this release")
+    domain = f"{table}/{scheme}\n".encode()
+    return lambda row: leaf_hash(domain + _encode(row))
+
+
+def unguarded(session: Session) -> list[str]:
+    """Protected tables whose triggers are not all there and switched on."""
+    connection = session.connection()
+    if connection.dialect.name == "sqlite":
+        sql = "SELECT tbl_name || ' ' || name, sql FROM sqlite_master WHERE type = 'trigger'"
+        held = {row[0]: row[1] for row in connection.exec_driver_sql(sql)}
+        wanted = {
+            table: [
+                (f"{table} {table}_no_{verb.lower()}", f"BEFORE {verb} ON {table} BEGIN SELECT "
+                 f"RAISE(ABORT, '{table} is append-only'); END")
+                for verb in ("UPDATE", "DELETE")
+            ]
+            for table in PROTECTED
+        }  # fmt: skip
+        return [
+            table
+            for table, both in wanted.items()
+            if not all(str(held.get(name, "")).endswith(body) for name, body in both)
+        ]
+    sql = (
+        "SELECT c.relname || ' ' || t.tgname FROM pg_trigger t "
+        "JOIN pg_class c ON c.oid = t.tgrelid JOIN pg_proc p ON p.oid = t.tgfoid "
+        "WHERE t.tgenabled <> 'D' AND p.proname = 'quxiang_append_only'"
+    )
+    names = set(connection.exec_driver_sql(sql).scalars())
+    return [
+        table
+        for table in PROTECTED
+        if not {f"{table} {table}_no_change", f"{table} {table}_no_truncate"} <= names
+    ]

@@ -1,0 +1,286 @@
+"""What was stored stays as it was: refused by the database, and found where its guards were cut."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import sqlite3
+from contextlib import closing
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sqlalchemy import inspect
+
+from attendance import wire
+from server.config import ServerConfig, load_keys, make_keys
+from server.db import Database, migrate
+from server.demo import make_demo
+from server.models import Base, Checkpoint
+from server.services import checkpoints
+from server.services.merkle import Tree, leaf_hash
+from server.services.protected import COLUMNS, PROTECTED
+from server.services.verify import Bad, verify
+
+from .conftest import MORNING, Kiosk, Machine, Office
+
+
+@pytest.fixture(scope="module")
+def township(tmp_path_factory: pytest.TempPathFactory) -> ServerConfig:
+    """A demo township that ends on a checkpoint, with a row in every protected table."""
+    config = ServerConfig(tmp_path_factory.mktemp("township") / "server")
+    list(make_demo(config, 9, 4, 5, MORNING))
+    with sqlite3.connect(config.database_file) as raw:
+        device, mine, head = raw.execute("SELECT id, township_id, head FROM device").fetchone()
+        for table in ("rejected_record", "quarantined"):
+            raw.execute(
+                f"INSERT INTO {table} (township_id, device_id, epoch, seq, payload, head, why, "  # noqa: S608
+                "received_ms) VALUES (?, ?, 1, 1, x'00', ?, 'x', 1)",
+                (mine, device, head),
+            )
+        raw.execute(
+            "INSERT INTO withdrawal (township_id, official, at_ms, device_id, received_ms) "
+            "VALUES (?, 'QS-001', 1, ?, 1)",
+            (mine, device),
+        )
+    raw.close()
+    database = Database(config)
+    with database.transaction() as session:
+        checkpoints.make_all(session, load_keys(config).sign_seed, MORNING)
+    database.close()
+    return config
+
+
+@pytest.fixture
+def copy(township: ServerConfig, tmp_path: Path) -> ServerConfig:
+    """The township again, to be spoiled."""
+    shutil.copytree(township.data, tmp_path / "server")
+    return ServerConfig(tmp_path / "server")
+
+
+def found(config: ServerConfig, witness: Path | None = None) -> list[Bad]:
+    seen = None if witness is None else checkpoints.read_witness(witness)
+    database = Database(config)
+    try:
+        with database.session() as session:
+            return list(verify(session, load_keys(config).sign_public, seen))
+    finally:
+        database.close()
+
+
+def attack(config: ServerConfig, *statements: str) -> None:
+    """SQL by somebody who can write the file: cuts the guards, does it, puts the guards back."""
+    with closing(sqlite3.connect(config.database_file)) as raw:
+        guards = raw.execute(
+            "SELECT name, sql FROM sqlite_master WHERE type = 'trigger'"
+        ).fetchall()
+        for name, _ in guards:
+            raw.execute(f"DROP TRIGGER {name}")
+        for statement in statements:
+            assert raw.execute(statement).rowcount > 0, statement
+        for _, sql in guards:
+            raw.execute(sql)
+        raw.commit()
+
+
+def newest(config: ServerConfig, table: str) -> int:
+    with closing(sqlite3.connect(config.database_file)) as raw:
+        return int(raw.execute(f"SELECT max(id) FROM {table}").fetchone()[0])  # noqa: S608
+
+
+@pytest.mark.parametrize("table", PROTECTED)
+def test_the_database_refuses_to_change_or_delete(copy: ServerConfig, table: str) -> None:
+    with closing(sqlite3.connect(copy.database_file)) as raw:
+        assert raw.execute(f"SELECT count(*) FROM {table}").fetchone()[0] > 0  # noqa: S608
+        for statement in (f"UPDATE {table} SET id = id", f"DELETE FROM {table}"):  # noqa: S608
+            with pytest.raises(sqlite3.IntegrityError, match=f"{table} is append-only"):
+                raw.execute(statement)
+
+
+def test_what_replaces_a_row_is_refused_on_our_own_connections(copy: ServerConfig) -> None:
+    database = Database(copy)
+    with database.session(write=True) as session, pytest.raises(Exception, match="append-only"):
+        session.connection().exec_driver_sql("REPLACE INTO leave SELECT * FROM leave")
+    database.close()
+
+
+@pytest.mark.parametrize("table", COLUMNS)
+def test_verify_names_the_row_that_was_updated(copy: ServerConfig, table: str) -> None:
+    rowid = newest(copy, table)
+    column = {"epoch": "opened_ms", "leave_decision": "at_ms", "leave": "asked_ms",
+              "audit_entry": "at_ms", "contact": "pending"}.get(table, "received_ms")  # fmt: skip
+    attack(copy, f"UPDATE {table} SET {column} = {column} + 1 WHERE id = {rowid}")  # noqa: S608
+    rest = [bad for bad in found(copy) if not _made_up(bad)]
+    assert [(bad.table, bad.rowid) for bad in rest] == [(table, rowid)]
+    assert "changed after checkpoint" in rest[0].reason
+
+
+@pytest.mark.parametrize("table", COLUMNS)
+def test_verify_names_the_row_that_was_deleted(copy: ServerConfig, table: str) -> None:
+    rowid = newest(copy, table)
+    attack(copy, f"DELETE FROM {table} WHERE id = {rowid}")  # noqa: S608
+    assert (table, rowid) in [(b.table, b.rowid) for b in found(copy) if "deleted" in b.reason]
+
+
+@pytest.mark.parametrize("table", COLUMNS)
+def test_verify_names_the_row_that_was_inserted_behind_a_checkpoint(
+    copy: ServerConfig, table: str
+) -> None:
+    # The one way in between: below the lowest id, since above the highest is what is new.
+    names = ",".join(f'"{n}"' for n in COLUMNS[table] if n != "id")
+    fresh = {"seq": "seq + 999999", "record_id": "'00000000-0000-4000-8000-000000000000'",
+             "epoch": "epoch + (('{t}' = 'epoch') * 7)"}  # fmt: skip
+    values = ",".join(fresh.get(n, f'"{n}"').format(t=table) for n in COLUMNS[table] if n != "id")
+    attack(
+        copy,
+        f"INSERT INTO {table} (id, {names}) SELECT -5, {values} FROM {table} LIMIT 1",  # noqa: S608
+    )
+    assert (table, -5) in [(b.table, b.rowid) for b in found(copy) if "inserted" in b.reason]
+
+
+def _made_up(bad: Bad) -> bool:
+    """What the fixture's own made-up rows are known for."""
+    return bad.table == "rejected_record" and ("kiosk" in bad.reason or "chain" in bad.reason)
+
+
+def test_guards_that_were_cut_are_named(copy: ServerConfig) -> None:
+    with closing(sqlite3.connect(copy.database_file)) as raw:
+        raw.execute("DROP TRIGGER contact_no_delete")
+        raw.execute("DROP TRIGGER leave_no_update")
+        raw.execute(
+            "CREATE TRIGGER leave_no_update BEFORE UPDATE ON leave WHEN 0 "
+            "BEGIN SELECT RAISE(ABORT, 'leave is append-only'); END"
+        )
+        raw.commit()
+    cut = [bad.table for bad in found(copy) if bad.rowid == "-"]
+    assert cut == ["contact", "leave"]
+
+
+def test_leaves_and_checkpoints_vouch_for_themselves(copy: ServerConfig) -> None:
+    number = newest(copy, "checkpoint")
+    for statement, word in (
+        ("UPDATE checkpoint_leaves SET leaves = zeroblob(length(leaves)) WHERE id = 1", "root"),
+        (f"UPDATE checkpoint SET root = zeroblob(32) WHERE id = {number}", "signature"),  # noqa: S608
+        (f"UPDATE checkpoint SET at_ms = at_ms + 1 WHERE id = {number}", "signature"),  # noqa: S608
+        ("DELETE FROM checkpoint WHERE id = 1", "missing"),
+    ):
+        good = copy.database_file.read_bytes()
+        attack(copy, statement)
+        bad = [b.reason for b in found(copy) if b.table == "checkpoint"]
+        assert any(word in reason for reason in bad), (statement, bad)
+        copy.database_file.write_bytes(good)
+
+
+def test_a_witness_sees_what_the_servers_own_key_can_hide(
+    copy: ServerConfig, tmp_path: Path
+) -> None:
+    keys, file = load_keys(copy), tmp_path / "witness.json"
+    database = Database(copy)
+    with database.session() as session:
+        checkpoints.write_witness(session, keys.sign_public, file)
+    database.close()
+    assert [b for b in found(copy, file) if not _made_up(b)] == []
+    # Root with the key deletes an entry and signs everything anew.
+    rowid = newest(copy, "audit_entry")
+    attack(copy, f"DELETE FROM audit_entry WHERE id = {rowid}", "DELETE FROM checkpoint_leaves",  # noqa: S608
+           "DELETE FROM checkpoint")  # fmt: skip
+    database = Database(copy)
+    with database.transaction() as session:
+        checkpoints.make_all(session, keys.sign_seed, MORNING)
+        # A witness that knows better is not overwritten.
+        with pytest.raises(ValueError, match="not overwritten"):
+            checkpoints.write_witness(session, keys.sign_public, file)
+    database.close()
+    assert [b for b in found(copy) if not _made_up(b)] == []
+    said = [b.reason for b in found(copy, file) if b.table == "checkpoint"]
+    assert said
+    assert all("the witness holds" in reason for reason in said)
+
+
+def test_a_checkpoint_is_made_at_the_first_contact_of_an_hour(
+    office: Office, village: Kiosk, desk: Machine
+) -> None:
+    def made() -> list[int]:
+        with office.context.database.session() as session:
+            return [c.at_ms for c in session.query(Checkpoint).order_by(Checkpoint.id)]
+
+    start = int(MORNING.timestamp() * 1000)
+    assert made() == [start]  # pairing: the first thing that was written
+    village.record()
+    village.sync()
+    office.clock.step(minutes=59)
+    village.cursor()
+    assert made() == [start]
+    office.clock.step(minutes=1)
+    assert desk.send("GET", wire.DESK_SITES).status_code == 200
+    assert made() == [start], "who only reads adds nothing"
+    village.cursor()
+    assert made() == [start, start + 3_600_000]
+    office.clock.step(days=-4000)
+    village.reboot()
+    village.cursor()
+    office.clock.now = MORNING + timedelta(hours=3)
+    village.cursor()
+    assert len(made()) == 4, "a clock set back and forth delays none for years"
+    with office.context.database.session() as session:
+        assert list(verify(session, office.context.keys.sign_public)) == []
+
+
+def test_a_batch_longer_than_one_checkpoint_takes_several(copy: ServerConfig) -> None:
+    attack(copy, "DELETE FROM checkpoint_leaves", "DELETE FROM checkpoint")
+    database, keys = Database(copy), load_keys(copy)
+    with database.transaction() as session:
+        sizes = []
+        while (made := checkpoints.make(session, keys.sign_seed, MORNING, most=50)) is not None:
+            sizes.append(made.size)
+    database.close()
+    assert len(sizes) > 2
+    assert sizes[:-1] == [50 * n for n in range(1, len(sizes))]
+    assert [b for b in found(copy) if not _made_up(b)] == []
+
+
+def _root(hashes: list[bytes]) -> bytes:
+    """RFC 6962, 2.1, as it is written there."""
+    if len(hashes) < 2:
+        return hashes[0] if hashes else hashlib.sha256().digest()
+    k = 1
+    while 2 * k < len(hashes):
+        k *= 2
+    return hashlib.sha256(b"\x01" + _root(hashes[:k]) + _root(hashes[k:])).digest()
+
+
+@given(st.lists(st.integers(0, 40), max_size=6))
+def test_the_tree_is_that_of_rfc_6962_however_it_grew(steps: list[int]) -> None:
+    tree = Tree()
+    hashes: list[bytes] = []
+    for count in steps:
+        more = [leaf_hash(bytes([len(hashes) + n & 255])) for n in range(count)]
+        hashes += more
+        tree.extend(more)
+        tree = Tree(tree.size, tree.frontier)
+        assert (tree.size, tree.root) == (len(hashes), _root(hashes))
+
+
+def test_every_column_is_vouched_for() -> None:
+    for table, columns in COLUMNS.items():
+        assert set(columns) == set(Base.metadata.tables[table].columns.keys()), table
+
+
+def test_the_revision_guards_every_protected_table_and_can_be_undone(tmp_path: Path) -> None:
+    from alembic import command
+
+    from server.db import _alembic
+
+    config = ServerConfig(tmp_path / "server")
+    make_keys(config)
+    migrate(config)
+    assert found(config) == []
+    database = Database(config)
+    with database.engine.connect() as connection, connection.begin():
+        command.downgrade(_alembic(connection), "0001")
+        assert "checkpoint" not in inspect(connection).get_table_names()
+    database.close()
+    migrate(config)
+    assert found(config) == []
