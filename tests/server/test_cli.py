@@ -94,7 +94,8 @@ def test_a_server_is_set_up_once(run: Run, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "args",
     [[], ["nothing"], ["code"], ["code", "--kind", "toaster"], ["run", "--port", "70000"],
-     ["user", "add", "x", "--role", "king"], ["backup"], ["demo", "--days", "0"]],
+     ["user", "add", "x", "--role", "king"], ["device"], ["device", "settle"], ["witness"],
+     ["backup"], ["demo", "--days", "0"]],
     ids=lambda args: "-".join(args) or "none",
 )  # fmt: skip
 def test_wrong_usage_exits_2(args: list[str], environ: dict[str, str]) -> None:
@@ -265,3 +266,40 @@ def test_the_revisions_make_exactly_the_models(tmp_path: Path) -> None:
         context = MigrationContext.configure(connection, opts={"compare_type": True})
         assert compare_metadata(context, Base.metadata) == []
     database.close()
+
+
+def test_checkpoints_witnesses_and_devices_from_the_command_line(run: Run, tmp_path: Path) -> None:
+    file = tmp_path / "witness.json"
+    for command in (["checkpoint"], ["witness", str(file)], ["device", "list"]):
+        refused(run(*command), "quxiang-server init")
+    assert run("demo", "--officials", "4", "--sites", "2", "--days", "2").returncode == 0
+    first = run("checkpoint")
+    assert first.stdout.startswith("checkpoint 1 over "), "the demo ends on one, nothing came since"
+    listed = [line.split("\t") for line in run("device", "list").stdout.splitlines()]
+    device = next(line for line in listed if line[1] == "kiosk" and line[2] == "杏树村")
+    assert (len(listed), device[3]) == (3, "ok")
+    assert run("witness", str(file)).returncode == 0
+    assert run("verify", "--witness", str(file)).returncode == 0
+    refused(run("device", "settle", device[0]), "nothing to settle")
+    refused(run("device", "revoke", "nobody00"), "device list")
+    assert run("device", "revoke", device[0]).returncode == 0
+    assert "\trevoked\t" in run("device", "list").stdout
+    assert run("device", "settle", device[0]).returncode == 0
+    assert "checkpoint 2" in run("checkpoint").stdout, "what was done is in the audit trail"
+    assert run("witness", str(file)).returncode == 0
+    assert run("verify", "--witness", str(file)).returncode == 0
+    assert run("verify", "--tables").stdout.split()[-2:] == ["checkpoint", "checkpoint_leaves"]
+    with sqlite3.connect(tmp_path / "server" / "server.db") as raw:
+        for table in ("checkpoint", "checkpoint_leaves"):
+            raw.execute(f"DROP TRIGGER {table}_no_delete")
+        raw.execute("DELETE FROM checkpoint_leaves WHERE checkpoint_id = 2")
+        raw.execute("DELETE FROM checkpoint WHERE id = 2")
+    raw.close()
+    found = run("verify", "--witness", str(file))
+    assert found.returncode == 1
+    assert "checkpoint 2 the witness holds it, this database does not" in found.stdout
+    refused(run("witness", str(file)), "--witness")
+    file.write_text("{}")
+    refused(run("verify", "--witness", str(file)), "witness.json")
+    file.unlink()
+    refused(run("verify", "--witness", str(file)), "witness.json")
