@@ -142,6 +142,6 @@ def test_it_does_not_grow(sface: Engine, frame: np.ndarray) -> None:
     """A short soak; the long one (100,000 frames) is `python -m recognition.soak`."""
     list(soak(sface, Liveness("off"), frame, 130, 130))
     before = resident_mb()
-    ((played, after),) = soak(sface, Liveness("off"), frame, 500, 500)
-    assert played == 500
+    ((played, after),) = soak(sface, Liveness("off"), frame, 300, 300)
+    assert played == 300
     assert after - before < 8
