@@ -17,10 +17,15 @@ from numpy.typing import NDArray
 from recognition.minifasnet import remapped
 from recognition.types import Face, Frame
 
-ROOM = 1.45
-"""Least width or height of the picture, in face boxes of the networks, for them to see what is
-around the face (they were trained at 2.7 and 4.0). 0.97 to 1.44 in pictures cropped to 1.2 or 1.5
-faces, 1.52 and more in all clips of people (8 clips, November 2026)."""
+ROOM, AMPLE_ROOM = 1.2, 1.45
+"""Least width or height of the picture, in face boxes of the networks, for them to see anything of
+what is around the face (they were trained at 2.7 and 4.0), and to be believed when they are not
+sure. 0.97 to 1.15 in pictures cropped to 1.2 faces, 1.25 to 1.44 in those cropped to 1.5, 1.52 and
+more in all clips of people (8 clips, November 2026)."""
+SURE = 0.9
+"""Mean passive probability from which a face with little room around it is believed: 0 of 90 frames
+of printed photographs cropped to 1.2 or 1.5 faces reach 0.8; 41 of 45 genuine ones cropped to 1.5
+reach this."""
 SIDE = 240
 """Width in pixels at which the background is followed."""
 LOOK_SECONDS = 0.1
@@ -56,24 +61,20 @@ def room(frame: Frame, face: Face) -> float:
     return float(min(frame.shape[1] / max(width, 1.0), frame.shape[0] / max(height, 1.0)))
 
 
-def has_room(frame: Frame, face: Face) -> bool:
-    """The networks see enough around the face."""
-    return room(frame, face) >= ROOM
-
-
 @dataclass(eq=False)
 class Context:
     """The surroundings of one track. Feed it frames with `see`; it keeps one small grey picture.
 
     rigid, free: votes on whether the background moves with the face. twice: a second face in the
     picture is the same person. clear_since: from this time, in seconds, the networks saw enough
-    around the face; infinite where they do not now.
+    around the face; infinite where they do not now. tight: they see little of it.
     """
 
     rigid: int = 0
     free: int = 0
     twice: bool = False
     clear_since: float = -math.inf
+    tight: bool = False
     others: int = 0
     _last: float = -math.inf
     _grey: NDArray[np.uint8] | None = None
@@ -85,7 +86,9 @@ class Context:
         if t - self._last < LOOK_SECONDS:
             return
         self._last = t
-        if not has_room(frame, face):
+        there = room(frame, face)
+        self.tight = there < AMPLE_ROOM
+        if there < ROOM:
             self.clear_since = math.inf
         elif self.clear_since == math.inf:
             self.clear_since = t
@@ -111,14 +114,14 @@ class Context:
         """How often the background was compared with the face's motion, and told something."""
         return self.rigid + self.free
 
-    @property
-    def doubt(self) -> Doubt | None:
-        """The gravest doubt, None where there is none."""
+    def doubt(self, passive: float | None) -> Doubt | None:
+        """The gravest doubt, None where there is none. passive: the networks' mean probability."""
         if self.twice:
             return Doubt.TWICE
         if self.rigid > self.free:
             return Doubt.RIGID
-        return Doubt.NO_ROOM if self.clear_since == math.inf else None
+        unsure = self.tight and (passive is None or passive < SURE)
+        return Doubt.NO_ROOM if unsure or self.clear_since == math.inf else None
 
     def _remember(self, frame: Frame, face: Face, t: float) -> None:
         size = (SIDE, max(round(frame.shape[0] * SIDE / frame.shape[1]), 1))

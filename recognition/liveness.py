@@ -47,9 +47,9 @@ PASSIVE_SECONDS = 4.0
 """The networks had no clear view for this long: the challenge decides."""
 BACKGROUND_SECONDS = 0.8
 """How long to wait for a motion of the face that tells whether the background goes with it, though
-the networks see nothing wrong. Camera frames of people that fill the picture, moved by hand,
-are accepted: 85.0 % by the networks alone, 47.5 % with context that does not wait, 5.0 % after
-0.8 s (n = 40, November 2026, docs/accuracy.md)."""
+the networks see nothing wrong. Camera frames of people that fill the picture, moved by hand, are
+accepted: 85.0 % by the networks alone, 60.0 % with context that does not wait, 10.0 % after 0.8 s
+(n = 40, November 2026, docs/accuracy.md)."""
 TIME_SLACK = 0.011
 """Frame times are rounded by containers to 1/100 s at worst (GIF)."""
 STEP_BACK_SECONDS = 2.0
@@ -183,7 +183,7 @@ class Liveness:
         passive = self._assess_passive(track, PASSIVE_FRAMES, PASSIVE_FRAMES_NO, since)
         if passive is None:
             return self._assess_challenge(track, t, "challenge", None)
-        doubt = track.context.doubt
+        doubt = track.context.doubt(passive.score)
         if self.policy == "passive":
             return passive
         if passive.live is False and (self.policy == "both" or doubt in ALARMS):

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from recognition import challenge, context, liveness, minifasnet
-from recognition.context import ROOM, Context, Doubt, has_room, room
+from recognition.context import AMPLE_ROOM, ROOM, Context, Doubt, room
 from recognition.decision import Match, NotLive
 from recognition.engine import Engine
 from recognition.gallery import Gallery
@@ -49,7 +49,7 @@ def test_the_background_goes_with_a_photograph_and_not_with_a_person(
         frame = np.ascontiguousarray(background[60:540, left : left + 640])
         context.see(frame, face_at(x=280 + shift, eyes=50), step * 0.2)
     assert (context.rigid, context.free) == votes
-    assert context.doubt is (Doubt.RIGID if carried else None)
+    assert context.doubt(0.99) is (Doubt.RIGID if carried else None)
 
 
 def test_who_stands_still_or_before_a_bare_wall_gives_no_vote(face_at) -> None:
@@ -58,19 +58,20 @@ def test_who_stands_still_or_before_a_bare_wall_gives_no_vote(face_at) -> None:
         still.see(scene()[:480, :640], face_at(), step * 0.2)
         bare.see(np.full((480, 640, 3), 120, np.uint8), face_at(x=280 + 20 * step), step * 0.2)
     assert (still.votes, bare.votes) == (0, 0)
-    assert still.doubt is bare.doubt is None
+    assert still.doubt(0.9) is bare.doubt(0.9) is None
 
 
 def test_a_face_that_fills_the_picture_hides_what_is_around_it(face_at) -> None:
     frame = np.zeros((480, 640, 3), np.uint8)
-    near, far = face_at(eyes=160), face_at(eyes=60)
-    assert room(frame, near) < ROOM < room(frame, far)
-    assert not has_room(frame, near)
+    near, close, far = face_at(eyes=170), face_at(eyes=145), face_at(eyes=60)
+    assert room(frame, near) < ROOM < room(frame, close) < AMPLE_ROOM < room(frame, far)
     context = Context()
     context.see(frame, near, 0.0)
-    assert context.doubt is Doubt.NO_ROOM
-    context.see(frame, far, 0.5)
-    assert (context.doubt, context.clear_since) == (None, 0.5)
+    assert context.doubt(0.99) is Doubt.NO_ROOM
+    context.see(frame, close, 0.5)
+    assert (context.doubt(0.8), context.doubt(0.95)) == (Doubt.NO_ROOM, None)
+    context.see(frame, far, 1.0)
+    assert (context.doubt(0.6), context.clear_since) == (None, 0.5)
 
 
 def play(recogniser: Recogniser, frames: list[Any], fps: float = FPS) -> tuple[list[Any], set[Any]]:
@@ -84,7 +85,7 @@ def play(recogniser: Recogniser, frames: list[Any], fps: float = FPS) -> tuple[l
 
 
 def test_who_is_too_near_steps_back_and_passes(scripted, person, face_at) -> None:
-    near, far = face_at(eyes=165), face_at(eyes=70)
+    near, far = face_at(eyes=170), face_at(eyes=70)
     scripted.add((near, person(0)), times=20)
     scripted.add((far, person(0)), times=100)
     checks = Liveness("doubtful", lambda *_: 0.9)
@@ -95,7 +96,7 @@ def test_who_is_too_near_steps_back_and_passes(scripted, person, face_at) -> Non
 
 
 def test_who_stays_too_near_is_put_to_the_challenge(scripted, person, face_at) -> None:
-    scripted.add((face_at(eyes=165), person(0)), times=int(FPS * (STEP_BACK_SECONDS + 1)))
+    scripted.add((face_at(eyes=170), person(0)), times=int(FPS * (STEP_BACK_SECONDS + 1)))
     checks = Liveness("doubtful", lambda *_: 0.99, rng=random.Random(0))
     recogniser = Recogniser(scripted, gallery_of(scripted, person(0)), checks)
     told, said = play(recogniser, scripted.frames())
