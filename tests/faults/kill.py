@@ -1,0 +1,70 @@
+"""kill -9 of a kiosk that records and uploads, at random moments, against a real server.
+
+Every kill strikes a process that opens the store (recovering the log of the one before), records,
+and syncs in a second thread, as `quxiang-kiosk run` does. What it was told to be recorded is
+written into a pipe, which outlives it.
+"""
+
+from __future__ import annotations
+
+import functools
+import random
+import time
+from pathlib import Path
+
+from tqdm import tqdm
+
+from kiosk.clock import SystemClock
+from kiosk.site import Site
+from kiosk.sync import SyncLoop
+from tests.faults.rig import Recorder, Tell, Told, check_server, checkin, main, need, served, void
+
+SEED = 4
+
+
+def record_for_ever(folder: Path, seed: int, tell: Tell) -> None:
+    """The process that is killed."""
+    rng = random.Random(seed)
+    clock = SystemClock()
+    with Site(folder) as site:
+        loop = SyncLoop(site.client(clock), void, void, interval_s=0.02)
+        loop.start()
+        while True:
+            record = site.store.record(checkin(rng.randrange(36)), clock.read()).record
+            tell(record.epoch, record.seq, record.record_id)
+            loop.poke()
+            time.sleep(rng.uniform(0, 0.02))
+
+
+def run(times: int) -> str:
+    """`times` kills; the line to print. Raises Broken."""
+    rng = random.Random(SEED)
+    told: set[Told] = set()
+    with served() as town:
+        town.pair_kiosk("kiosk", "石桥村")
+        folder = town.folder / "kiosk"
+        for number in tqdm(range(times), disable=None, unit="kill"):
+            recorder = Recorder(functools.partial(record_for_ever, folder, number))
+            # Half of them at any moment from the start on, half while it is certainly recording.
+            recorder.watch(rng.uniform(0, 0.15), first=number % 2 == 0)
+            need(recorder.kill() == -9, "the recorder ended by itself")
+            need(number % 2 == 1 or bool(recorder.told), "nothing could be recorded within 10 s")
+            told |= set(recorder.told)
+        with Site(folder) as site:
+            device = site.config.device
+            uploaded = site.store.pending()
+            client = site.client(SystemClock())
+            report = client.exchange()
+            client.close()
+            count = site.store.verify()
+        need(report.pending == 0, f"{report.pending} records would not leave the outbox")
+        town.run("quxiang-kiosk", "verify", "--data", str(folder))
+        check_server(town, device, told, count)
+    return (
+        f"{times} kills: {len(told)} acknowledged of {count} recorded, {uploaded} still waiting at "
+        "the end; 0 lost, 0 twice on the server, both chains sound"
+    )
+
+
+if __name__ == "__main__":
+    main(__doc__, run, 15, "kills")
