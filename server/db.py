@@ -7,6 +7,7 @@ import sqlite3
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from operator import methodcaller
 from pathlib import Path
 from typing import IO, Any
 
@@ -86,6 +87,8 @@ class Database:
 
 def _prepare_sqlite(connection: sqlite3.Connection, _record: Any) -> None:
     connection.isolation_level = None  # transactions are begun by _begin_sqlite alone
+    # Bytes that are no text, put there by hand, must not keep `verify` from naming their row.
+    connection.text_factory = methodcaller("decode", "utf-8", "replace")
     for pragma in (
         f"busy_timeout = {BUSY_TIMEOUT_MS}",
         "synchronous = EXTRA",

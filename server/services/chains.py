@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections import deque
 from collections.abc import Iterator
+from typing import Any, NamedTuple
 
 import msgspec
 from sqlalchemy import LargeBinary, cast, select
@@ -57,14 +58,26 @@ _read = msgspec.json.Decoder(_Plain).decode
 _write = msgspec.json.Encoder().encode
 
 
+class _Epoch(NamedTuple):
+    rowid: int
+    epoch: int
+    cites: bytes
+    follows: bool
+
+
 class _Chain:
-    def __init__(self, device: Device) -> None:
-        self.device = device.id
-        self.township = device.township_id
-        self.cursor = (device.epoch, device.seq, device.head)
-        self.epochs: deque[EpochRow] = deque()
+    def __init__(self, device: str, township: int, cursor: tuple[int, int, bytes]) -> None:
+        self.device = device
+        self.township = township
+        self.cursor = cursor
+        self.epochs: deque[_Epoch] = deque()
         self.pile: deque[tuple[int, int, int, bytes, bytes]] = deque()
         self.epoch, self.seq, self.head = 0, 0, b""
+
+
+def raw(column: Any) -> Any:
+    """A column of bytes, whatever an edit by hand has left there."""
+    return cast(column, LargeBinary)
 
 
 class Chains:
@@ -75,24 +88,38 @@ class Chains:
 
     def __init__(self, session: Session) -> None:
         self.waiting: list[Where] = []
-        kiosks = select(Device).where(Device.kind == "kiosk").order_by(Device.id)
-        self._chains = {d.id: _Chain(d) for d in session.scalars(kiosks).unique()}
-        for row in session.scalars(select(EpochRow).order_by(EpochRow.device_id, EpochRow.epoch)):
-            if (chain := self._chains.get(row.device_id)) is not None:
-                chain.epochs.append(row)
-            else:
-                self.waiting.append(("epoch", row.id, "its kiosk is not there"))
-        pile = RejectedRecord
-        for device, epoch, seq, rowid, payload, head in session.execute(
+        kiosks = session.execute(
+            select(Device.id, Device.township_id, Device.epoch, Device.seq, raw(Device.head))
+            .where(Device.kind == "kiosk")
+            .order_by(Device.id)
+        )
+        self._chains = {d[0]: _Chain(d[0], d[1], (d[2], d[3], d[4])) for d in kiosks}
+        for device, rowid, epoch, cites, follows in session.execute(
             select(
-                pile.device_id, pile.epoch, pile.seq, pile.id,
-                cast(pile.payload, LargeBinary), cast(pile.head, LargeBinary),
-            ).order_by(pile.epoch, pile.seq)
+                EpochRow.device_id, EpochRow.id, EpochRow.epoch, raw(EpochRow.cites),
+                EpochRow.follows,
+            ).order_by(EpochRow.device_id, EpochRow.epoch)
         ):  # fmt: skip
-            if (found := self._chains.get(device)) is not None:
-                found.pile.append((epoch, seq, rowid, payload, head))
-            else:
-                self.waiting.append(("rejected_record", rowid, "its kiosk is not there"))
+            if (chain := self._known("epoch", device, rowid, epoch)) is not None:
+                chain.epochs.append(_Epoch(rowid, epoch, cites, follows))
+        pile = RejectedRecord
+        for device, rowid, epoch, seq, payload, head in session.execute(
+            select(
+                pile.device_id, pile.id, pile.epoch, pile.seq, raw(pile.payload), raw(pile.head)
+            ).order_by(pile.epoch, pile.seq)
+        ):
+            if (chain := self._known("rejected_record", device, rowid, epoch, seq)) is not None:
+                chain.pile.append((epoch, seq, rowid, payload, head))
+
+    def _known(self, table: str, device: str, rowid: int, *place: object) -> _Chain | None:
+        """The chain that such a row belongs to; where there is none, `waiting` says why."""
+        chain = self._chains.get(device)
+        if chain is None:
+            self.waiting.append((table, rowid, "its kiosk is not there"))
+        elif not all(type(number) is int for number in place):
+            self.waiting.append((table, rowid, "its place is of another type: changed by hand"))
+            return None
+        return chain
 
     def take(self, row: Row) -> list[str]:
         """What is wrong with this record, in sentences; mostly nothing."""
@@ -167,10 +194,10 @@ class Chains:
         row = chain.epochs.popleft()
         if row.epoch != chain.epoch + 1:
             why = f"epoch {chain.epoch + 1} of {chain.device} is missing before it"
-            self.waiting.append(("epoch", row.id, why))
+            self.waiting.append(("epoch", row.rowid, why))
         if chain.epoch and row.follows and row.cites != chain.head:
             why = "the cited head is not where the epoch before it ended"
-            self.waiting.append(("epoch", row.id, why))
+            self.waiting.append(("epoch", row.rowid, why))
         chain.epoch, chain.seq = row.epoch, 0
         chain.head = genesis(chain.device, row.epoch, row.cites)
 

@@ -12,7 +12,7 @@ from attendance.errors import SignatureInvalid
 from attendance.signing import check
 from server.models import Checkpoint, CheckpointLeaves
 from server.services import checkpoints, protected
-from server.services.chains import Chains
+from server.services.chains import Chains, raw
 from server.services.merkle import Tree
 from server.services.protected import COLUMNS, PROTECTED, hasher
 
@@ -52,10 +52,9 @@ def verify(
     yield from _verify_tree(session, server_key, roots)
     if witness is not None:
         yield from _verify_witness(witness, server_key, roots)
-    covered = checkpoints.covered(session)
     chains = Chains(session)
     for table in COLUMNS:
-        yield from _verify_rows(session, table, covered.get(table), chains)
+        yield from _verify_rows(session, table, chains)
     for where in chains.finish():
         yield Bad(*where)
 
@@ -65,25 +64,36 @@ def _verify_tree(
 ) -> Iterator[Bad]:
     """Grows the tree again from its leaves; `roots` gets size and root as they truly are."""
     tree, wanted = Tree(), 1
-    for found in session.scalars(select(Checkpoint).order_by(Checkpoint.id)):
-        if found.id != wanted:
+    for number, at_ms, size, root, signature in session.execute(
+        select(
+            Checkpoint.id, Checkpoint.at_ms, Checkpoint.size, raw(Checkpoint.root),
+            raw(Checkpoint.signature),
+        ).order_by(Checkpoint.id)
+    ).all():  # fmt: skip
+        if number != wanted:
             yield Bad("checkpoint", wanted, "it is missing")
-        wanted = found.id + 1
-        for leaves in session.scalars(
-            select(CheckpointLeaves.leaves)
-            .where(CheckpointLeaves.checkpoint_id == found.id)
+        wanted = number + 1
+        for rowid, table, last, leaves in session.execute(
+            select(
+                CheckpointLeaves.id,
+                CheckpointLeaves.table_name,
+                CheckpointLeaves.last_id,
+                raw(CheckpointLeaves.leaves),
+            )
+            .where(CheckpointLeaves.checkpoint_id == number)
             .order_by(CheckpointLeaves.id)
         ):
+            if table not in COLUMNS or last != int.from_bytes(leaves[-40:-32], signed=True):
+                yield Bad("checkpoint_leaves", rowid, "its columns are not those of its leaves")
             tree.extend([leaves[i + 8 : i + 40] for i in range(0, len(leaves), 40)])
-        roots[found.id] = (tree.size, tree.root)
-        if (found.size, found.root) != (tree.size, tree.root):
-            yield Bad("checkpoint", found.id, "its root is not that of the leaves kept for it")
-        signed = checkpoints.claim(found.id, found.at_ms, found.size, found.root)
+        roots[number] = (tree.size, tree.root)
+        if (size, root) != roots[number]:
+            yield Bad("checkpoint", number, "its root is not that of the leaves kept for it")
         try:
-            check(server_key, checkpoints.DOMAIN, signed, found.signature)
+            check(server_key, checkpoints.DOMAIN, checkpoints.claim(number, at_ms, size, root),
+                  signature)  # fmt: skip
         except SignatureInvalid:
-            yield Bad("checkpoint", found.id, "its signature is not this server's")
-        session.expunge(found)
+            yield Bad("checkpoint", number, "its signature is not this server's")
 
 
 def _verify_witness(
@@ -108,7 +118,7 @@ def _verify_witness(
 def _leaves(session: Session, table: str) -> Iterator[_Leaf]:
     """The table's leaves in the order of its rows."""
     for number, leaves in session.execute(
-        select(CheckpointLeaves.checkpoint_id, CheckpointLeaves.leaves)
+        select(CheckpointLeaves.checkpoint_id, raw(CheckpointLeaves.leaves))
         .where(CheckpointLeaves.table_name == table)
         .order_by(CheckpointLeaves.id)
         .execution_options(yield_per=10)
@@ -118,9 +128,7 @@ def _leaves(session: Session, table: str) -> Iterator[_Leaf]:
             yield rowid, leaves[i + 8 : i + 40], number
 
 
-def _verify_rows(
-    session: Session, table: str, covered: int | None, chains: Chains
-) -> Iterator[Bad]:
+def _verify_rows(session: Session, table: str, chains: Chains) -> Iterator[Bad]:
     """Rows against their leaves and, for records, against chain and payload, in one reading."""
     hash_of = hasher(table)
     leaves = _leaves(session, table)
@@ -135,7 +143,7 @@ def _verify_rows(
             if leaf[1] != hash_of(row):
                 yield Bad(table, rowid, f"it was changed after checkpoint {leaf[2]}")
             leaf = next(leaves, None)
-        elif covered is not None and rowid <= covered:
+        elif leaf is not None:
             yield Bad(table, rowid, "it was inserted among rows that a checkpoint had closed")
         if records:
             for reason in chains.take(row):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import shutil
 import sqlite3
@@ -143,6 +144,35 @@ def test_verify_names_the_row_that_was_inserted_behind_a_checkpoint(
 def _made_up(bad: Bad) -> bool:
     """What the fixture's own made-up rows are known for."""
     return bad.table == "rejected_record" and ("kiosk" in bad.reason or "chain" in bad.reason)
+
+
+def test_what_is_no_text_at_all_does_not_blind_verify(copy: ServerConfig) -> None:
+    for table, column in (("record", "official"), ("audit_entry", "target")):
+        good = copy.database_file.read_bytes()
+        for value in ("CAST(x'ff00fe' AS TEXT)", "zeroblob(9)", "1e400", "NULL"):
+            with contextlib.suppress(sqlite3.IntegrityError):  # of NOT NULL
+                attack(copy, f"UPDATE {table} SET {column} = {value} WHERE id = 3")  # noqa: S608
+                assert (table, 3) in [(bad.table, bad.rowid) for bad in found(copy)], value
+            copy.database_file.write_bytes(good)
+
+
+def test_values_of_another_type_are_named_and_stop_nothing(copy: ServerConfig) -> None:
+    for table, column in (
+        ("epoch", "epoch"), ("epoch", "cites"), ("epoch", "device_id"), ("rejected_record", "seq"),
+        ("rejected_record", "head"), ("record", "seq"), ("record", "payload"), ("record", "head"),
+        ("record", "at_ms"), ("record", "flags"), ("checkpoint", "root"), ("checkpoint", "at_ms"),
+        ("checkpoint", "signature"), ("checkpoint_leaves", "leaves"), ("contact", "server_ms"),
+        ("checkpoint_leaves", "table_name"), ("checkpoint_leaves", "last_id"),
+    ):  # fmt: skip
+        good = copy.database_file.read_bytes()
+        rowid = 1
+        for value in ("'text'", "x'ff'", "1.5", "-9223372036854775808"):
+            attack(copy, f"UPDATE {table} SET {column} = {value} WHERE id = {rowid}")  # noqa: S608
+            named = [(bad.table, bad.rowid) for bad in found(copy)]
+            # Of other leaves the root no longer fits.
+            culprit = "checkpoint" if column == "leaves" else table
+            assert (culprit, rowid) in named, (table, column, value)
+            copy.database_file.write_bytes(good)
 
 
 def test_guards_that_were_cut_are_named(copy: ServerConfig) -> None:
