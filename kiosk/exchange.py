@@ -11,6 +11,7 @@ import requests
 
 from attendance import wire
 from attendance.clock import Anchor
+from attendance.days import MAX_MS, MIN_MS
 from attendance.errors import WireInvalid
 from attendance.signing import DeviceKeys
 from attendance.wire import CursorReply, Health, Snapshot
@@ -149,7 +150,7 @@ class SyncClient:
             head=head.head.hex(),
             boot_id=now.boot_id,
             boottime_ns=now.boottime_ns,
-            wall_ms=now.wall_ms,
+            wall_ms=min(max(MIN_MS, now.wall_ms), MAX_MS),
             pending=self._store.pending(),
             gallery=self._vault.version,
             anchor=last.id if last else None,

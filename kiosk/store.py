@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator
 
 from attendance.chain import genesis, next_head, verify_chain
 from attendance.clock import Anchor
+from attendance.days import MAX_MS, MIN_MS
 from attendance.errors import ChainBroken, RecordInvalid
 from attendance.records import Record, decode_record, encode_record
 from attendance.statuses import Kind
@@ -91,7 +92,7 @@ class Store(Database):
             until_ms=draft.until_ms,
             method=draft.method,
             verified=draft.verified,
-            wall_ms=reading.wall_ms,
+            wall_ms=min(max(MIN_MS, reading.wall_ms), MAX_MS),  # no clock turns a check-in away
             boot_id=reading.boot_id,
             boottime_ns=reading.boottime_ns,
             anchor=None if anchor is None else anchor[0],

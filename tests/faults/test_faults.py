@@ -23,3 +23,7 @@ def run_tool(name: str, times: int, root: Path, environ: dict[str, str]) -> str:
 
 def test_kills_lose_and_double_nothing(root: Path, environ: dict[str, str]) -> None:
     assert "15 kills" in run_tool("kill", 15, root, environ)
+
+
+def test_every_flipped_bit_is_named(root: Path, environ: dict[str, str]) -> None:
+    assert "each first bad one named" in run_tool("tamper", 4, root, environ)
