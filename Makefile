@@ -5,12 +5,13 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint bench setup check-python clean
+.PHONY: help run test lint bench torture setup check-python clean
 
 help:
 	@echo "make run    try it: a township server and one kiosk on this machine"
 	@echo "make test   the whole test suite"
 	@echo "make bench  speed, next to face_recognition and faiss; writes bench.json"
+	@echo "make torture  the fault tools, long; see docs/faults.md"
 	@echo "make setup  the part they share"
 
 run: setup
@@ -22,6 +23,10 @@ test: setup $(VENV)/.installed-test lint
 lint: $(VENV)/.installed-test
 	@$(BIN)/python -m ruff check .
 	@$(BIN)/python -m mypy
+
+torture: setup $(VENV)/.installed-test
+	@$(BIN)/python -m tests.faults.kill --times 1000
+	@$(BIN)/python -m tests.faults.tamper --times 12
 
 bench: setup $(VENV)/.installed-bench
 	@$(BIN)/python scripts/bench.py --json bench.json
