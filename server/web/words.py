@@ -72,6 +72,10 @@ ACTS: dict[str, Later] = {
     "roster": _l("Sent a roster"),
     "withdraw": _l("Withdrew an official's consent"),
     "fork": _l("Showed two histories"),
+    "code": _l("Made a pairing code"),
+    "add_user": _l("Added an account"),
+    "revoke": _l("Revoked a device"),
+    "settle": _l("Let a device in again"),
 }
 #: The check that decided (`recognition.liveness.LivenessVerdict.name`).
 LIVENESS: dict[str, Later] = {
