@@ -117,6 +117,9 @@ def test_watch_serves_a_kiosk_that_appears_later_and_ends_cleanly(
         until(lambda: len(township.history) > rounds)
         kiosk = township.add_kiosk("杏树村")
         until(lambda: kiosk.device in township.galleries)
+        # The next round begins only when this one has been told.
+        rounds = len(township.history)
+        until(lambda: len(township.history) > rounds + 1)
         watching.send_signal(signal.SIGINT)
         out, err = watching.communicate(timeout=20)
     finally:
