@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from attendance.errors import QuxiangError
-from attendance.i18n import language, say
+from attendance.i18n import defect, language, say
 from attendance.signing import fingerprint
 from enroll.config import DEFAULT_DATA
 from enroll.desk import Desk
@@ -43,15 +43,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # whoever read our output went away: `list | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    except Exception as error:
-        line = _line(error)
-        if line is None:
-            raise
-        print(line, file=sys.stderr)
+    except Exception as error:  # noqa: BLE001 - each is told, the unforeseen ones too
+        print(_line(error), file=sys.stderr)
         return 1
 
 
-def _line(error: Exception) -> str | None:
+def _line(error: Exception) -> str:
     words = getattr(error, "words", None)
     if callable(words):
         return str(words(language()))
@@ -61,7 +58,7 @@ def _line(error: Exception) -> str | None:
         place = f"{error.filename}: " if error.filename else ""
         what = f"{place}{error.strerror or error}"
         return say(f"文件操作失败：{what}", f"cannot go on: {what}")
-    return None
+    return defect(error)
 
 
 def _parser() -> argparse.ArgumentParser:

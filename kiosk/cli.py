@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from attendance.errors import QuxiangError
-from attendance.i18n import language, say
+from attendance.i18n import defect, language, say
 from attendance.statuses import CHOOSABLE
 from hardware.errors import HardwareError
 from kiosk.config import default_data
@@ -125,6 +125,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
     except (QuxiangError, HardwareError, RecognitionError, OSError) as error:
         print(f"quxiang-kiosk: {one_line(error)}", file=sys.stderr)
+        return 1
+    except Exception as error:  # noqa: BLE001 - unforeseen, and still one line for whoever types
+        print(f"quxiang-kiosk: {defect(error)}", file=sys.stderr)
         return 1
 
 

@@ -25,6 +25,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         place = f"{error.filename}: " if error.filename else ""
         what = f"{place}{error.strerror or error}"
         print(say(f"文件操作失败：{what}", f"cannot go on: {what}"), file=sys.stderr)
+    except Exception as error:  # noqa: BLE001 - unforeseen, and still one line for whoever types
+        what = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+        print(say(f"程序内部错误：{what}", f"internal fault: {what}"), file=sys.stderr)
     return 1
 
 

@@ -13,7 +13,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
 from attendance.errors import QuxiangError
-from attendance.i18n import say
+from attendance.i18n import defect, say
 from server.config import ServerConfig, load_keys, make_keys
 from server.context import utcnow
 from server.errors import (
@@ -46,6 +46,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
         return _fail(f"{where}{error.strerror or error}")
+    except Exception as error:  # noqa: BLE001 - unforeseen, and still one line for whoever types
+        return _fail(defect(error))
 
 
 def _fail(line: str) -> int:
