@@ -32,6 +32,9 @@ Signature = Annotated[str, msgspec.Meta(min_length=88, max_length=88)]
 Count = Annotated[int, msgspec.Meta(ge=0, le=MAX_INT)]
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=60)]
 Text = Annotated[str, msgspec.Meta(max_length=200)]
+RefusalReason = Annotated[
+    str, msgspec.Meta(pattern=r"\A(unknown|ambiguous|not_live|quality|locked)\Z")
+]
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -66,13 +69,18 @@ class PairReply(Reply, frozen=True, kw_only=True):
 
 
 class Health(Request, frozen=True, kw_only=True):
-    """What a kiosk says of itself, for the server's site page."""
+    """What a kiosk says of itself, for the server's site page.
+
+    `refused` counts, since the kiosk was made, how often nobody was recorded, by reason: numbers
+    only, nothing of who it was.
+    """
 
     camera: ShortText | None = None
     lamps: ShortText | None = None
     clock: ShortText | None = None
     disk_free_mb: Count | None = None
     version: ShortText | None = None
+    refused: dict[RefusalReason, Count] | None = None
 
 
 class CursorRequest(Request, frozen=True, kw_only=True):

@@ -37,7 +37,7 @@ from kiosk.loop import Kiosk
 from kiosk.notes import Notes
 from kiosk.people import People
 from kiosk.pins import Pins
-from kiosk.refusals import RefusalCount
+from kiosk.refusals import RefusalCount, refusals
 from kiosk.screen.app import Screen
 from kiosk.screen.feed import ScreenFeed
 from kiosk.site import Site
@@ -230,14 +230,17 @@ class _Run:
         return open_lamps(driver, [person.official for person in people.all], wiring)
 
     def _health(self) -> Health:
-        free = None
+        free, refused = None, None
         with contextlib.suppress(OSError):
             free = shutil.disk_usage(self.site.folder).free // 1_000_000
+        with contextlib.suppress(StoreUnusable):
+            refused = refusals(self.store)
         return Health(
             camera=self.watch.state or "starting",
             lamps="unknown" if self.keeper.failed else self.keeper.driver,
             clock="verified" if self.display.sure else "doubtful",
             disk_free_mb=free,
+            refused=refused,
         )
 
     def _note_state(self, camera: str) -> None:

@@ -386,7 +386,14 @@ class _Demo:
                 self._cursor(session, kiosk, device, ms)
 
     def _cursor(self, session: Session, kiosk: _Kiosk, device: Device, ms: int) -> None:
-        health = wire.Health(camera="ok", lamps="rgb", clock="A", disk_free_mb=11_000, version="1")
+        health = wire.Health(
+            camera="ok",
+            lamps="rgb",
+            clock="A",
+            disk_free_mb=11_000,
+            version="1",
+            refused={"unknown": 2, "not_live": 1},
+        )
         asked = wire.CursorRequest(
             epoch=1,
             seq=kiosk.seq,

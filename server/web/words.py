@@ -93,6 +93,13 @@ HEALTH: dict[str, Later] = {
     "disk_free_mb": _l("free disk (MB)"),
     "version": _l("version"),
 }
+REFUSED: dict[str, Later] = {
+    "not_live": _l("refused as not alive: %(n)s"),
+    "unknown": _l("refused as unknown: %(n)s"),
+    "ambiguous": _l("refused as ambiguous: %(n)s"),
+    "quality": _l("refused for a poor picture: %(n)s"),
+    "locked": _l("refused while locked: %(n)s"),
+}
 
 #: Functions that every template may call.
 FOR_TEMPLATES = (
@@ -169,7 +176,9 @@ def who_words(who: str) -> str:
 
 
 def health_words(health: Mapping[str, object]) -> list[str]:
-    """What a kiosk said of itself, a phrase for each part."""
+    """What a kiosk said of itself, a phrase for each part and for each reason of its refusals."""
+    counted = health.get("refused")
+    refused = counted if isinstance(counted, Mapping) else {}
     return [
         gettext(
             "%(part)s: %(said)s",
@@ -178,7 +187,7 @@ def health_words(health: Mapping[str, object]) -> list[str]:
         )
         for key, word in HEALTH.items()
         if health.get(key) not in (None, "")
-    ]
+    ] + [str(word) % {"n": refused[key]} for key, word in REFUSED.items() if refused.get(key)]
 
 
 def look_of(status: str) -> Look:

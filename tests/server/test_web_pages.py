@@ -197,6 +197,17 @@ def test_sites_show_what_was_set_aside(world: World) -> None:
     assert "no kiosk is paired with this site" in en
 
 
+def test_sites_show_how_often_a_kiosk_refused_and_why(world: World) -> None:
+    """Numbers by reason, only of reasons that happened."""
+    page = world.client("clerk").get("/sites").text
+    assert "活体未通过：3 次" in page
+    assert "未识别：2 次" in page
+    assert "画面不清" not in page
+    en = world.client("clerk", "en").get("/sites").text
+    assert "refused as not alive: 3" in en
+    assert "refused as unknown: 2" in en
+
+
 def statements(world: World, path: str) -> int:
     """How many statements a page sends to the database, without signing in."""
     browser = world.client("inspector")

@@ -150,7 +150,13 @@ class Kiosk:
             anchor=self.anchor,
             rtt_ns=None if self.anchor is None else 80_000_000,
             gallery=1,
-            health=wire.Health(camera="ok", lamps="rgb", clock="A", disk_free_mb=9120),
+            health=wire.Health(
+                camera="ok",
+                lamps="rgb",
+                clock="A",
+                disk_free_mb=9120,
+                refused={"not_live": 3, "unknown": 2, "quality": 0},
+            ),
         )
         reply = wire.decode(self._post(wire.CURSOR, wire.encode(asked)), wire.CursorReply)
         self.anchor = reply.anchor.id

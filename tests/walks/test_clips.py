@@ -99,3 +99,4 @@ def test_a_still_photograph_of_an_official_is_refused(
     events = town.play("kiosk", still)
     assert [e["reason"] for e in events if e["event"] == "refused"] == ["not_live"]
     assert not [e for e in events if e["event"] == "checkin"]
+    assert "活体未通过：1 次" in town.supervisor().get(f"{town.url}/sites", timeout=10).text
