@@ -202,6 +202,7 @@ def status_of(site: Site) -> dict[str, Any]:
         },
         "camera": site.store.meta("camera") if running else None,
         "lamps": site.store.meta("lamps") if running else None,
+        "troubles": json.loads(site.store.meta("troubles") or "[]") if running else [],
         "running": running,
         "refusals": refusals(site.store),
         "rejected": len(site.store.rejected()),

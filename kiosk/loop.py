@@ -23,6 +23,7 @@ from kiosk.facelock import FaceLock
 from kiosk.screen.app import Answer
 from kiosk.screen.feed import ScreenFeed
 from kiosk.store import Store
+from kiosk.troubles import Troubles
 from kiosk.upkeep import Mail, Upkeep
 from kiosk.vault import Vault
 from recognition.decision import Decision, Match, NotLive, Wait
@@ -56,6 +57,7 @@ class Kiosk:
         feed: ScreenFeed,
         clock: Clock,
         live: bool,
+        troubles: Troubles | None = None,
         mono: Callable[[], float] = time.monotonic,
     ) -> None:
         self._upkeep = Upkeep(
@@ -66,6 +68,7 @@ class Kiosk:
             display=display,
             events=events,
             feed=feed,
+            troubles=troubles or Troubles(feed, events),
             clock=clock,
             live=live,
             mono=mono,

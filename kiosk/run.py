@@ -42,6 +42,7 @@ from kiosk.screen.app import Screen
 from kiosk.screen.feed import ScreenFeed
 from kiosk.site import Site
 from kiosk.sync import SyncLoop
+from kiosk.troubles import Troubles
 from kiosk.vault import settle_erasures
 from kiosk.watch import Watch
 from recognition.engine import load_engine
@@ -145,6 +146,8 @@ class _Run:
         )
         self.events.listen(self.notes)
         self.events.listen(RefusalCount(self.store))
+        self.troubles = Troubles(self.feed, self.events, self._note_troubles)
+        self._note_troubles("[]")
         engine = load_engine(args.engine, data)
         self.recogniser = stack.enter_context(
             Recogniser(
@@ -192,6 +195,7 @@ class _Run:
             feed=self.feed,
             clock=self.clock,
             live=live,
+            troubles=self.troubles,
         )
         self.client = SyncClient(
             config,
@@ -209,6 +213,7 @@ class _Run:
             self.kiosk,
             self.events,
             self.feed,
+            self.troubles,
             stop,
             live=live,
             on_state=self._note_state,
@@ -248,6 +253,11 @@ class _Run:
         with contextlib.suppress(StoreUnusable):
             lamps = "unknown" if self.keeper.failed else self.keeper.driver
             self.store.set_meta(camera=camera, lamps=lamps)
+
+    def _note_troubles(self, listed: str) -> None:
+        """Keep what is wrong, for `status` of another process."""
+        with contextlib.suppress(StoreUnusable):
+            self.store.set_meta(troubles=listed)
 
     # -- running ----------------------------------------------------------------------------
 

@@ -17,6 +17,7 @@ from kiosk.exchange import SyncReport
 from kiosk.people import People
 from kiosk.screen.feed import ScreenFeed
 from kiosk.store import Draft, Store
+from kiosk.troubles import Trouble, Troubles
 from kiosk.vault import Vault
 from recognition.errors import RecognitionError
 from recognition.gallery import Gallery
@@ -30,6 +31,9 @@ RETRY_S = 1.0
 CLOCK_STEP_MS = 120_000
 """A wall clock whose error changed by this much is written into the chain again (evidence.md)."""
 
+STORE = ("暂时无法记录", "Nothing can be recorded")
+BLIND = ("人脸识别不可用", "Face recognition is not available")
+
 Mail = SyncReport | QuxiangError
 
 
@@ -37,11 +41,17 @@ class StoreHealth:
     """Tells that the store failed once, shows it while it lasts, and finds out when it is over."""
 
     def __init__(
-        self, store: Store, events: EventLog, feed: ScreenFeed, mono: Callable[[], float]
+        self,
+        store: Store,
+        events: EventLog,
+        feed: ScreenFeed,
+        troubles: Troubles,
+        mono: Callable[[], float],
     ) -> None:
         self._store = store
         self._events = events
         self._feed = feed
+        self._troubles = troubles
         self._mono = mono
         self._bad = False
         self._retry_at = 0.0
@@ -57,13 +67,16 @@ class StoreHealth:
         if not self._bad:
             self._bad = True
             self._events.fault("store", str(error))
-        self._feed.fault("store", {"zh": error.words("zh"), "en": error.words("en")})
+        words = error.words("zh"), error.words("en")
+        self._feed.fault("store", {"zh": words[0], "en": words[1]})
+        self._troubles.set("store", Trouble("store", STORE, words), tell=False)
 
     def works(self) -> None:
         """Something was recorded."""
         if self._bad:
             self._bad = False
             self._feed.fault("store", None)
+            self._troubles.set("store", None)
 
     def probe(self) -> None:
         """Only a write that works shows that recording works again. Raises StoreUnusable."""
@@ -88,11 +101,12 @@ class Upkeep:
         display: Display,
         events: EventLog,
         feed: ScreenFeed,
+        troubles: Troubles,
         clock: Clock,
         live: bool,
         mono: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.health = StoreHealth(store, events, feed, mono)
+        self.health = StoreHealth(store, events, feed, troubles, mono)
         self.sighted = False
         self._store = store
         self._vault = vault
@@ -101,6 +115,7 @@ class Upkeep:
         self._display = display
         self._events = events
         self._feed = feed
+        self._troubles = troubles
         self._clock = clock
         self._live = live
         self._mono = mono
@@ -185,10 +200,13 @@ class Upkeep:
             self._gallery.replace(entries, people.model if entries else None)
             self.sighted = contents is not None
             self._feed.fault("recognition", None)
+            self._troubles.set("recognition", None)
         except RecognitionError as error:
             self._gallery.replace([])
             self.sighted = False
-            self._feed.fault("recognition", {"zh": error.words("zh"), "en": error.words("en")})
+            words = error.words("zh"), error.words("en")
+            self._feed.fault("recognition", {"zh": words[0], "en": words[1]})
+            self._troubles.set("recognition", Trouble("recognition", BLIND, words), tell=False)
             self._events.fault("recognition", str(error))
         self._feed.update(waiting=contents is None)
 

@@ -11,9 +11,11 @@ from hardware.frames import Camera
 from kiosk.events import EventLog
 from kiosk.loop import Kiosk
 from kiosk.screen.feed import ScreenFeed
+from kiosk.troubles import Trouble, Troubles
 
 IDLE_S = 0.1
 """Between two turns while no frame comes."""
+LOST = ("摄像头没有画面", "The camera gives no picture")
 REOPEN_S = (1.0, 2.0, 4.0, 8.0, 15.0)
 """Waits before a lost camera is opened again; the last one repeats."""
 
@@ -30,6 +32,7 @@ class Watch:
         kiosk: Kiosk,
         events: EventLog,
         feed: ScreenFeed,
+        troubles: Troubles,
         stop: threading.Event,
         *,
         live: bool,
@@ -40,6 +43,7 @@ class Watch:
         self._kiosk = kiosk
         self._events = events
         self._feed = feed
+        self._troubles = troubles
         self._stop = stop
         self._live = live
         self._on_state = on_state
@@ -99,13 +103,16 @@ class Watch:
     def _found(self) -> None:
         self._set("ok")
         self._feed.fault("camera", None)
+        self._troubles.set("camera", None)
         self._feed.update(camera=True)
 
     def _lost(self, error: CameraError) -> None:
         if self.state != "fault":
             self._events.fault("camera", str(error))
         self._set("fault")
-        self._feed.fault("camera", {"zh": error.words("zh"), "en": error.words("en")})
+        words = error.words("zh"), error.words("en")
+        self._feed.fault("camera", {"zh": words[0], "en": words[1]})
+        self._troubles.set("camera", Trouble("camera", LOST, words), tell=False)
         self._feed.update(camera=False, guidance=None)
 
     def _set(self, state: str) -> None:

@@ -517,6 +517,7 @@ def test_a_store_that_fails_confirms_nothing_and_recovers(
     assert bench.kinds() == ["fault"]
     assert bench.events[-1]["part"] == "store"
     assert bench.feed.get("instruction")["en"].startswith("Cannot record")
+    assert [trouble["part"] for trouble in bench.feed.get("troubles")] == ["store"]
     answer = bench.kiosk.pin("XC-3", "333333")
     assert not answer.ok
     assert answer.greeting is None
@@ -527,6 +528,7 @@ def test_a_store_that_fails_confirms_nothing_and_recovers(
     assert bench.story[:3] == ["durable", "lamp XC-2 yellow", "greeting XC-2"]
     assert bench.kinds() == ["fault", "checkin", "lamp"]
     assert "store" not in bench.feed.get("faults")
+    assert bench.feed.get("troubles") == []
 
 
 def test_pin_has_the_same_standing(village: Village, bench_of: Callable[..., Bench]) -> None:
