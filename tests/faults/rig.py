@@ -12,7 +12,7 @@ import sqlite3
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from attendance.chain import genesis, run_chain
@@ -28,6 +28,14 @@ Told = tuple[int, int, str]
 
 class Broken(AssertionError):
     """A promise was not kept."""
+
+
+class Cannot(Exception):
+    """This machine, or this user, cannot try it; the reason."""
+
+
+#: Exit status that says so (automake's word for a skipped test).
+SKIPPED = 77
 
 
 def need(kept: bool, what: str) -> None:
@@ -169,16 +177,26 @@ def check_server(town: Town, device: str, told: set[Told], count: int) -> None:
 
 
 def main(
-    what: str | None, run: Callable[[int], str], times: int, unit: str = "times"
+    what: str | None,
+    run: Callable[..., str],
+    times: int,
+    unit: str = "times",
+    modes: Sequence[str] = (),
 ) -> None:  # pragma: no cover - the short test runs it in a process of its own
-    """`python -m tests.faults.NAME --times N`: one line and exit 0, or what broke and exit 1."""
+    """`python -m tests.faults.NAME --times N [--mode M]`: one line and exit 0, or what broke and
+    exit 1, or why it cannot be tried here and exit 77."""
     parser = argparse.ArgumentParser(description=what)
     parser.add_argument("--times", type=int, default=times, metavar="N", help=f"how many {unit}")
+    if modes:
+        parser.add_argument("--mode", choices=modes, default=modes[0])
     args = parser.parse_args()
     began = time.monotonic()
     try:
-        said = run(args.times)
+        said = run(args.times, args.mode) if modes else run(args.times)
     except Broken as broken:
         print(f"BROKEN: {broken}", file=sys.stderr)
         sys.exit(1)
+    except Cannot as why:
+        print(f"not tried: {why}", file=sys.stderr)
+        sys.exit(SKIPPED)
     print(f"{said} ({time.monotonic() - began:.0f} s)")

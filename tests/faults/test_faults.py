@@ -8,17 +8,21 @@ from pathlib import Path
 
 import pytest
 
+from tests.faults.rig import SKIPPED
 
-def run_tool(name: str, times: int, root: Path, environ: dict[str, str]) -> str:
+
+def run_tool(
+    name: str, times: int, root: Path, environ: dict[str, str], *more: str, code: int = 0
+) -> str:
     """The tool as anybody starts it; skips where it says that the machine cannot."""
     done = subprocess.run(
-        [sys.executable, "-m", f"tests.faults.{name}", "--times", str(times)],
+        [sys.executable, "-m", f"tests.faults.{name}", "--times", str(times), *more],
         cwd=root, env=environ, capture_output=True, text=True, timeout=280,
     )  # fmt: skip
-    if done.returncode == 77:
+    if done.returncode == SKIPPED:
         pytest.skip(done.stderr.strip().splitlines()[-1])
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
+    assert done.returncode == code, done.stdout + done.stderr
+    return done.stdout + done.stderr
 
 
 def test_kills_lose_and_double_nothing(root: Path, environ: dict[str, str]) -> None:
@@ -27,3 +31,13 @@ def test_kills_lose_and_double_nothing(root: Path, environ: dict[str, str]) -> N
 
 def test_every_flipped_bit_is_named(root: Path, environ: dict[str, str]) -> None:
     assert "each first bad one named" in run_tool("tamper", 4, root, environ)
+
+
+def test_power_cuts_lose_nothing(root: Path, environ: dict[str, str]) -> None:
+    said = run_tool("power", 15, root, environ)
+    assert "0 lost, 0 unreadable, 0 galleries lost" in said
+
+
+def test_power_cuts_find_what_a_weaker_setting_loses(root: Path, environ: dict[str, str]) -> None:
+    said = run_tool("power", 8, root, environ, "--mode", "normal", code=1)
+    assert "BROKEN: normal: 8 cuts" in said
