@@ -36,17 +36,27 @@ class Site(OfTownship, Base):
 
 
 class WorkGroup(OfTownship, Base):
-    """A work group; the public board is ordered by it."""
+    """A work group; the public board is ordered by it.
+
+    `leader` and `deputy` are codes of officials. `at_least` of its members are to be in its sites
+    on every working day.
+    """
 
     __tablename__ = "work_group"
     __table_args__ = (UniqueConstraint("township_id", "name"),)
 
     id: Mapped[int] = mapped_column(Id, primary_key=True)
     name: Mapped[str] = mapped_column(String(200))
+    leader: Mapped[str | None] = mapped_column(String(32))
+    deputy: Mapped[str | None] = mapped_column(String(32))
+    at_least: Mapped[int] = mapped_column(Integer, default=0, server_default="0")
 
 
 class Official(OfTownship, Base):
-    """A cadre. `official` is the code in records, never public; `portrait` a file's token."""
+    """A cadre. `official` is the code in records, never public; `portrait` a file's token.
+
+    `households` is how many they look after, None where nobody has said.
+    """
 
     __tablename__ = "official"
     __table_args__ = (UniqueConstraint("township_id", "official"),)
@@ -56,6 +66,8 @@ class Official(OfTownship, Base):
     name: Mapped[str] = mapped_column(String(60))
     title: Mapped[str] = mapped_column(String(200), default="")
     phone: Mapped[str] = mapped_column(String(40), default="")
+    duties: Mapped[str] = mapped_column(String(200), default="", server_default="")
+    households: Mapped[int | None] = mapped_column(Integer)
     work_group_id: Mapped[int | None] = mapped_column(ForeignKey("work_group.id"))
     portrait: Mapped[str | None] = mapped_column(String(64))
     active: Mapped[bool] = mapped_column(Boolean, default=True)
@@ -66,7 +78,11 @@ class Official(OfTownship, Base):
 
 
 class Expectation(OfTownship, Base):
-    """An official is expected at a site on the weekdays of a mask."""
+    """The weekly pattern in force: an official is expected at a site on the weekdays of a mask.
+
+    It holds from `first_day` (an ISO date; None: since ever). One that ends moves to
+    `PastExpectation`. Without a shift the township's usual one for that kind of site counts.
+    """
 
     __tablename__ = "expectation"
     __table_args__ = (UniqueConstraint("official_id", "site_id"),)
@@ -75,3 +91,5 @@ class Expectation(OfTownship, Base):
     official_id: Mapped[int] = mapped_column(ForeignKey("official.id"))
     site_id: Mapped[int] = mapped_column(ForeignKey("site.id"), index=True)
     weekdays: Mapped[int] = mapped_column(Integer, default=MONDAY_TO_FRIDAY)
+    shift_id: Mapped[int | None] = mapped_column(ForeignKey("shift.id"))
+    first_day: Mapped[str | None] = mapped_column(String(10))

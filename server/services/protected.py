@@ -42,11 +42,60 @@ COLUMNS: dict[str, tuple[str, ...]] = {
     "withdrawal": (
         "id", "township_id", "official", "at_ms", "device_id", "received_ms", "note",
     ),
+    "shift": (
+        "id", "township_id", "name", "start_min", "end_min", "late_min", "early_min", "visits",
+        "by", "at_ms",
+    ),
+    "import_batch": (
+        "id", "township_id", "kind", "name", "sha256", "rows", "body", "undoes", "by", "at_ms",
+    ),
+    "past_expectation": (
+        "id", "township_id", "official_id", "site_id", "weekdays", "shift_id", "first_day",
+        "last_day", "by", "at_ms",
+    ),
+    "roster_day": (
+        "id", "township_id", "official_id", "day", "what", "site_id", "shift_id", "reason",
+        "batch_id", "by", "at_ms",
+    ),
+    "calendar_day": ("id", "township_id", "day", "working", "name", "by", "at_ms"),
+    "township_rule": ("id", "township_id", "kind", "first_day", "value", "note", "by", "at_ms"),
+    "attachment": ("id", "township_id", "name", "mime", "sha256", "content", "by", "at_ms"),
+    "correction": (
+        "id", "township_id", "official", "day", "kind", "record_id", "site_id", "start_ms",
+        "end_ms", "really", "undoes", "reason", "attachment_id", "by", "by_official", "at_ms",
+    ),
+    "correction_decision": (
+        "id", "township_id", "correction_id", "approved", "note", "by", "by_official", "at_ms",
+    ),
+    "leave_step": (
+        "id", "township_id", "leave_id", "step", "reference", "by", "by_official", "at_ms",
+    ),
+    "spot_draw": (
+        "id", "township_id", "day", "seed", "population", "drawn", "by", "at_ms",
+    ),
+    "spot_check": (
+        "id", "township_id", "draw_id", "official", "site_id", "seen", "seen_ms", "text",
+        "attachment_id", "by", "by_official", "at_ms",
+    ),
+    "finding": (
+        "id", "township_id", "kind", "day", "official", "site_id", "record_id", "spot_check_id",
+        "correction_id", "text", "by", "by_official", "at_ms",
+    ),
+    "finding_event": (
+        "id", "township_id", "finding_id", "what", "text", "attachment_id", "by", "by_official",
+        "at_ms",
+    ),
+    "month_signature": (
+        "id", "township_id", "month", "statement", "sha256", "people", "days", "fen", "by",
+        "by_official", "at_ms",
+    ),
 }  # fmt: skip
 #: Every table that refuses UPDATE and DELETE. The checkpoints vouch for those of COLUMNS.
 PROTECTED = (*COLUMNS, "checkpoint", "checkpoint_leaves")
 #: Rows read at once, some 10 MB.
 PAGE = 5_000
+#: Of tables whose rows hold files, fewer.
+PAGES = {"attachment": 20, "month_signature": 20, "import_batch": 20}
 _AS_TEXT = frozenset({"flags"})
 _encode = msgspec.msgpack.Encoder().encode
 
@@ -59,19 +108,19 @@ def rows(session: Session, table: str, after: int | None = None) -> Iterator[Row
     Values are in the order of COLUMNS; a row that was edited by hand may hold any type, and its id
     may be below 0.
     """
-    connection = session.connection()
+    connection, most = session.connection(), PAGES.get(table, PAGE)
     names = ",".join(
         f"CAST({name} AS TEXT)" if name in _AS_TEXT else f'"{name}"' for name in COLUMNS[table]
     )
     mark = "?" if connection.dialect.paramstyle == "qmark" else "%s"
     while True:
         above = "" if after is None else f"WHERE id > {mark}"
-        sql = f'SELECT {names} FROM "{table}" {above} ORDER BY id LIMIT {PAGE}'  # noqa: S608
+        sql = f'SELECT {names} FROM "{table}" {above} ORDER BY id LIMIT {most}'  # noqa: S608
         # Straight from the driver: what SQLAlchemy makes of a row takes longer than checking it.
         given = () if after is None else (after,)
         page = connection.exec_driver_sql(sql, given).cursor.fetchall()
         yield from page
-        if len(page) < PAGE:
+        if len(page) < most:
             return
         after = page[-1][0]
 
