@@ -22,6 +22,7 @@ KIOSK = [
     "waitress>=3.0.2,<3.1",
     "argon2-cffi>=25.1,<26",
     "requests>=2.32,<3",
+    "pypinyin>=0.55,<0.56",  # MIT; names are found by the initials of their pinyin
 ]
 ENROLL = [
     *VISION,

@@ -14,6 +14,7 @@ from attendance.wire import Snapshot
 from kiosk.board import BoardRow, board_rows
 from kiosk.clock import Clock
 from kiosk.exchange import SyncReport, last_contact, last_snapshot
+from kiosk.initials import initials
 from kiosk.lampkeeper import LampKeeper
 from kiosk.people import People
 from kiosk.screen.feed import ScreenFeed
@@ -114,7 +115,10 @@ class Display:
         self._feed.fault("lamps", {"zh": "灯板故障", "en": "lamp fault"} if failed else None)
         self._feed.update(
             rows=[self._row(row) for row in self.rows],
-            people=[{"official": p.official, "name": p.name} for p in people.all],
+            people=[
+                {"official": p.official, "name": p.name, "initials": initials(p.name)}
+                for p in people.all
+            ],
             pending=self._store.pending(),
             head_code=head_code(self._store.head().head),
             link={

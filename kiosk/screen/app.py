@@ -20,7 +20,8 @@ from flask import Flask, Response, abort, jsonify, render_template, request
 from attendance.statuses import CHOOSABLE, LOOKS, REASONS
 from kiosk.errors import KioskError
 from kiosk.screen.feed import ScreenFeed
-from kiosk.screen.words import NOTICE, WORDS, word
+from kiosk.screen.notice import NOTICE
+from kiosk.screen.words import WORDS, word
 
 HOST = "127.0.0.1"
 PICTURE_S = 0.1

@@ -1,4 +1,4 @@
-"""Every word of the kiosk's page, and the one instruction that it gives at a time."""
+"""Every word of the kiosk's page but the notice, and the one instruction it gives at a time."""
 
 from __future__ import annotations
 
@@ -26,7 +26,21 @@ WORDS: dict[str, Pair] = {
     "pending": ("待上传", "To upload"),
     "board": ("去向牌", "Whereabouts"),
     "board_empty": ("名单尚未到达", "The list has not arrived yet"),
-    "pin": ("不用人脸 · 用密码", "Without a face · PIN"),
+    "pin": ("密码 · 刷卡 · 工牌", "PIN · card · badge"),
+    "approach": ("请走近，看着摄像头", "Come near and look into the camera"),
+    "to_board": ("看去向牌", "Show the board"),
+    "troubles": ("故障提示", "Troubles"),
+    "alone": ("与服务器断开，自", "No contact with the server since"),
+    "alone_advice": (
+        "签到照常，记录已保存；请查看网线和路由器。",
+        "Check-in works and is kept; look at the cable and the router.",
+    ),
+    "lamp": ("灯", "Lamp"),
+    "lamp_green": ("绿色", "green"),
+    "lamp_blue": ("蓝色", "blue"),
+    "lamp_yellow": ("黄色", "yellow"),
+    "lamp_red": ("红色", "red"),
+    "lamp_off": ("熄灭", "off"),
     "privacy": ("个人信息告知", "Privacy notice"),
     "language": ("English", "中文"),
     "picture": ("摄像头画面", "Live picture"),
@@ -46,17 +60,26 @@ WORDS: dict[str, Pair] = {
     "by_pin": ("密码", "PIN"),
     "by_card": ("刷卡", "card"),
     "by_manual": ("人工", "by hand"),
-    "change": ("需要更改？请选择", "Something else? Choose"),
-    "change_left": ("秒内可更改", "s left to change"),
+    "change": ("需要更改？请选择", "Something else?"),
+    "change_left": ("秒内可更改", "s to change"),
     "leaving": ("下班离开", "Check out"),
     "reason": ("原因", "Reason"),
     "return": ("预计返回", "Expected return"),
     "open": ("不填", "Not given"),
-    "day": ("天", "day"),
-    "hour": ("时", "hour"),
+    "hour_less": ("早一小时", "An hour earlier"),
+    "hour_more": ("晚一小时", "An hour later"),
+    "in_0": ("今天", "Today"),
+    "in_1": ("明天", "Tomorrow"),
+    "in_2": ("后天", "2 days"),
+    "in_7": ("一周后", "A week"),
     "confirm": ("确定", "Confirm"),
-    "pick_name": ("请选择姓名，或输入编号", "Choose your name, or type your id"),
-    "type_id": ("输入编号", "Type an id"),
+    "pick_name": ("请选择您的姓名", "Choose your name"),
+    "type_name": ("输入姓名首字母或编号", "Type initials or your id"),
+    "type_hint": ("例如 王芳：WF", "Wang Fang: WF"),
+    "type_id": ("输入首字母或编号", "Type initials or an id"),
+    "use_id": ("用编号", "Use the id"),
+    "by_letter": ("按姓氏首字母", "By the surname's first letter"),
+    "everybody": ("全部", "All"),
     "pick_list": ("从名单选择", "Choose from the list"),
     "official_id": ("编号", "Official id"),
     "next": ("下一步", "Next"),
@@ -72,67 +95,11 @@ WORDS: dict[str, Pair] = {
     "failed": ("没有成功，请再试一次", "That did not work, please try again"),
     "cleared": ("请再试一次", "Please try again"),
     "until": ("至", "until"),
-    "declared": ("待批准", "awaiting approval"),
+    "declared": ("待批准", "pending"),
     "lamp_unknown": ("灯状态未知", "lamp unknown"),
     "device": ("本机编号与密钥指纹", "This kiosk's id and key fingerprint"),
-    "head_code": ("记录链头码", "Head code of the records"),
+    "head_code": ("台账码", "Log code"),
 }
-
-NOTICE: list[tuple[Pair, Pair]] = [
-    (
-        ("本机记录什么", "What is stored here"),
-        (
-            "签到的时间、地点、方式和状态；经您书面同意后，保存由照片计算出的人脸模板。"
-            "本机不保存照片和视频，陌生人的人脸不作任何保存。",
-            "Time, place, way and status of your check-in; with your written consent, face "
-            "templates computed from photographs. No picture or video is kept, and nothing of "
-            "strangers.",
-        ),
-    ),
-    (
-        ("保存在哪里", "Where it is stored"),
-        (
-            "人脸模板和密码只在登记台电脑和本机加密保存，不上传互联网，服务器无法读取。"
-            "签到记录上传至本乡镇服务器。",
-            "Templates and PINs are encrypted on the enrolment desk and on this kiosk only; the "
-            "server cannot read them and nothing goes to the internet. Check-ins go to the "
-            "township's server.",
-        ),
-    ),
-    (
-        ("只比对站在框内的人", "Only who stands in the oval is compared"),
-        (
-            "只有站到近处、脸在椭圆框内的人才会被比对，路过的人不会。",
-            "Only a face held near, inside the oval, is compared. People passing behind are not.",
-        ),
-    ),
-    (
-        ("不用人脸也一样", "A PIN has equal standing"),
-        (
-            "您可以用密码签到，效力与人脸完全相同，不需要说明理由。",
-            "You may check in with a PIN instead. It counts exactly the same; no reason is asked.",
-        ),
-    ),
-    (
-        ("如何撤回同意", "How to withdraw consent"),
-        (
-            "随时向登记台（党政办）口头或书面提出即可。您的人脸模板会从登记台和各签到机删除，"
-            "之后照常使用密码。",
-            "Tell the enrolment desk (township office) at any time, in speech or writing. Your "
-            "templates are erased from desk and kiosks; you go on with your PIN.",
-        ),
-    ),
-    (
-        ("法律依据", "Legal basis"),
-        (
-            "《个人信息保护法》第二十八、二十九、四十七条；《人脸识别技术应用安全管理办法》"
-            "（2025年6月1日起施行）第八、十条。您有权查阅、更正和删除您的信息。",
-            "Personal Information Protection Law, Art. 28, 29, 47; Measures for the Security "
-            "Management of Facial Recognition (in force 2025-06-01), Art. 8, 10. You may see, "
-            "correct and erase your data.",
-        ),
-    ),
-]
 
 LOOK_HERE: Pair = ("请站到框内，面对摄像头", "Stand in the oval and look into the camera")
 STATES: dict[str, Pair] = {

@@ -1,11 +1,12 @@
 // The greeting, and the ten seconds in which one may say something else.
 "use strict";
 
-import { $, DATE_TIME, element, lang, look, moment, onLanguage, post, said, shape, time, told, word } from "./page.js";
+import { $, DATE_TIME, element, lang, look, moment, onLanguage, post, put, said, shape, time, told, word } from "./page.js";
 
 const CHANGE_S = 10; // product.md: a change of mind within 10 s
 const DETAIL_S = 20; // while reason and return are being touched
 const HOUR = 3600e3;
+const DAYS = [0, 1, 2, 7]; // expected return by one touch: the end of work so many days from now
 
 let shown = null; // the greeting on the screen
 let clock = () => Date.now();
@@ -39,19 +40,21 @@ function paint() {
   const seen = look(shown.status);
   $("g-card").style.setProperty("--status", shown.verified ? seen.css : "#4a4f54");
   $("g-card").style.setProperty("--on", shown.verified ? seen.ink : "#fff");
-  $("g-name").textContent = shown.name;
+  put($("g-name"), shown.name);
   $("g-name").classList.toggle("long", [...shown.name].length > 8);
-  $("g-title").textContent = shown.title ?? "";
+  put($("g-title"), shown.title ?? "");
   $("g-status").hidden = !shown.verified;
   $("g-status").querySelector("use").setAttribute("href", `#${seen.shape}`);
-  $("g-status").querySelector("strong").textContent = said(seen);
+  put($("g-status").querySelector("strong"), said(seen));
   const more = [word(shown.verified ? (shown.again ? "again" : "recorded") : "unverified")];
+  if (shown.verified) more.push(`${word("lamp")} ${word(`lamp_${seen.colour}`)}`);
   if (shown.reason) more.push(reasonWord(shown.reason));
   if (shown.until_ms) more.push(`${word("until")} ${moment(shown.until_ms, clock())}`);
-  $("g-more").textContent = more.join(" · ");
+  $("g-more").replaceChildren(...more.map((each) => element("span", {}, each)));
   $("g-review").hidden = shown.verified;
-  $("g-when").textContent = `${time(shown.at_ms)} · ${word(`by_${shown.method}`)}`;
+  put($("g-when"), `${time(shown.at_ms)} · ${word(`by_${shown.method}`)}`);
   $("greeting").classList.toggle("plain", !shown.choices);
+  $("greeting").classList.toggle("detail", choice !== null);
   $("g-choices").hidden = !shown.choices || choice !== null;
   $("g-detail").hidden = !shown.choices || choice === null;
   $("g-buttons").replaceChildren(...(shown.choices ? told.choosable.map(statusButton) : []));
@@ -62,7 +65,7 @@ function paint() {
 function statusButton(status) {
   const seen = look(status);
   const words = status === "left" ? word("leaving") : said(seen);
-  const button = element("button", { type: "button", "data-status": status, "aria-current": String(status === shown.status), onclick: () => pick(status) }, shape(seen.shape), words);
+  const button = element("button", { type: "button", "data-status": status, "aria-pressed": String(status === shown.status), onclick: () => pick(status) }, shape(seen.shape), element("span", {}, words));
   button.style.setProperty("--status", seen.css);
   button.style.setProperty("--on", seen.ink);
   return button;
@@ -77,13 +80,20 @@ function pick(status) {
 }
 
 function paintDetail() {
-  $("d-status").textContent = said(look(choice.status));
+  const seen = look(choice.status);
+  $("d-status").replaceChildren(shape(seen.shape), said(seen), element("small", {}, word("reason")));
+  $("d-status").style.setProperty("--status", seen.css);
+  $("d-status").style.setProperty("--on", seen.ink);
   $("d-return").hidden = !["business_trip", "on_leave"].includes(choice.status);
   $("d-reasons").replaceChildren(...told.reasons.map(([key]) => element("button", {
     type: "button", "data-reason": key, "aria-pressed": String(choice.reason === key),
-    onclick: () => { choice.reason = choice.reason === key ? null : key; extend(); paint(); document.querySelector(`[data-reason="${key}"]`).focus(); },
+    onclick: () => change(() => { choice.reason = choice.reason === key ? null : key; }, `[data-reason="${key}"]`),
   }, reasonWord(key))));
-  $("d-until").textContent = choice.until === null ? word("open") : time(choice.until, DATE_TIME);
+  $("d-days").replaceChildren(...DAYS.map((days) => element("button", {
+    type: "button", "data-days": days, "aria-pressed": String(choice.until === endOfWork(days)),
+    onclick: () => change(() => { choice.until = choice.until === endOfWork(days) ? null : endOfWork(days); }, `[data-days="${days}"]`),
+  }, word(`in_${days}`))));
+  put($("d-until"), choice.until === null ? word("open") : time(choice.until, DATE_TIME));
 }
 
 function reasonWord(reason) {
@@ -91,21 +101,25 @@ function reasonWord(reason) {
   return known ? known[lang === "en" ? 2 : 1] : reason;
 }
 
-function extend() {
+function change(act, focus) {
+  act();
   // The kiosk takes a choice for 30 s after the person was identified; the rest is for the last touch.
-  const latest = performance.now() + 5000;
-  ends = Math.max(ends, latest);
+  ends = Math.max(ends, performance.now() + 5000);
+  paint();
+  document.querySelector(focus)?.focus();
+}
+
+/** 18:00 in Shanghai `days` from today; today's is the next full hour where 18:00 is past. */
+function endOfWork(days) {
+  const zone = 8 * HOUR;
+  const today = Math.floor((clock() + zone) / (24 * HOUR)) * 24 * HOUR - zone;
+  const at = today + (days * 24 + 18) * HOUR;
+  return at > clock() ? at : (Math.floor(clock() / HOUR) + 1) * HOUR;
 }
 
 function shift(hours) {
-  const day = 24 * HOUR;
-  const zone = 8 * HOUR; // Asia/Shanghai
-  // Started from the end of today's work, 18:00, or the next full hour where that is past.
-  const first = Math.max(Math.floor((clock() + zone) / day) * day + 18 * HOUR - zone, Math.ceil(clock() / HOUR) * HOUR);
-  const next = choice.until === null ? first + (Math.abs(hours) === 24 && hours > 0 ? day : 0) : choice.until + hours * HOUR;
+  const next = choice.until === null ? (Math.floor(clock() / HOUR) + Math.max(hours, 1)) * HOUR : choice.until + hours * HOUR;
   choice.until = next > clock() ? next : null;
-  extend();
-  paint();
 }
 
 async function send({ status, reason, until }) {
@@ -114,12 +128,10 @@ async function send({ status, reason, until }) {
   const answer = await post("/choose", { record_id: id, status, reason, until_ms: until });
   for (const button of $("greeting").querySelectorAll("button")) button.disabled = false;
   if (answer.ok && answer.greeting) return greet(answer.greeting, clock);
-  $("g-left").textContent = said(answer);
   choice = null;
   ends = performance.now() + 4000;
-  $("g-choices").hidden = false;
-  $("g-detail").hidden = true;
   shown = shown && { ...shown, told: answer };
+  paint();
   return undefined;
 }
 
@@ -127,18 +139,24 @@ function count() {
   if (!shown) return;
   const left = Math.ceil((ends - performance.now()) / 1000);
   if (left <= 0) return closeGreeting();
-  $("g-left").textContent = shown.told ? said(shown.told) : `${word("change")} · ${left} ${word("change_left")}`;
-  $("g-done").textContent = `${word("done")} (${left})`;
+  put($("g-left"), shown.told ? said(shown.told) : `${word("change")} · ${left} ${word("change_left")}`);
+  $("g-left").classList.toggle("bad", Boolean(shown.told));
+  put($("g-done"), `${word("done")} (${left})`);
 }
 
 $("g-done").addEventListener("click", closeGreeting);
 $("greeting").addEventListener("close", () => { shown = choice = null; });
+// Escape goes one step back, and closes only what lies at the bottom.
+$("greeting").addEventListener("cancel", (event) => { if (choice) { event.preventDefault(); $("d-back").click(); } });
 $("d-back").addEventListener("click", () => {
   choice = null;
   ends = Math.min(ends, performance.now() + CHANGE_S * 1000);
   paint();
+  $("g-done").focus();
 });
 $("d-confirm").addEventListener("click", () => send(choice));
-for (const button of $("d-return").querySelectorAll("[data-hours]")) button.addEventListener("click", () => shift(Number(button.dataset.hours)));
+for (const button of $("d-return").querySelectorAll("[data-hours]")) {
+  button.addEventListener("click", () => change(() => shift(Number(button.dataset.hours)), `[data-hours="${button.dataset.hours}"]`));
+}
 setInterval(count, 250);
 onLanguage(paint);

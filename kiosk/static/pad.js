@@ -1,58 +1,93 @@
-// Check-in without a face: a name to touch or an id to type, then six digits.
+// Check-in without a face: a name to touch, or letters and ids to type, then six digits.
 "use strict";
 
-import { $, element, lang, onLanguage, post, said, word } from "./page.js";
+import { $, element, onLanguage, post, put, said, word } from "./page.js";
 import { greet } from "./greeting.js";
 
 const LETTERS = "1234567890-ABCDEFGHIJKLMNOPQRSTUVWXYZ";
 const LENGTH = 6; // digits of a PIN (commands.md)
 const QUIET_MS = 45_000; // an abandoned pad closes, and forgets what was typed
+const FOUND = 4; // names offered above the keys while something is typed
 
 let people = [];
 let step = "names"; // names, type, digits
 let who = null; // {official, name}
+let letter = ""; // the index letter that is chosen
 let typed = "";
 let digits = "";
-let second = false;
+let asked = null; // {ticket, why} where the kiosk already knows who must give the PIN
 let busy = false;
 let touched = 0;
 let result = null;
+let waiting = 0; // the timer of a check-in that is sent again by itself
 
 export function padNames(list) {
   people = list;
-  if ($("pad").open && step === "names") paint();
+  if ($("pad").open && step !== "digits") paint();
 }
 
-/** Open the pad; `person` where the kiosk already knows who must give the PIN. */
+/** Open the pad; `person` (`official`, `name`, `why`, `ticket`) where it is known who must give the PIN. */
 export function openPad(person) {
   who = person;
-  second = Boolean(person);
+  asked = person;
   step = person ? "digits" : people.length ? "names" : "type";
-  typed = digits = "";
+  letter = typed = digits = "";
   result = null;
   touched = performance.now();
   paint();
   if (!$("pad").open) $("pad").showModal();
+  $(step === "digits" ? "p-dots" : "p-title").focus();
 }
 
+/** Whether letters and digits typed now are meant for the pad. */
+export const padOpen = () => $("pad").open;
+
+const matches = (person, text) => {
+  const small = text.toLowerCase();
+  if (person.official.toLowerCase().startsWith(small)) return true;
+  const letters = person.initials ?? [];
+  return small.length <= letters.length && [...small].every((each, at) => letters[at].includes(each));
+};
+
+function inOrder(list) {
+  const collator = new Intl.Collator("zh-CN"); // by pinyin, in both languages: the index is
+  return [...list].sort((a, b) => collator.compare(a.name, b.name));
+}
+
+const nameButton = (each) => element("button", { type: "button", "data-official": each.official, onclick: () => choose(each) }, each.name);
+
 function paint() {
-  $("p-title").textContent = word(step === "digits" ? (second ? "second_factor" : "enter_pin") : "pick_name");
-  $("p-names").hidden = step !== "names";
+  const title = step !== "digits" ? (step === "names" ? "pick_name" : "type_name") : asked ? (asked.why ?? "second_factor") : "enter_pin";
+  put($("p-title"), word(title));
+  $("p-pick").hidden = step !== "names";
   $("p-type").hidden = step !== "type";
   $("p-digits").hidden = step !== "digits";
-  $("p-next").hidden = step !== "type";
+  put($("p-swap"), word(step === "digits" ? "back" : step === "names" ? "type_id" : people.length ? "pick_list" : "back"));
+  const found = typed ? inOrder(people.filter((each) => matches(each, typed))) : [];
+  const exact = people.some((each) => each.official.toLowerCase() === typed.toLowerCase());
+  $("p-next").hidden = step !== "type" || exact;
   $("p-next").disabled = !typed;
-  $("p-swap").textContent = word(step === "digits" ? "back" : step === "names" ? "type_id" : people.length ? "pick_list" : "back");
-  $("p-result").textContent = busy ? word("checking") : said(result);
+  put($("p-next"), typed ? `${word("use_id")} ${typed}` : word("next"));
   if (step === "names") {
-    const collator = new Intl.Collator(lang === "en" ? "en" : "zh-CN");
-    const sorted = [...people].sort((a, b) => collator.compare(a.name, b.name));
-    $("p-names").replaceChildren(...sorted.map((each) => element("button", { type: "button", "data-official": each.official, onclick: () => choose(each) }, each.name)));
+    const letters = [...new Set(people.flatMap((each) => [...(each.initials?.[0] ?? "")]))].sort();
+    if (!letters.includes(letter)) letter = "";
+    $("p-index").hidden = people.length <= 12;
+    $("p-index").replaceChildren(...["", ...letters].map((each) => element("button", {
+      type: "button", "data-letter": each, "aria-pressed": String(each === letter),
+      onclick: () => { letter = each; touched = performance.now(); paint(); document.querySelector(`[data-letter="${each}"]`).focus(); },
+    }, each === "" ? word("everybody") : each.toUpperCase())));
+    const listed = people.filter((each) => !letter || each.initials?.[0]?.includes(letter));
+    $("p-names").replaceChildren(...inOrder(listed).map(nameButton));
   }
-  $("p-id").textContent = typed || "—";
-  $("p-who").textContent = who?.name ?? "";
-  $("p-dots").textContent = "●".repeat(digits.length) + "○".repeat(LENGTH - digits.length);
-  for (const key of $("p-keys").querySelectorAll("[data-say]")) key.textContent = word(key.dataset.say);
+  $("p-found").replaceChildren(...found.slice(0, FOUND).map(nameButton));
+  put($("p-id"), typed || word("type_hint"));
+  $("p-id").classList.toggle("hint", !typed);
+  put($("p-who"), who?.name ?? "");
+  $("p-dots").replaceChildren(...Array.from({ length: LENGTH }, (_, at) => element("i", { class: at < digits.length ? "full" : "" })));
+  $("p-dots").setAttribute("aria-label", `PIN ${digits.length}/${LENGTH}`);
+  put($("p-result"), busy ? word("checking") : said(result));
+  $("p-result").classList.toggle("calm", busy);
+  for (const key of $("p-keys").querySelectorAll("[data-say]")) put(key, word(key.dataset.say));
   $("p-letters").lastElementChild.setAttribute("aria-label", word("delete"));
 }
 
@@ -61,11 +96,13 @@ function choose(person) {
   step = "digits";
   digits = "";
   result = null;
+  touched = performance.now();
   paint();
   $("p-dots").focus();
 }
 
-function key(value) {
+/** A key, of the screen's pad or of a keyboard: a character, `delete` or `clear`. */
+export function padKey(value) {
   touched = performance.now();
   if (busy) return;
   result = null;
@@ -79,20 +116,36 @@ function key(value) {
   }
   if (step === "names") {
     if (!/^[0-9A-Za-z-]$/.test(value)) return;
-    step = "type"; // a keyboard starts typing an id at once
+    step = "type"; // a keyboard starts typing at once
   }
   if (value === "delete") typed = typed.slice(0, -1);
   else if (value === "clear") typed = "";
-  else if (/^[0-9A-Za-z-]$/.test(value) && typed.length < 32) typed += value;
+  else if (/^[0-9A-Za-z-]$/.test(value) && typed.length < 32) typed += value.toUpperCase();
   paint();
+}
+
+/** Enter, where no button has the focus: the only name found, else the id as typed. */
+export function padEnter() {
+  if (step !== "type" || !typed) return;
+  const found = people.filter((each) => matches(each, typed));
+  choose(found.length === 1 ? found[0] : { official: typed, name: typed });
 }
 
 async function send() {
   busy = true;
   paint();
-  const answer = await post("/pin", { official: who.official, pin: digits });
+  const sent = { official: who.official, pin: digits };
+  if (asked?.ticket) sent.ticket = asked.ticket;
+  let answer = await post("/pin", sent);
+  while (answer.wait_s && $("pad").open) {
+    // The kiosk takes the check-in a little later: it is sent again without another touch.
+    await countDown(answer);
+    if (!$("pad").open) break;
+    answer = await post("/pin", sent);
+  }
   busy = false;
   digits = "";
+  if (!$("pad").open) return;
   if (answer.ok) {
     $("pad").close();
     if (answer.greeting) greet(answer.greeting, () => Date.now());
@@ -102,40 +155,51 @@ async function send() {
   paint();
 }
 
-function next() {
-  if (typed) choose({ official: typed, name: typed });
+function countDown(answer) {
+  clearTimeout(waiting);
+  return new Promise((resolve) => {
+    let left = answer.wait_s;
+    const turn = () => {
+      touched = performance.now();
+      put($("p-result"), `${said(answer)} (${left})`);
+      if (left-- <= 0 || !$("pad").open) resolve();
+      else waiting = setTimeout(turn, 1000);
+    };
+    turn();
+  });
 }
 
 $("p-letters").append(
-  ...[...LETTERS].map((letter) => element("button", { type: "button", onclick: () => key(letter) }, letter)),
-  element("button", { type: "button", "data-key": "delete", onclick: () => key("delete") }, "⌫"),
+  ...[...LETTERS].map((each) => element("button", { type: "button", onclick: () => padKey(each) }, each)),
+  element("button", { type: "button", "data-key": "delete", onclick: () => padKey("delete") }, "⌫"),
 );
 $("p-keys").append(
-  ...[..."123456789"].map((digit) => element("button", { type: "button", onclick: () => key(digit) }, digit)),
-  element("button", { type: "button", class: "small", "data-say": "clear", onclick: () => key("clear") }),
-  element("button", { type: "button", onclick: () => key("0") }, "0"),
-  element("button", { type: "button", class: "small", "data-say": "delete", onclick: () => key("delete") }),
+  ...[..."123456789"].map((digit) => element("button", { type: "button", onclick: () => padKey(digit) }, digit)),
+  element("button", { type: "button", class: "small", "data-say": "clear", onclick: () => padKey("clear") }),
+  element("button", { type: "button", onclick: () => padKey("0") }, "0"),
+  element("button", { type: "button", class: "small", "data-say": "delete", onclick: () => padKey("delete") }),
 );
 $("p-close").addEventListener("click", () => $("pad").close());
-$("p-next").addEventListener("click", next);
-$("p-swap").addEventListener("click", () => {
+$("p-next").addEventListener("click", () => { if (typed) choose({ official: typed, name: typed }); });
+$("p-swap").addEventListener("click", back);
+function back() {
   touched = performance.now();
   if (step === "names") step = "type";
-  else if (step === "digits" && !second) step = people.length && !typed ? "names" : "type";
-  else if (people.length && !second) step = "names";
+  else if (step === "digits" && !asked) step = people.length && !typed ? "names" : "type";
+  else if (step === "type" && people.length) { step = "names"; typed = ""; }
   else { $("pad").close(); return; }
   digits = "";
   result = null;
   paint();
+}
+// Escape goes one step back, as the button does.
+$("pad").addEventListener("cancel", (event) => {
+  if (step === "names" || asked || busy) return;
+  event.preventDefault();
+  back();
 });
-$("pad").addEventListener("close", () => { typed = digits = ""; who = result = null; });
+$("pad").addEventListener("close", () => { typed = digits = ""; who = asked = result = null; });
 $("pad").addEventListener("pointerdown", () => { touched = performance.now(); });
-document.addEventListener("keydown", (event) => {
-  if (!$("pad").open || event.ctrlKey || event.altKey || event.metaKey) return;
-  if (event.key === "Backspace") key("delete");
-  else if (event.key === "Enter" && step === "type" && event.target.tagName !== "BUTTON") { next(); event.preventDefault(); }
-  else if (/^[0-9A-Za-z-]$/.test(event.key)) key(event.key);
-});
 setInterval(() => {
   if ($("pad").open && !busy && performance.now() - touched > QUIET_MS) $("pad").close();
 }, 1000);

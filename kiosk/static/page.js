@@ -2,7 +2,7 @@
 "use strict";
 
 export const $ = (id) => document.getElementById(id);
-const meta = (name) => document.querySelector(`meta[name="${name}"]`).content;
+const meta = (name) => document.querySelector(`meta[name="${name}"]`)?.content ?? "";
 export const START = meta("screen-start");
 const TOKEN = meta("screen-token");
 
@@ -24,11 +24,11 @@ export function switchLanguage() {
   for (const each of document.querySelectorAll("[data-label]")) each.setAttribute("aria-label", word(each.dataset.label));
   for (const each of document.querySelectorAll("[data-alt]")) each.alt = word(each.dataset.alt);
   for (const each of document.querySelectorAll("[data-zh]")) each.textContent = each.dataset[lang];
-  $("language").textContent = word("language");
+  for (const id of ["language", "n-language"]) if ($(id)) $(id).textContent = word("language");
   for (const paint of repaints) paint();
 }
 
-/** The server's answer `{ok, zh, en, greeting}`; never throws. */
+/** The server's answer `{ok, zh, en, greeting, ...}`; never throws. */
 export async function post(path, body) {
   try {
     const reply = await fetch(path, {
@@ -66,6 +66,17 @@ export function shape(name) {
 
 export const look = (status) => told.looks[status] ?? told.looks.unknown;
 
+/** The look of a board's row: a stale one keeps the colour last known. */
+export function lit(row) {
+  if (row.status !== "stale") return look(row.status);
+  return Object.values(told.looks).find((each) => each.colour === row.colour) ?? look("stale");
+}
+
+/** Set the text where it differs, so that what is read aloud and what fades is only what changed. */
+export function put(node, text) {
+  if (node.textContent !== text) node.textContent = text;
+}
+
 // Villages are read in Asia/Shanghai whatever zone the machine believes to be in.
 const formats = {};
 export function time(ms, options = { hour: "2-digit", minute: "2-digit" }) {
@@ -74,8 +85,26 @@ export function time(ms, options = { hour: "2-digit", minute: "2-digit" }) {
   return formats[key].format(ms);
 }
 export const DATE_TIME = { month: "short", day: "numeric", hour: "2-digit", minute: "2-digit" };
+export const TODAY = { month: "long", day: "numeric", weekday: "short" };
 const DAY = { year: "numeric", month: "2-digit", day: "2-digit" };
 /** Hour and minute today, else the day alone. */
 export const brief = (ms, now) => time(ms, time(ms, DAY) === time(now, DAY) ? undefined : { month: "short", day: "numeric" });
 /** Hour and minute, with the date where it is not the day of `now`. */
 export const moment = (ms, now) => time(ms, time(ms, DAY) === time(now, DAY) ? undefined : DATE_TIME);
+
+/** Follow the kiosk's stream: `on` has a function for each kind of event, `lost(bool)` is told. */
+export function follow(on, lost) {
+  const stream = new EventSource("/events");
+  const listen = (kind, act) => stream.addEventListener(kind, (message) => act(JSON.parse(message.data)));
+  listen("hello", (start) => {
+    // Another start of the kiosk has another token: only its own page can act.
+    if (start !== START) location.reload();
+    lost(false);
+  });
+  for (const [kind, act] of Object.entries(on)) listen(kind, act);
+  stream.onerror = () => {
+    lost(true);
+    // The browser tries again by itself after a cut, but not after an answer like 503.
+    if (stream.readyState === EventSource.CLOSED) setTimeout(() => follow(on, lost), 2000);
+  };
+}

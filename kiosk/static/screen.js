@@ -1,20 +1,26 @@
-// The idle page: header, banner, picture, instruction, board; and the stream that feeds them.
+// The idle page and the mirror that opens when somebody approaches; the stream that feeds them.
 "use strict";
 
-import { $, START, brief, element, look, moment, onLanguage, said, shape, switchLanguage, time, told, word } from "./page.js";
+import { $, TODAY, brief, element, follow, lang, lit, look, moment, onLanguage, put, said, shape, switchLanguage, time, told, word } from "./page.js";
 import { closeGreeting, greet } from "./greeting.js";
+import { listen } from "./keys.js";
 import { openPad, padNames } from "./pad.js";
+
+const LINGER_MS = 5000; // the mirror stays so long after the last face
+const TOUCHED_MS = 20_000; // and so long after a touch that opened it
+const ALONE_MS = 30 * 60_000; // offline beyond this is told as a trouble, with advice
 
 const state = {};
 let offset = 0; // kiosk's time minus this browser's, in milliseconds
 let connected = true;
+let shownTroubles = "[]";
 const now = () => Date.now() + offset;
 
 const painters = {
   site() { $("site").textContent = state.site ?? ""; },
   clock() {
     if (!state.clock) return;
-    $("sure").textContent = `${time(now(), { month: "long", day: "numeric", weekday: "short" })}\n${word(state.clock.sure ? "clock_sure" : "clock_doubtful")}`;
+    put($("sure"), `${time(now(), TODAY)}\n${word(state.clock.sure ? "clock_sure" : "clock_doubtful")}`);
     $("sure").classList.toggle("warn", !state.clock.sure);
     tick();
   },
@@ -24,58 +30,69 @@ const painters = {
     const words = ok === null ? [word("link_new")]
       : ok ? [word("link_ok"), `${word("last_sync")} ${at}`]
         : [`${word("link_down")}${since === null ? "" : ` (${word("since")} ${moment(since, now())})`}`];
-    $("link").textContent = words.join(" · ");
+    if (state.pending) words.push(`${word("pending")} ${state.pending}`);
+    put($("link"), words.join(" · "));
     $("link").classList.toggle("warn", ok === false);
+    painters.troubles();
   },
-  pending() {
-    const lines = state.pending ? [`${word("pending")}: ${state.pending}`] : [];
-    if (state.liveness_basic) lines.push(word("liveness_basic"));
-    $("pending").textContent = lines.join("\n");
-    document.querySelector("footer").classList.toggle("has-pending", lines.length > 0);
-  },
-  liveness_basic() { painters.pending(); },
+  pending() { painters.link(); },
   demo() {
     const demo = state.demo ?? {};
     const lines = demo.liveness_off ? ["banner_off"] : demo.footage ? ["banner_footage"] : [];
-    const parts = lines.map((key) => (lang2(key)));
-    $("banner").replaceChildren(...parts);
+    // The law's words stay in both languages: whoever stands there must understand them.
+    const parts = lines.map((key) => told.words[key].join(" / "));
+    $("banner").replaceChildren(parts.join(" · "));
     if (demo.notice) $("banner").append(" ", element("small", {}, demo.notice));
     $("banner").hidden = !parts.length && !demo.notice;
   },
+  troubles() {
+    const lines = (state.troubles ?? []).map((each) => ({ part: each.part, what: each[`what_${lang}`], advice: each[`advice_${lang}`] }));
+    const parts = new Set(lines.map((each) => each.part));
+    for (const [part, fault] of Object.entries(state.faults ?? {})) {
+      if (!parts.has(part)) lines.push({ part, what: said(fault), advice: "" });
+    }
+    const { ok = null, since_ms: since = null } = state.link ?? {};
+    if (ok === false && since !== null && now() - since > ALONE_MS && !parts.has("link") && !parts.has("server")) {
+      lines.push({ part: "link", what: `${word("alone")} ${moment(since, now())}`, advice: word("alone_advice") });
+    }
+    if (state.liveness_basic) lines.push({ part: "weights", what: word("liveness_basic"), advice: "" });
+    if (shownTroubles === (shownTroubles = JSON.stringify(lines))) return;
+    $("troubles").replaceChildren(...lines.map((each) => element("li", { "data-part": each.part }, element("b", {}, each.what), each.advice ? ` ${each.advice}` : "")));
+  },
+  faults() { painters.troubles(); },
+  liveness_basic() { painters.troubles(); },
   instruction() {
     const shown = connected ? state.instruction : { zh: told.words.lost[0], en: told.words.lost[1], tone: "bad" };
     if (!shown) return;
-    if ($("instruction").textContent !== said(shown)) $("instruction").textContent = said(shown);
-    $("instruction").dataset.tone = shown.tone;
+    const idle = shown.tone === "idle";
+    put($("instruction"), said(shown));
+    put(document.querySelector("#wake .said"), idle ? word("approach") : said(shown));
+    put($("said"), idle ? "" : said(shown));
+    for (const id of ["instruction", "wake", "look"]) $(id).dataset.tone = shown.tone;
   },
   mirror() { document.querySelector(".frame").classList.toggle("mirror", Boolean(state.mirror)); },
-  camera() {
-    const on = Boolean(state.camera);
-    if (on && $("picture").hidden) $("picture").src = `/picture?${Date.now()}`;
-    if (!on) $("picture").removeAttribute("src");
-    $("picture").hidden = !on;
-  },
+  near() { if (state.near) wake(LINGER_MS); },
+  guidance() { if (state.guidance) wake(LINGER_MS); },
+  camera() { if (!state.camera) sleep(); picture(); },
   rows() {
     const rows = state.rows ?? [];
     $("rows").replaceChildren(...rows.map(boardRow));
     $("empty").hidden = rows.length > 0;
   },
   device() { $("n-device").textContent = state.device ?? "—"; },
-  head_code() { $("n-head").textContent = state.head_code ?? "—"; },
+  head_code() {
+    const code = (state.head_code ?? "—").replace(/^(.{4})(.{4})$/, "$1-$2");
+    for (const id of ["head", "n-head"]) put($(id), code);
+  },
   people() { padNames(state.people ?? []); },
 };
 
-// The law's words on the banner stay in both languages: whoever stands there must understand it.
-function lang2(key) {
-  return `${told.words[key][0]} / ${told.words[key][1]}`;
-}
-
 function boardRow(row) {
   const seen = look(row.status);
+  const shown = lit(row);
   const lamp = element("span", { class: row.blinking ? "lamp blink" : "lamp" }, shape(seen.shape));
-  const lit = row.status === "stale" ? (lookOf(row.colour) ?? seen) : seen;
-  lamp.style.background = lit.css;
-  lamp.style.setProperty("--on", lit.ink);
+  lamp.style.background = shown.css;
+  lamp.style.setProperty("--on", shown.ink);
   const parts = [said(seen)];
   if (row.until_ms) parts.push(`${word("until")} ${brief(row.until_ms, now())}`);
   else if (row.since_ms) parts.push(brief(row.since_ms, now()));
@@ -88,40 +105,44 @@ function boardRow(row) {
   return element("li", { "data-official": row.official, "data-status": row.status }, lamp, text);
 }
 
-function lookOf(colour) {
-  return Object.values(told.looks).find((each) => each.colour === colour);
+// -- the mirror -----------------------------------------------------------------------------
+let asleepAt = 0;
+
+function wake(ms) {
+  if (!state.camera) return;
+  asleepAt = Math.max(asleepAt, performance.now() + ms);
+  if (document.body.classList.contains("awake")) return;
+  document.body.classList.add("awake");
+  picture();
+}
+
+function sleep() {
+  asleepAt = 0;
+  document.body.classList.remove("awake");
+  if ($("look").contains(document.activeElement)) $("wake").focus();
+  picture();
+}
+
+function picture() {
+  // Only an open mirror costs the kiosk the encoding of pictures.
+  const on = Boolean(state.camera) && document.body.classList.contains("awake");
+  if (on === !$("picture").hidden) return;
+  if (on) $("picture").src = `/picture?${Date.now()}`;
+  else $("picture").removeAttribute("src");
+  $("picture").hidden = !on;
 }
 
 function tick() {
-  if (state.clock) $("clock").textContent = time(now());
+  if (state.clock) put($("clock"), time(now()));
+  const busy = document.querySelector("dialog[open]");
+  if (state.near && !busy) asleepAt = Math.max(asleepAt, performance.now() + LINGER_MS);
+  if (document.body.classList.contains("awake") && performance.now() > asleepAt && !busy) sleep();
 }
 
 function take(changed) {
   Object.assign(state, changed);
   if (changed.clock) offset = changed.clock.now_ms - Date.now();
   for (const key of Object.keys(changed)) painters[key]?.();
-}
-
-const paintAll = () => Object.values(painters).forEach((paint) => paint());
-
-function connect() {
-  const stream = new EventSource("/events");
-  const on = (kind, act) => stream.addEventListener(kind, (message) => act(JSON.parse(message.data)));
-  on("hello", (start) => {
-    // Another start of the kiosk has another token: only its own page can act.
-    if (start !== START) location.reload();
-    connected = true;
-    painters.instruction();
-  });
-  on("state", take);
-  on("greeting", (event) => { if ($("pad").open) $("pad").close(); greet(event, now); });
-  on("ask_pin", (event) => { closeGreeting(); openPad(event); });
-  stream.onerror = () => {
-    connected = false;
-    painters.instruction();
-    // The browser tries again by itself after a cut, but not after an answer like 503.
-    if (stream.readyState === EventSource.CLOSED) setTimeout(connect, 2000);
-  };
 }
 
 // A board longer than the screen turns its pages by itself, until somebody touches it.
@@ -131,10 +152,11 @@ const board = document.querySelector(".board");
 let touched = -REST_MS;
 for (const kind of ["pointerdown", "wheel", "keydown"]) board.addEventListener(kind, () => { touched = performance.now(); }, { passive: true });
 setInterval(() => {
-  if (performance.now() - touched < REST_MS || document.querySelector("dialog[open]")) return;
-  const step = Math.max(board.clientHeight - 60, 1);
+  if (performance.now() - touched < REST_MS || document.body.classList.contains("awake") || document.querySelector("dialog[open]")) return;
+  const row = ($("rows").firstElementChild?.offsetHeight ?? 0) + 6;
+  const step = Math.max(Math.floor(board.clientHeight / row) * row, row);
   const end = board.scrollTop + board.clientHeight >= board.scrollHeight - 4;
-  board.scrollTop = end ? 0 : board.scrollTop + step;
+  board.scrollTo({ top: end ? 0 : board.scrollTop + step, behavior: "smooth" });
 }, TURN_MS);
 
 new ResizeObserver(() => {
@@ -142,12 +164,23 @@ new ResizeObserver(() => {
 }).observe($("banner"));
 
 $("picture").addEventListener("error", () => {
-  if (state.camera) setTimeout(() => { if (state.camera) $("picture").src = `/picture?${Date.now()}`; }, 2000);
+  setTimeout(() => { if (!$("picture").hidden) $("picture").src = `/picture?${Date.now()}`; }, 2000);
 });
-$("language").addEventListener("click", switchLanguage);
-$("open-pin").addEventListener("click", () => openPad(null));
-$("open-notice").addEventListener("click", () => $("notice").showModal());
+for (const id of ["language", "n-language"]) $(id).addEventListener("click", switchLanguage);
+$("wake").addEventListener("click", () => {
+  if (state.camera) { wake(TOUCHED_MS); $("look-pin").focus(); } else openPad(null);
+});
+$("look-close").addEventListener("click", () => { state.near = false; sleep(); });
+$("look").addEventListener("keydown", (event) => { if (event.key === "Escape") $("look-close").click(); });
+for (const id of ["open-pin", "look-pin"]) $(id).addEventListener("click", () => openPad(null));
+$("open-notice").addEventListener("click", () => { $("notice").showModal(); $("n-title").focus(); });
 $("n-close").addEventListener("click", () => $("notice").close());
-onLanguage(paintAll);
+onLanguage(() => Object.values(painters).forEach((paint) => paint()));
 setInterval(tick, 1000);
-connect();
+listen(() => openPad(null));
+
+follow({
+  state: take,
+  greeting(event) { for (const id of ["pad", "notice"]) if ($(id).open) $(id).close(); greet(event, now); },
+  ask_pin(event) { closeGreeting(); if ($("notice").open) $("notice").close(); openPad(event); },
+}, (lost) => { connected = !lost; painters.instruction(); });

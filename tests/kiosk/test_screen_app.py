@@ -17,7 +17,8 @@ import requests
 
 from kiosk.screen.app import PICTURE_SEATS, Answer, PortTaken, Screen
 from kiosk.screen.feed import ScreenFeed
-from kiosk.screen.words import NOTICE, WORDS, instruction
+from kiosk.screen.notice import NOTICE
+from kiosk.screen.words import WORDS, instruction
 
 
 class Touches:
