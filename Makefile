@@ -27,6 +27,7 @@ lint: $(VENV)/.installed-test
 torture: setup $(VENV)/.installed-test
 	@$(BIN)/python -m tests.faults.kill --times 1000
 	@$(BIN)/python -m tests.faults.tamper --times 12
+	@$(BIN)/python -m tests.faults.power --times 1000 || [ $$? = 77 ]
 
 bench: setup $(VENV)/.installed-bench
 	@$(BIN)/python scripts/bench.py --json bench.json

@@ -23,6 +23,7 @@ KIOSK = [
     "argon2-cffi>=25.1,<26",
     "requests>=2.32,<3",
     "pypinyin>=0.55,<0.56",  # MIT; names are found by the initials of their pinyin
+    "prometheus-client>=0.24,<0.27",
 ]
 ENROLL = [
     *VISION,

@@ -72,7 +72,9 @@ class Health(Request, frozen=True, kw_only=True):
     """What a kiosk says of itself, for the server's site page.
 
     `refused` counts, since the kiosk was made, how often nobody was recorded, by reason: numbers
-    only, nothing of who it was.
+    only, nothing of who it was. `oldest_s` is the age in seconds of the oldest record that waits
+    for its ack, `rejected` how many lie on the visible pile, `troubles` which parts something is
+    wrong with now (`kiosk.troubles`).
     """
 
     camera: ShortText | None = None
@@ -81,6 +83,10 @@ class Health(Request, frozen=True, kw_only=True):
     disk_free_mb: Count | None = None
     version: ShortText | None = None
     refused: dict[RefusalReason, Count] | None = None
+    oldest_s: Count | None = None
+    rejected: Count | None = None
+    gallery_expires_ms: UnixMs | None = None
+    troubles: Annotated[list[ShortText], msgspec.Meta(max_length=20)] | None = None
 
 
 class CursorRequest(Request, frozen=True, kw_only=True):

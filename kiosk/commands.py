@@ -21,6 +21,7 @@ from attendance.wire import MAX_GALLERY, GalleryPackage
 from hardware.errors import LampError
 from hardware.lamps import Colour, LampBoard, open_lamps
 from hardware.wiring import Wiring, load_wiring
+from kiosk.card import free_mb
 from kiosk.checkin import Accepted, Again, CheckinService
 from kiosk.clock import SystemClock
 from kiosk.config import is_running
@@ -183,7 +184,7 @@ def status_of(site: Site) -> dict[str, Any]:
     """The object of `status --json`."""
     now = SystemClock().read()
     clock, head, heard = site.clock_state(now), site.store.head(), last_contact(site.store)
-    running = is_running(site.folder)
+    running, manifest = is_running(site.folder), site.vault.manifest()
     return {
         "pending": site.store.pending(),
         "last_contact": None if heard is None else local(heard).isoformat(timespec="seconds"),
@@ -207,6 +208,11 @@ def status_of(site: Site) -> dict[str, Any]:
         "refusals": refusals(site.store),
         "rejected": len(site.store.rejected()),
         "gallery_expired": site.vault.expired(now.wall_ms),
+        "gallery_expires": None
+        if manifest is None
+        else local(manifest.expires_ms).isoformat(timespec="seconds"),
+        "oldest_s": site.store.oldest_waiting_s(now, now.wall_ms - (clock.off_ms or 0)),
+        "disk_free_mb": free_mb(site.folder),
         "device": site.config.device,
         "site": site.config.site,
         "fingerprint": fingerprint(site.keys.box_public),

@@ -94,6 +94,10 @@ class Display:
         if self._down_since is None:
             self._down_since = self._heard_ms(self.now_ms()) or self.now_ms()
 
+    def heard_at_ms(self) -> int | None:
+        """When the server was last heard, Unix milliseconds; None: never."""
+        return self._heard_ms(self.now_ms())
+
     def _heard_ms(self, now_ms: int) -> int | None:
         """When the server was last heard, on the scale of `now_ms`."""
         if self._heard_mono is not None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import shutil
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -14,15 +13,15 @@ from attendance.errors import ChainBroken, QuxiangError
 from attendance.i18n import say
 from hardware.errors import HardwareError
 from hardware.lamps import open_lamps
+from kiosk.card import free_mb
 from kiosk.cli import one_line
 from kiosk.clock import SystemClock
 from kiosk.commands import lamp_driver, wiring_of
+from kiosk.condition import LOW_MB
 from kiosk.config import is_running
 from kiosk.site import Site
 from recognition.errors import RecognitionError
 
-#: Less free space than this is told: a year of 200 records a day takes about 100 MB.
-LEAST_FREE_MB = 300
 FAULTS = (QuxiangError, HardwareError, RecognitionError, OSError)
 
 
@@ -75,8 +74,8 @@ def _folder(folder: Path) -> tuple[bool, str]:
 
 
 def _disk(folder: Path) -> tuple[bool, str]:
-    free = shutil.disk_usage(folder if folder.is_dir() else Path.home()).free >> 20
-    if free < LEAST_FREE_MB:
+    free = free_mb(folder if folder.is_dir() else Path.home())
+    if free is None or free < LOW_MB:
         return False, say(f"只剩 {free} MB：请清理空间。", f"{free} MB left: free some space")
     return True, say(f"剩余 {free} MB", f"{free} MB free")
 

@@ -16,6 +16,7 @@ from attendance.statuses import Method, Status
 from hardware.frames import Frame
 from kiosk.checkin import Accepted, Again, CheckinService, Refused
 from kiosk.clock import Clock, FrameClock
+from kiosk.condition import Condition
 from kiosk.display import Display
 from kiosk.errors import StoreUnusable
 from kiosk.events import EventLog
@@ -63,6 +64,8 @@ class Kiosk:
         live: bool,
         troubles: Troubles | None = None,
         mono: Callable[[], float] = time.monotonic,
+        card: Callable[[], StoreUnusable | None] | None = None,
+        survey: Callable[[], Condition] | None = None,
     ) -> None:
         self._upkeep = Upkeep(
             store=store,
@@ -76,6 +79,8 @@ class Kiosk:
             clock=clock,
             live=live,
             mono=mono,
+            card=card,
+            survey=survey,
         )
         self._health = self._upkeep.health
         self._service = service

@@ -6,7 +6,6 @@ import argparse
 import contextlib
 import logging
 import re
-import shutil
 import signal
 import stat
 import sys
@@ -18,14 +17,15 @@ from attendance.errors import QuxiangError
 from attendance.i18n import language, say
 from attendance.signing import fingerprint
 from attendance.statuses import SiteKind
-from attendance.wire import Health
 from hardware.camera import open_camera
 from hardware.errors import Notice
 from hardware.frames import Camera
 from hardware.lamps import LampBoard, open_lamps
+from kiosk.card import Card
 from kiosk.checkin import CheckinService
 from kiosk.clock import Clock, FrameClock, SystemClock
 from kiosk.commands import lamp_driver, wiring_of
+from kiosk.condition import Survey
 from kiosk.config import load_config, run_lock, save_config
 from kiosk.display import Display
 from kiosk.errors import StoreUnusable
@@ -37,7 +37,7 @@ from kiosk.loop import Kiosk
 from kiosk.notes import Notes
 from kiosk.people import People
 from kiosk.pins import Pins
-from kiosk.refusals import RefusalCount, refusals
+from kiosk.refusals import RefusalCount
 from kiosk.screen.app import Screen
 from kiosk.screen.feed import ScreenFeed
 from kiosk.site import Site
@@ -148,6 +148,9 @@ class _Run:
         self.events.listen(RefusalCount(self.store))
         self.troubles = Troubles(self.feed, self.events, self._note_troubles)
         self._note_troubles("[]")
+        self._camera = "starting"
+        card = Card(data)
+        stack.callback(card.close)
         engine = load_engine(args.engine, data)
         self.recogniser = stack.enter_context(
             Recogniser(
@@ -184,6 +187,15 @@ class _Run:
                 "notice": args.notice,
             },
         )
+        self.survey = Survey(
+            self.store,
+            self.vault,
+            self.display,
+            self.clock,
+            camera=lambda: self._camera,
+            lamps=self._lamps,
+            troubles=lambda: [trouble.part for trouble in self.troubles.now.values()],
+        )
         self.kiosk = Kiosk(
             store=self.store,
             vault=self.vault,
@@ -196,7 +208,10 @@ class _Run:
             clock=self.clock,
             live=live,
             troubles=self.troubles,
+            card=lambda: card.fault,
+            survey=self.survey.look,
         )
+        card.start()
         self.client = SyncClient(
             config,
             site.keys,
@@ -204,7 +219,7 @@ class _Run:
             self.vault,
             base,
             save=lambda learned: save_config(data, learned),
-            health=self._health,
+            health=lambda: self.survey.look().health(),
         )
         stack.callback(self.client.close)
         self._exchanging = threading.Lock()
@@ -234,25 +249,14 @@ class _Run:
         wiring = wiring_of(self.site.folder) if driver != "screen" else None
         return open_lamps(driver, [person.official for person in people.all], wiring)
 
-    def _health(self) -> Health:
-        free, refused = None, None
-        with contextlib.suppress(OSError):
-            free = shutil.disk_usage(self.site.folder).free // 1_000_000
-        with contextlib.suppress(StoreUnusable):
-            refused = refusals(self.store)
-        return Health(
-            camera=self.watch.state or "starting",
-            lamps="unknown" if self.keeper.failed else self.keeper.driver,
-            clock="verified" if self.display.sure else "doubtful",
-            disk_free_mb=free,
-            refused=refused,
-        )
+    def _lamps(self) -> str:
+        return "unknown" if self.keeper.failed else self.keeper.driver
 
     def _note_state(self, camera: str) -> None:
         """Keep how the camera is, for `status` of another process."""
+        self._camera = camera
         with contextlib.suppress(StoreUnusable):
-            lamps = "unknown" if self.keeper.failed else self.keeper.driver
-            self.store.set_meta(camera=camera, lamps=lamps)
+            self.store.set_meta(camera=camera, lamps=self._lamps())
 
     def _note_troubles(self, listed: str) -> None:
         """Keep what is wrong, for `status` of another process."""
@@ -269,7 +273,9 @@ class _Run:
             self.notes.say(weakened)
         if self.args.screen is not None:
             logging.getLogger("waitress").setLevel(logging.ERROR)
-            screen = self.stack.enter_context(Screen(self.feed, self.kiosk, self.args.screen))
+            screen = self.stack.enter_context(
+                Screen(self.feed, self.kiosk, self.args.screen, self.survey.metrics)
+            )
             self.notes.say(say(f"屏幕：{screen.url}", f"screen: {screen.url}"))
         if self.args.until_end:
             self._exchange()

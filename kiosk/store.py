@@ -205,6 +205,23 @@ class Store(Database):
             row = db.execute("SELECT epoch, seq FROM outbox ORDER BY epoch, seq LIMIT 1").fetchone()
             return None if row is None else (row[0], row[1])
 
+    def oldest_waiting_s(self, now: Reading, now_ms: int) -> int | None:
+        """For how many seconds the oldest record has waited for its ack; 0 where none waits.
+
+        `now_ms` is the true time as well as the kiosk knows it. Within one boot the boot clock
+        tells; across boots the record's best guess, which a doubtful clock makes doubtful too.
+        """
+        with self._read() as db:
+            row = db.execute(
+                "SELECT payload FROM records NATURAL JOIN outbox ORDER BY epoch, seq LIMIT 1"
+            ).fetchone()
+            if row is None:
+                return 0
+            record = decode_record(row[0])
+            if record.boot_id == now.boot_id:
+                return max(0, (now.boottime_ns - record.boottime_ns) // 1_000_000_000)
+            return max(0, (now_ms - timeline.Proofs(db).when(record).at_ms) // 1000)
+
     def batch(self, after_epoch: int, after_seq: int, limit: int = MAX_BATCH) -> Batch | None:
         """Up to `limit` records of one epoch that follow that place; None at the chain's end."""
         with self._read() as db:
@@ -271,6 +288,11 @@ class Store(Database):
                 "ORDER BY epoch, seq"
             ).fetchall()
         return [Rejection(e, s, why, decode_record(payload)) for e, s, why, payload in rows]
+
+    def rejected_count(self) -> int:
+        """How many lie on that pile."""
+        with self._read() as db:
+            return int(db.execute("SELECT count(*) FROM rejected").fetchone()[0])
 
     # -- time and facts ---------------------------------------------------------------------
 

@@ -10,6 +10,7 @@ from attendance.errors import QuxiangError
 from attendance.statuses import Kind
 from kiosk.checkin import CheckinService
 from kiosk.clock import Clock
+from kiosk.condition import Condition, expiring
 from kiosk.display import Display
 from kiosk.errors import ServerUnreachable, StoreUnusable
 from kiosk.events import EventLog
@@ -32,6 +33,15 @@ CLOCK_STEP_MS = 120_000
 """A wall clock whose error changed by this much is written into the chain again (evidence.md)."""
 
 STORE = ("暂时无法记录", "Nothing can be recorded")
+REFUSED = ("新人脸库未采用", "a new gallery was not taken")
+OTHER_DESK = Trouble(
+    "gallery",
+    ("服务器给出了另一个登记台", "the server names another enrolment desk"),
+    (
+        "未采用；请核对登记台指纹，确属更换则重新配对",
+        "it is not taken; compare fingerprints, and pair anew if the desk was replaced",
+    ),
+)
 BLIND = ("人脸识别不可用", "Face recognition is not available")
 
 Mail = SyncReport | QuxiangError
@@ -105,8 +115,12 @@ class Upkeep:
         clock: Clock,
         live: bool,
         mono: Callable[[], float] = time.monotonic,
+        card: Callable[[], StoreUnusable | None] | None = None,
+        survey: Callable[[], Condition] | None = None,
     ) -> None:
         self.health = StoreHealth(store, events, feed, troubles, mono)
+        self._card = card
+        self._survey = survey
         self.sighted = False
         self._store = store
         self._vault = vault
@@ -124,7 +138,6 @@ class Upkeep:
         self._generation: object = None
         self._look_at = self._refresh_at = 0.0
         self._sync_fault: str | None = None
-        self._alarms: set[str] = set()
         self._wall_off: int | None = None
 
     def report(self, mail: Mail) -> None:
@@ -142,7 +155,13 @@ class Upkeep:
             return
         self._look_at = now + LOOK_S
         try:
+            fault = self._card() if self._card else None
+            if fault is not None:
+                raise fault
             self.health.probe()
+        except StoreUnusable as error:
+            self.health.failed(error)
+        try:
             generation = self._store.generation()
             fresh = self._vault.version != self._gallery_version
             if fresh or changed:
@@ -155,9 +174,19 @@ class Upkeep:
             self._check_clock()
         except StoreUnusable as error:
             self.health.failed(error)
-        expired = self._vault.expired(self._display.now_ms())
-        self._alarm("expired", "its manifest has expired: renew it at the desk" if expired else "")
+        self._warn()
         self.refresh()
+
+    def _warn(self) -> None:
+        """What time alone brings about, before it stops anything."""
+        manifest = self._vault.manifest()
+        ends = None if manifest is None else manifest.expires_ms
+        self._troubles.set("expiring", expiring(ends, self._display.now_ms()))
+        if self._survey is not None:
+            now = self._survey()
+            self._feed.update(condition=now.shown())
+            for key, trouble in now.warnings().items():
+                self._troubles.set(key, trouble)
 
     def refresh(self) -> None:
         """The board as it is now, on the lamps and then on the page."""
@@ -179,9 +208,12 @@ class Upkeep:
             return
         self._sync_fault = None
         self._events.sync(mail.sent, mail.stored, mail.duplicate, mail.rejected, mail.pending)
-        self._alarm("refused", str(mail.gallery_fault or ""))
-        changed = "the server names another enrolment desk, which is not taken"
-        self._alarm("desk", changed if mail.desk_changed else "")
+        bad = mail.gallery_fault
+        refused = None
+        if bad is not None:
+            refused = Trouble("gallery", REFUSED, (bad.words("zh"), bad.words("en")))
+        self._troubles.set("refused", refused)
+        self._troubles.set("desk", OTHER_DESK if mail.desk_changed else None)
         try:
             self._display.heard(mail)
         except StoreUnusable as error:
@@ -209,14 +241,6 @@ class Upkeep:
             self._troubles.set("recognition", Trouble("recognition", BLIND, words), tell=False)
             self._events.fault("recognition", str(error))
         self._feed.update(waiting=contents is None)
-
-    def _alarm(self, key: str, what: str) -> None:
-        """Tell something about the gallery once, until it is well (nothing to tell)."""
-        if not what:
-            self._alarms.discard(key)
-        elif key not in self._alarms:
-            self._alarms.add(key)
-            self._events.fault("gallery", what)
 
     def _check_clock(self) -> None:
         """Write into the chain that the wall clock is wrong, once for each change."""

@@ -10,7 +10,7 @@ import secrets
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, Self
@@ -66,8 +66,13 @@ class PortTaken(KioskError, OSError):
     """Another program listens on the screen's port, or it may not be used."""
 
 
-def create_app(feed: ScreenFeed, actions: Actions, port: int) -> Flask:
-    """The page's WSGI application. POSTs need the token that the page carries (one per start)."""
+def create_app(
+    feed: ScreenFeed, actions: Actions, port: int, metrics: Callable[[], bytes] | None = None
+) -> Flask:
+    """The page's WSGI application. POSTs need the token that the page carries (one per start).
+
+    `metrics` gives what `/metrics` answers, Prometheus's text format 0.0.4.
+    """
     root = Path(__file__).resolve().parents[1]
     app = Flask(
         "kiosk.screen", template_folder=str(root / "templates"), static_folder=str(root / "static")
@@ -135,6 +140,12 @@ def create_app(feed: ScreenFeed, actions: Actions, port: int) -> Flask:
             choosable=list(CHOOSABLE),
             reasons=REASONS,
         )
+
+    @app.get("/metrics")
+    def told() -> Response:
+        if metrics is None:
+            abort(404)
+        return Response(metrics(), content_type="text/plain; version=0.0.4; charset=utf-8")
 
     @app.get("/events")
     def events() -> Response:
@@ -233,7 +244,13 @@ def _pictures(feed: ScreenFeed) -> Iterator[bytes]:
 class Screen:
     """Serves the page until closed. A context manager; `port` is the real one where 0 was asked."""
 
-    def __init__(self, feed: ScreenFeed, actions: Actions, port: int) -> None:
+    def __init__(
+        self,
+        feed: ScreenFeed,
+        actions: Actions,
+        port: int,
+        metrics: Callable[[], bytes] | None = None,
+    ) -> None:
         """Listens at once. Raises PortTaken."""
         from waitress.server import create_server
 
@@ -247,7 +264,7 @@ class Screen:
             raise _port_fault(error, port) from error
         self.port = int(listener.getsockname()[1])
         self._server: Any = create_server(
-            create_app(feed, actions, self.port),
+            create_app(feed, actions, self.port, metrics),
             sockets=[listener],
             threads=THREADS,
             connection_limit=64,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import date
 
 from attendance.clock import ClockClass
-from attendance.days import local
+from attendance.days import day_of, local
 from attendance.statuses import LOOKS, Look, Status, reason_word
 from server.web.language import clock_words, lang
 from server.web.say import Later, _l, gettext
@@ -101,6 +101,19 @@ REFUSED: dict[str, Later] = {
     "locked": _l("refused while locked: %(n)s"),
 }
 
+#: Parts of a kiosk that something can be wrong with (`Health.troubles`).
+PARTS: dict[str, Later] = {
+    "store": _l("recording"),
+    "camera": _l("camera"),
+    "lamps": _l("lamp board"),
+    "disk": _l("storage"),
+    "outbox": _l("upload"),
+    "gallery": _l("gallery"),
+    "recognition": _l("face recognition"),
+    "voice": _l("voice"),
+    "clock": _l("clock"),
+}
+
 #: Functions that every template may call.
 FOR_TEMPLATES = (
     "verdict_word",
@@ -187,7 +200,27 @@ def health_words(health: Mapping[str, object]) -> list[str]:
         )
         for key, word in HEALTH.items()
         if health.get(key) not in (None, "")
-    ] + [str(word) % {"n": refused[key]} for key, word in REFUSED.items() if refused.get(key)]
+    ] + [
+        *(str(word) % {"n": refused[key]} for key, word in REFUSED.items() if refused.get(key)),
+        *_watched(health),
+    ]
+
+
+def _watched(health: Mapping[str, object]) -> list[str]:
+    """What a kiosk's caretaker is told beforehand: records that wait, what runs out, what fails."""
+    oldest, rejected = health.get("oldest_s"), health.get("rejected")
+    ends, parts = health.get("gallery_expires_ms"), health.get("troubles")
+    said = []
+    if isinstance(oldest, int) and oldest >= 3600:
+        said.append(gettext("oldest record waits %(n)s h", n=oldest // 3600))
+    if isinstance(rejected, int) and rejected:
+        said.append(gettext("not accepted: %(n)s", n=rejected))
+    if isinstance(ends, int):
+        said.append(gettext("gallery until %(day)s", day=day_of(ends).isoformat()))
+    if isinstance(parts, list) and parts:
+        named = " / ".join(str(PARTS.get(str(part), part)) for part in parts)
+        said.append(gettext("needs attention: %(parts)s", parts=named))
+    return said
 
 
 def look_of(status: str) -> Look:

@@ -206,6 +206,14 @@ def test_sites_show_how_often_a_kiosk_refused_and_why(world: World) -> None:
     en = world.client("clerk", "en").get("/sites").text
     assert "refused as not alive: 3" in en
     assert "refused as unknown: 2" in en
+    for said in (
+        "oldest record waits 2 h",
+        "not accepted: 1",
+        "gallery until 2026-05-29",
+        "needs attention: camera / storage",
+    ):
+        assert said in en
+    assert "需要处理：摄像头 / 存储空间" in page
 
 
 def statements(world: World, path: str) -> int:

@@ -156,6 +156,10 @@ class Kiosk:
                 clock="A",
                 disk_free_mb=9120,
                 refused={"not_live": 3, "unknown": 2, "quality": 0},
+                oldest_s=7_300,
+                rejected=1,
+                gallery_expires_ms=1_780_000_000_000,
+                troubles=["camera", "disk"],
             ),
         )
         reply = wire.decode(self._post(wire.CURSOR, wire.encode(asked)), wire.CursorReply)
