@@ -21,9 +21,9 @@ from server.config import ServerConfig, ServerKeys, make_keys
 from server.db import Database, migrate
 from server.errors import AlreadyInitialised
 from server.models import Device, Role, Township, User
+from server.rules.calendar import Calendar
 from server.services import accounts, checkpoints, cursors, desk, intake, leave, pairing, verify
 from server.services.townships import create_township
-from server.services.workdays import is_working_day
 
 TOWNSHIP = "青山乡"
 OFFICE = "青山乡政府"
@@ -175,6 +175,7 @@ class _Demo:
         ]
         self.people = self._people(officials)
         self.kiosks: list[_Kiosk] = []
+        self.calendar = Calendar()
 
     def run(self) -> Iterator[str]:
         passwords = self._found()
@@ -289,7 +290,7 @@ class _Demo:
     def _live(self, session: Session, day: date) -> None:
         """One day of every kiosk: morning, the people, evening, with power cuts and dead links."""
         base = day_start_ms(day)
-        if is_working_day(day) or day == self.today:
+        if self.calendar.is_working(day) or day == self.today:
             moments = self._moments(day, base)
             for number, kiosk in enumerate(self.kiosks):
                 self._one_day(session, kiosk, number, day, moments.get(number, []))
@@ -301,7 +302,7 @@ class _Demo:
         """What happens at which kiosk: (moment, what, official), in order."""
         places = {name: n for n, (name, _) in enumerate(self.sites)}
         early, late = base + int(7.6 * 3_600_000), base + int(9.4 * 3_600_000)
-        weekend = not is_working_day(day)
+        weekend = not self.calendar.is_working(day)
         if day == self.today and to_ms(self.now) < late:
             # Whoever looks before the morning is over is to see a board with people on it.
             early, late = max(base, to_ms(self.now) - 3_600_000), to_ms(self.now) - 60_000

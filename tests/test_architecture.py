@@ -52,6 +52,15 @@ def test_the_server_needs_no_vision() -> None:
         assert not imports_of(path) & SERVER_NEVER, path
 
 
+def test_the_rules_know_no_database_and_no_request() -> None:
+    for path in (ROOT / "server" / "rules").rglob("*.py"):
+        third = imports_of(path) - set(sys.stdlib_module_names) - {"attendance", "server"}
+        assert third <= {"msgspec", "chinese_calendar"}, f"{path}: {third}"
+        inside = [line for line in path.read_text(encoding="utf-8").splitlines()
+                  if line.lstrip().startswith(("from server", "import server"))]  # fmt: skip
+        assert all("from server.rules" in line for line in inside), f"{path}: {inside}"
+
+
 def test_the_shared_package_stays_pure() -> None:
     for path in (ROOT / "attendance").rglob("*.py"):
         third = imports_of(path) - set(sys.stdlib_module_names) - {"attendance"}

@@ -20,7 +20,6 @@ from server.models.office import (
     User,
 )
 from server.models.places import (
-    MONDAY_TO_FRIDAY,
     Expectation,
     Official,
     Site,
@@ -47,6 +46,7 @@ from server.models.rulings import (
     SpotCheck,
     SpotDraw,
 )
+from server.rules.calendar import MONDAY_TO_FRIDAY
 
 __all__ = [
     "MONDAY_TO_FRIDAY",

@@ -38,7 +38,7 @@ class RecordRow(OfTownship, Base):
     """One record: its exact bytes, the head after it, its fields, and when it truly was.
 
     `earliest_ms <= at_ms <= latest_ms` and `cls` are `attendance.clock.estimate` at the time of
-    arrival. `flags` is a list of words (`server.services.flags`).
+    arrival. `flags` is a list of words (`server.rules.flags`).
     """
 
     __tablename__ = "record"

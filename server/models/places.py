@@ -6,10 +6,7 @@ from sqlalchemy import Boolean, ForeignKey, Integer, String, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from server.models.base import Base, Big, Id, OfTownship
-
-#: Bits 0 to 6 are Monday to Sunday. All of Monday to Friday together mean "working days", so that
-#: make-up working days count and public holidays do not (`server.services.workdays`).
-MONDAY_TO_FRIDAY = 0b0011111
+from server.rules.calendar import MONDAY_TO_FRIDAY
 
 
 class Township(Base):

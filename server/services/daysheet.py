@@ -2,30 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime
 
 from sqlalchemy.orm import Session
 
-from attendance.clock import ClockClass
-from attendance.days import day_end_ms, day_of, day_start_ms, to_ms
+from attendance.days import DAY_MS, day_start_ms, from_ms
 from attendance.i18n import say
-from attendance.statuses import Status
-from attendance.whereabouts import Absence, Fact, standing
 from server.errors import NotFound
 from server.models import Township
-from server.services import flags
-from server.services.sheetdata import (
-    Entry,
-    Kiosks,
-    Person,
-    SiteState,
-    Span,
-    people_of,
-    span_of,
-)
-from server.services.townships import sites
-from server.services.workdays import calendar_known, days_between, is_expected_on, is_working_day
+from server.rules.calendar import days_between
+from server.rules.roster import Place
+from server.rules.verdict import VERDICTS, Discrepancy, Kiosks
+from server.rules.visits import Visit
+from server.services.sheets.days import Day, PersonDay, days_of, person_days, silence
+from server.services.sheets.entries import Entry, entries_between, entries_by_id
+from server.services.sheets.inputs import kiosks_of
 
 __all__ = [
     "MAX_DAYS",
@@ -37,34 +30,13 @@ __all__ = [
     "History",
     "HistoryDay",
     "SiteState",
+    "day_row",
     "day_sheet",
     "official_history",
 ]
 
-PRESENT = (Status.ON_DUTY, Status.IN_VILLAGE)
-AWAY = {Status.ON_LEAVE: "leave", Status.BUSINESS_TRIP: "trip"}
-#: Verdicts, in the order in which a supervisor wants them.
-VERDICTS = (
-    "absent",
-    "unverified_only",
-    "not_known",
-    "not_yet",
-    "came",
-    "trip",
-    "leave",
-    "not_expected",
-)
 #: Days of a history at the most.
 MAX_DAYS = 400
-
-
-@dataclass(frozen=True)
-class Discrepancy:
-    """Something to look into: a word of `server.services.flags`, and which site or record."""
-
-    kind: str
-    site: str | None = None
-    record_id: str | None = None
 
 
 @dataclass(frozen=True)
@@ -72,7 +44,8 @@ class DayRow:
     """One official on one day.
 
     `verdict` is one of `VERDICTS`. `doubtful` marks one that rests on class C alone; `pending`
-    leave or a trip that nobody has approved.
+    leave or a trip that nobody has approved; `late_ms` and `early_ms` say how much at the least.
+    `corrected` are ids of corrections in effect; `entries` are the records as they came.
     """
 
     official: str
@@ -85,11 +58,37 @@ class DayRow:
     discrepancies: tuple[Discrepancy, ...] = ()
     doubtful: bool = False
     pending: bool = False
+    late_ms: int = 0
+    early_ms: int = 0
+    excused: bool = False
+    hours: str = ""
+    visits: tuple[Visit, ...] = ()
+    corrected: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class SiteState:
+    """A site as far as one day is concerned.
+
+    `complete_until` is the moment up to which every kiosk's records have arrived, None where that
+    cannot be said; `complete` whether that covers the whole day.
+    """
+
+    name: str
+    kind: str
+    last_contact: datetime | None
+    complete_until: datetime | None
+    complete: bool
+    kiosks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class DaySheet:
-    """One day of a township. `unknown` are records whose official no roster knows."""
+    """One day of a township. `unknown` are records whose official no roster knows.
+
+    `all_rows` is how many there are, `counts` of everybody that `fits`, by verdict, and `doubtful`
+    of those; `rows` may be a page of them.
+    """
 
     day: date
     working_day: bool
@@ -97,6 +96,11 @@ class DaySheet:
     rows: list[DayRow]
     sites: list[SiteState]
     unknown: list[Entry] = field(default_factory=list)
+    groups: tuple[str, ...] = ()
+    all_rows: int = 0
+    fitting: int = 0
+    counts: Mapping[str, int] = field(default_factory=dict)
+    doubtful: int = 0
 
 
 @dataclass(frozen=True)
@@ -120,33 +124,114 @@ class History:
     portrait: str | None
     active: bool
     days: list[HistoryDay]
+    duties: str = ""
+    households: int | None = None
 
 
-def day_sheet(session: Session, township: Township, day: date, now: datetime) -> DaySheet:
-    """The sheet of one Asia/Shanghai day, in a fixed number of queries.
+def day_sheet(
+    session: Session,
+    township: Township,
+    day: date,
+    now: datetime,
+    fits: Callable[[PersonDay], bool] | None = None,
+    verdict: str = "",
+    first: int = 0,
+    most: int | None = None,
+) -> DaySheet:
+    """The sheet of one day, in a fixed number of queries: everybody, or a page of those that fit.
 
-    Nobody is absent before the day is over and every kiosk of every site where they were expected
-    has said that its records are complete past its end; till then they are `not_yet` or
-    `not_known`. Class C alone decides nothing: it makes `came` doubtful, and keeps `absent` back.
+    `counts` are of all who fit; rows are of those among them with that verdict, `most` of them
+    from number `first` on. The verdict's rules are `server.rules.verdict.judge`.
     """
-    start, end = day_start_ms(day), day_end_ms(day)
-    span = span_of(session, township, start, end)
-    kiosks = Kiosks(session, township)
-    people = people_of(session, township)
-    rows = [_row(person, day, span, kiosks, to_ms(now)) for person in people]
-    codes = {person.row.official for person in people}
+    roster, (made,) = days_of(session, township, [day], now)
+    fitting = [p for p in made.people.values() if fits is None or fits(p)]
+    shown = [p for p in fitting if not verdict or p.judged.verdict == verdict]
+    page = shown[first : None if most is None else first + most]
+    kiosks = kiosks_of(session, township)
+    whole = len(page) == len(made.people)
+    rows = rows_of(session, township, kiosks, made, page, whole)
+    counts: dict[str, int] = {}
+    for one in fitting:
+        counts[one.judged.verdict] = counts.get(one.judged.verdict, 0) + 1
     return DaySheet(
         day=day,
-        working_day=is_working_day(day),
-        calendar_known=calendar_known(day),
-        rows=[row for row in rows if row is not None],
-        sites=[kiosks.state(site, start, end) for site in sites(session, township)],
-        unknown=[
-            span.entries[fact.record_id]
-            for code, facts in sorted(span.facts.items())
-            if code not in codes
-            for fact in facts
-        ],
+        working_day=roster.calendar.is_working(day),
+        calendar_known=roster.calendar.known(day),
+        rows=rows,
+        sites=[site_state(kiosks, place, day) for place in roster.places.values()],
+        unknown=list(entries_by_id(session, township, made.unknown).values()),
+        groups=tuple(dict.fromkeys(p.person.group for p in made.people.values() if p.person.group)),
+        all_rows=len(made.people),
+        fitting=len(shown),
+        counts=counts,
+        doubtful=sum(p.judged.doubtful for p in fitting),
+    )
+
+
+def rows_of(
+    session: Session,
+    township: Township,
+    kiosks: Kiosks,
+    day: Day,
+    page: Collection[PersonDay],
+    whole: bool = False,
+) -> list[DayRow]:
+    """The rows of a page of a day, with their records; `whole` where it is everybody."""
+    if not page:
+        return []
+    entries = entries_between(
+        session,
+        township,
+        min(p.start_ms for p in page),
+        max(p.end_ms for p in page),
+        None if whole else [p.person.official for p in page],
+    )
+    quiet = silence(session, township, kiosks, [day])
+    return [day_row(p, entries, quiet.get((p.person.official, day.day), ())) for p in page]
+
+
+def day_row(
+    one: PersonDay, entries: Mapping[str, Entry], more: Iterable[Discrepancy] = ()
+) -> DayRow:
+    """A judged day as a row; `more` are discrepancies that only this page asks for."""
+    person, judged = one.person, one.judged
+    hours = next((e.hours.name for e in one.expected if e.hours is not None), "")
+    return DayRow(
+        official=person.official,
+        name=person.name,
+        title=person.title,
+        work_group=person.group,
+        expected_sites=tuple(e.place.name for e in one.expected),
+        verdict=judged.verdict,
+        entries=tuple(entries[r] for r in one.records if r in entries),
+        discrepancies=(*judged.found, *more),
+        doubtful=judged.doubtful,
+        pending=judged.pending,
+        late_ms=judged.late_ms,
+        early_ms=judged.early_ms,
+        excused=judged.excused,
+        hours=hours,
+        visits=tuple(judged.visits),
+        corrected=judged.corrected,
+    )
+
+
+def site_state(kiosks: Kiosks, place: Place, day: date) -> SiteState:
+    """The site as its strip shows it for a day."""
+    start = day_start_ms(day)
+    end = start + DAY_MS
+    stood = kiosks.on(place.id, start, end)
+    contacts = [k.last_contact_ms for k in stood if k.last_contact_ms is not None]
+    marks = [k.complete_until_ms for k in stood]
+    known = [mark for mark in marks if mark is not None]
+    whole = bool(marks) and len(known) == len(marks)
+    return SiteState(
+        name=place.name,
+        kind=place.kind,
+        last_contact=from_ms(max(contacts)) if contacts else None,
+        complete_until=from_ms(min(known)) if whole else None,
+        complete=kiosks.complete(place.id, start, end),
+        kiosks=tuple(k.device for k in stood),
     )
 
 
@@ -157,179 +242,40 @@ def official_history(
 
     Raises NotFound for a code that this township's roster does not hold.
     """
-    people = people_of(session, township, official)
-    if not people:
-        raise NotFound(say(f"名册中没有编号 {official}", f"the roster has no official {official}"))
-    person = people[0]
     days = days_between(first, last)[-MAX_DAYS:]
-    found: list[HistoryDay] = []
-    if days:
-        span = span_of(session, township, day_start_ms(days[0]), day_end_ms(days[-1]), official)
-        kiosks = Kiosks(session, township)
-        for day in reversed(days):
-            row = _row(person, day, span, kiosks, to_ms(now), always=True)
-            if row is not None:
-                found.append(HistoryDay(day, is_working_day(day), row))
+    try:
+        roster, inputs, made = person_days(session, township, official, days, now)
+    except KeyError:
+        raise NotFound(
+            say(f"名册中没有编号 {official}", f"the roster has no official {official}")
+        ) from None
+    person = roster.by_code[official]
+    entries: dict[str, Entry] = {}
+    if made:
+        start = min(d.people[official].start_ms for d in made)
+        end = max(d.people[official].end_ms for d in made)
+        entries = entries_between(session, township, start, end, [official])
+    quiet = silence(session, township, inputs.kiosks, made)
     return History(
-        official=person.row.official,
-        name=person.row.name,
-        title=person.row.title,
-        phone=person.row.phone,
-        work_group=person.work_group,
-        portrait=person.row.portrait,
-        active=person.row.active,
-        days=found,
+        official=person.official,
+        name=person.name,
+        title=person.title,
+        phone=person.phone,
+        work_group=person.group,
+        portrait=person.portrait,
+        active=person.active,
+        duties=person.duties,
+        households=person.households,
+        days=[
+            HistoryDay(
+                day.day,
+                roster.calendar.is_working(day.day),
+                day_row(
+                    day.people[official],
+                    entries,
+                    quiet.get((official, day.day), ()),
+                ),
+            )
+            for day in reversed(made)
+        ],
     )
-
-
-def _row(
-    person: Person, day: date, span: Span, kiosks: Kiosks, now_ms: int, always: bool = False
-) -> DayRow | None:
-    start, end = day_start_ms(day), day_end_ms(day)
-    code = person.row.official
-    listed = [f for f in span.facts.get(code, ()) if start <= f.when.at_ms < end]
-    if not person.row.active and not listed and not always:
-        return None
-    # Nobody was expected before the roster knew them.
-    known = person.row.active and person.row.created_ms < end
-    expected = [(s, n) for s, n, mask in person.expected if known and is_expected_on(mask, day)]
-    absences = [a for a in span.absences.get(code, ()) if a.start_ms < end and a.end_ms > start]
-    reaching = [
-        f
-        for f in span.doubtful.get(code, ())
-        if f.verified
-        and f.status in PRESENT
-        and not start <= f.when.at_ms < end
-        and f.when.earliest_ms < end
-        and f.when.latest_ms >= start
-    ]
-    finding = _Finding(listed, absences, expected, reaching)
-    verdict = finding.verdict()
-    if verdict is None:
-        verdict = _open_verdict(expected, kiosks, day, now_ms, bool(reaching), finding)
-        if verdict == "absent":
-            _look_for_silence(finding, expected, kiosks, span, start, end)
-    entries = [span.entries[f.record_id] for f in listed]
-    for entry in entries:
-        for word in entry.flags:
-            if word != flags.SUPERSEDED:
-                finding.add(word, entry.site, entry.record_id)
-    return DayRow(
-        official=code,
-        name=person.row.name,
-        title=person.row.title,
-        work_group=person.work_group,
-        expected_sites=tuple(name for _, name in expected),
-        verdict=verdict,
-        entries=tuple(entries),
-        discrepancies=tuple(finding.found),
-        doubtful=finding.doubtful,
-        pending=finding.pending,
-    )
-
-
-class _Finding:
-    """What an official's own records and absences say of a day."""
-
-    def __init__(
-        self,
-        facts: list[Fact],
-        absences: list[Absence],
-        expected: list[tuple[int, str]],
-        reaching: list[Fact],
-    ) -> None:
-        stand = standing(facts)
-        self._sure = [f for f in stand if f.verified]
-        self._present = [f for f in self._sure if f.status in PRESENT]
-        self._unverified = [f for f in stand if not f.verified]
-        self._absences = absences
-        self._expected = expected
-        self._reaching = reaching
-        self.found: list[Discrepancy] = []
-        self.doubtful = False
-        self.pending = False
-
-    def add(self, kind: str, site: str | None = None, record_id: str | None = None) -> None:
-        """Notes something to look into, once."""
-        item = Discrepancy(kind, site, record_id)
-        if item not in self.found:
-            self.found.append(item)
-
-    def verdict(self) -> str | None:
-        """A verdict where something was recorded or approved, None where nothing was."""
-        approved = [a for a in self._absences if a.approved]
-        if approved:
-            # On the sheet leave stands until a leader decides (product.md, "Precedence").
-            for fact in self._present:
-                self.add(flags.LEAVE_CLASH, fact.site, fact.record_id)
-            return AWAY[approved[-1].status]
-        if self._present:
-            self._look_at_presence()
-            return "came"
-        declared = [f for f in self._sure if f.status in AWAY]
-        if declared or self._absences:
-            self.pending = True
-            self.add(flags.PENDING)
-            if declared:
-                self.doubtful = all(f.when.cls is ClockClass.C for f in declared)
-                return AWAY[declared[-1].status]
-            return AWAY[self._absences[-1].status]
-        if self._sure:  # a check-out alone: somebody was there
-            self.doubtful = all(f.when.cls is ClockClass.C for f in self._sure)
-            if self.doubtful:
-                self.add(flags.DOUBTFUL)
-            return "came"
-        if self._unverified:
-            return "unverified_only"
-        return None
-
-    def _look_at_presence(self) -> None:
-        self.doubtful = all(f.when.cls is ClockClass.C for f in self._present)
-        if self.doubtful:
-            self.add(flags.DOUBTFUL)
-        names = {name for _, name in self._expected}
-        if names and not any(f.site in names for f in self._present):
-            self.add(flags.ELSEWHERE, self._present[0].site, self._present[0].record_id)
-
-    def reach(self) -> None:
-        """Notes doubtful records of other days that may belong to this one."""
-        for fact in self._reaching:
-            self.add(flags.DOUBTFUL_RECORD, fact.site, fact.record_id)
-
-
-def _open_verdict(
-    expected: list[tuple[int, str]],
-    kiosks: Kiosks,
-    day: date,
-    now_ms: int,
-    reached: bool,
-    finding: _Finding,
-) -> str:
-    if not expected:
-        return "not_expected"
-    if day >= day_of(now_ms):
-        return "not_yet"
-    start, end = day_start_ms(day), day_end_ms(day)
-    for site_id, name in expected:
-        if not kiosks.on(site_id, start, end):
-            finding.add(flags.NO_KIOSK, name)
-    if reached:
-        finding.reach()
-        return "not_known"
-    if all(kiosks.complete(site_id, start, end) for site_id, _ in expected):
-        return "absent"
-    return "not_known"
-
-
-def _look_for_silence(
-    finding: _Finding,
-    expected: list[tuple[int, str]],
-    kiosks: Kiosks,
-    span: Span,
-    start: int,
-    end: int,
-) -> None:
-    heard = {device for device, ms in span.heard if start <= ms < end}
-    for site_id, name in expected:
-        if not any(k.device in heard for k in kiosks.on(site_id, start, end)):
-            finding.add(flags.KIOSK_SILENT, name)

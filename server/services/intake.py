@@ -19,7 +19,7 @@ from attendance.errors import RecordInvalid, SignatureInvalid, WireInvalid
 from attendance.records import Record, decode_record
 from server.errors import ApiProblem
 from server.models import Device, EpochRow, Quarantined, RecordRow, RejectedRecord
-from server.services import flags
+from server.rules import flags
 from server.services.anchors import Timeline
 from server.services.cursors import is_settled, open_fork
 from server.services.rules import Rules

@@ -10,7 +10,8 @@ from attendance.errors import RecordInvalid
 from attendance.records import Record, decode_record
 from attendance.statuses import Status
 from server.models import Device, Expectation, Official, RecordRow, Township
-from server.services import flags, leave
+from server.rules import flags
+from server.services import leave
 
 #: An amend belongs to the ten seconds after its record; one more for the kiosk's own delay.
 LATE_AMEND_NS = 11_000_000_000
@@ -64,7 +65,7 @@ class Rules:
                 self._amended[record.record_id] = record
 
     def flags(self, record: Record, when: Estimate) -> list[str]:
-        """Words of `server.services.flags` for one record; none for what concerns no person."""
+        """Words of `server.rules.flags` for one record; none for what concerns no person."""
         if not record.concerns_person or record.official is None:
             return []
         found = []

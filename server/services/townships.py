@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import func, select, update
+from sqlalchemy import event, func, select, update
 from sqlalchemy.orm import Session
 
 from attendance.days import from_ms, to_ms
@@ -13,13 +13,19 @@ from attendance.i18n import say
 from attendance.statuses import SiteKind
 from server.errors import InputInvalid, NotFound
 from server.models import (
+    CalendarDay,
     Device,
     Expectation,
+    GroupSite,
     Official,
+    PastExpectation,
     Quarantined,
     RejectedRecord,
+    RosterDay,
+    Shift,
     Site,
     Township,
+    TownshipRule,
     WorkGroup,
 )
 
@@ -115,13 +121,52 @@ def site_of(session: Session, township: Township, name: str, kind: str | None = 
 
 
 def touch_roster(session: Session, township_id: int) -> None:
-    """Notes that people, places or portraits changed, so that boards are drawn again."""
+    """Notes that people, places, portraits or rules changed, so that boards are drawn again.
+
+    A session does that by itself for rows that it flushes; plain SQL has to ask.
+    """
     session.execute(
         update(Township)
         .where(Township.id == township_id)
         .values(roster_version=Township.roster_version + 1)
         .execution_options(synchronize_session=False)
     )
+
+
+#: Whatever the sheets and boards read as part of the roster.
+ROSTER = (
+    CalendarDay,
+    Expectation,
+    GroupSite,
+    Official,
+    PastExpectation,
+    RosterDay,
+    Shift,
+    Site,
+    TownshipRule,
+    WorkGroup,
+)
+_TOUCHED = "roster_touched"
+
+
+@event.listens_for(Session, "after_flush")
+def _touch_after(session: Session, _context: object) -> None:
+    """Raises the version for every change made by a session, once a transaction and township."""
+    done: set[int] = session.info.setdefault(_TOUCHED, set())
+    changed = {
+        row.township_id
+        for listed in (session.new, session.dirty, session.deleted)
+        for row in listed
+        if isinstance(row, ROSTER)
+    } - done
+    for township_id in changed:
+        done.add(township_id)
+        touch_roster(session, township_id)
+
+
+@event.listens_for(Session, "after_transaction_end")
+def _forget_touched(session: Session, _transaction: object) -> None:
+    session.info.pop(_TOUCHED, None)
 
 
 def officials(session: Session, township: Township, search: str = "") -> list[OfficialRow]:

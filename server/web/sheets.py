@@ -10,7 +10,7 @@ from server.web import words
 from server.web.language import clock_words, lang
 from server.web.say import Later, _l, gettext
 
-#: Words and weight of `server.services.flags`.
+#: Words and weight of `server.rules.flags`.
 FLAGS: dict[str, tuple[Later, str]] = {
     "unexpected_site": (_l("Not expected at this site"), ""),
     "unverified": (_l("Identity not verified"), "strong"),
@@ -27,6 +27,11 @@ FLAGS: dict[str, tuple[Later, str]] = {
     "doubtful_record": (_l("A doubtful record of another day may belong here"), ""),
     "no_kiosk": (_l("No kiosk at the expected site"), "strong"),
     "kiosk_silent": (_l("Kiosk of the expected site silent all day"), "strong"),
+    "no_checkin": (_l("Checked out without checking in"), ""),
+    "no_checkout": (_l("Did not check out"), ""),
+    "maybe_late": (_l("Perhaps late: the time is not certain enough"), ""),
+    "maybe_early": (_l("Perhaps left early: the time is not certain enough"), ""),
+    "few_visits": (_l("Fewer visits than the shift asks for"), ""),
 }
 
 
@@ -39,7 +44,7 @@ class FlagWords:
 
 
 def flag_words(kind: str) -> FlagWords:
-    """A word of `server.services.flags` for people."""
+    """A word of `server.rules.flags` for people."""
     word, css = FLAGS.get(kind, (kind, ""))
     return FlagWords(str(word), css)
 

@@ -14,6 +14,8 @@ from server.web.say import Later, _l, gettext
 
 VERDICTS: dict[str, tuple[str, Later]] = {
     "came": ("✓", _l("Came")),
+    "late": ("◐", _l("Late")),
+    "early": ("◑", _l("Left early")),
     "unverified_only": ("!", _l("Unverified only")),
     "trip": ("▲", _l("Business trip")),
     "leave": ("◆", _l("On leave")),

@@ -219,6 +219,7 @@ def test_sites_show_how_often_a_kiosk_refused_and_why(world: World) -> None:
 def statements(world: World, path: str) -> int:
     """How many statements a page sends to the database, without signing in."""
     browser = world.client("inspector")
+    browser.get(path)  # what is kept between requests is kept
     seen: list[str] = []
 
     def note(_c: object, _cursor: object, statement: str, *_more: object) -> None:
@@ -251,7 +252,8 @@ def test_a_thousand_officials_take_no_more_queries(world: World, tmp_path: Path)
 
 
 def test_every_word_of_the_services_has_words_on_the_pages(world: World) -> None:
-    from server.services import daysheet, flags
+    from server.rules import flags
+    from server.services import daysheet
     from server.web import sheets
 
     assert {*flags.RECORD_FLAGS, *flags.DAY_KINDS} <= set(sheets.FLAGS)

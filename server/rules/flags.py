@@ -34,6 +34,17 @@ DOUBTFUL_RECORD = "doubtful_record"
 NO_KIOSK = "no_kiosk"
 #: The kiosk of an expected site neither recorded nor called all that day.
 KIOSK_SILENT = "kiosk_silent"
+#: Only a check-out was recorded.
+NO_CHECKIN = "no_checkin"
+#: Nobody checked out although the day is over and all records are here.
+NO_CHECKOUT = "no_checkout"
+#: The interval of the first record reaches over the end of the grace, or an earlier record of a
+#: site that has not reported may still come.
+MAYBE_LATE = "maybe_late"
+#: The interval of the last check-out reaches over the beginning of the grace.
+MAYBE_EARLY = "maybe_early"
+#: Fewer visits than the shift asks for.
+FEW_VISITS = "few_visits"
 
 RECORD_FLAGS = (
     UNEXPECTED_SITE,
@@ -46,4 +57,16 @@ RECORD_FLAGS = (
     CLOCK_CONTRADICTION,
     SUPERSEDED,
 )
-DAY_KINDS = (DOUBTFUL, ELSEWHERE, PENDING, DOUBTFUL_RECORD, NO_KIOSK, KIOSK_SILENT)
+DAY_KINDS = (
+    DOUBTFUL,
+    ELSEWHERE,
+    PENDING,
+    DOUBTFUL_RECORD,
+    NO_KIOSK,
+    KIOSK_SILENT,
+    NO_CHECKIN,
+    NO_CHECKOUT,
+    MAYBE_LATE,
+    MAYBE_EARLY,
+    FEW_VISITS,
+)

@@ -1,0 +1,312 @@
+"""One official on one day: came, late, early, away, absent, or not yet known, and why."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date
+
+from attendance.clock import ClockClass
+from attendance.days import day_of, day_start_ms
+from attendance.statuses import Status
+from attendance.whereabouts import Absence, Fact, standing
+from server.rules import flags
+from server.rules.corrections import Ruled
+from server.rules.roster import Expected
+from server.rules.visits import PRESENT, Visit, visits_of
+
+AWAY = {Status.ON_LEAVE: "leave", Status.BUSINESS_TRIP: "trip"}
+#: Verdicts, in the order in which a supervisor wants them.
+VERDICTS = (
+    "absent",
+    "unverified_only",
+    "late",
+    "early",
+    "not_known",
+    "not_yet",
+    "came",
+    "trip",
+    "leave",
+    "not_expected",
+)
+#: Those of somebody who was there.
+HERE = ("came", "late", "early")
+
+
+@dataclass(frozen=True)
+class Discrepancy:
+    """Something to look into: a word of `server.rules.flags`, and which site or record."""
+
+    kind: str
+    site: str | None = None
+    record_id: str | None = None
+
+
+@dataclass(frozen=True)
+class Kiosk:
+    """A kiosk as far as completeness goes: every record before `complete_until_ms` is here."""
+
+    device: str
+    paired_ms: int
+    revoked_ms: int | None
+    complete_until_ms: int | None
+    last_contact_ms: int | None
+
+
+class Kiosks:
+    """The kiosks of a township by site id: which stood where, and whether their records are here.
+
+    A kiosk that was revoked before a day began says nothing of it; one that was revoked later and
+    had not sent everything never will, and the day stays open for a person to decide.
+    """
+
+    def __init__(self, at: Mapping[int, Sequence[Kiosk]]) -> None:
+        self.at = dict(at)
+        self._complete: dict[tuple[int, int, int], bool] = {}
+
+    def on(self, site_id: int, start_ms: int, end_ms: int) -> list[Kiosk]:
+        """Those that stood at a site at some moment of `start_ms..end_ms`."""
+        return [
+            k
+            for k in self.at.get(site_id, ())
+            if k.paired_ms < end_ms and (k.revoked_ms is None or k.revoked_ms > start_ms)
+        ]
+
+    def complete(self, site_id: int, start_ms: int, end_ms: int) -> bool:
+        """Whether every record of that site before `end_ms` has arrived."""
+        asked = (site_id, start_ms, end_ms)
+        found = self._complete.get(asked)  # the same for everybody expected there
+        if found is None:
+            stood = self.on(site_id, start_ms, end_ms)
+            found = bool(stood) and all((k.complete_until_ms or 0) >= end_ms for k in stood)
+            self._complete[asked] = found
+        return found
+
+
+@dataclass(frozen=True)
+class Case:
+    """All that one official's day is judged by.
+
+    The day reaches from `start_ms` until before `end_ms` (`roster.day_reaches`). `ruled` are its
+    facts after corrections; `reaching` the doubtful facts of other days whose interval touches it.
+    """
+
+    day: date
+    start_ms: int
+    end_ms: int
+    ruled: Ruled
+    absences: Sequence[Absence]
+    expected: Sequence[Expected]
+    reaching: Sequence[Fact] = ()
+
+
+@dataclass
+class Judgement:
+    """The verdict, one of VERDICTS, and what to look into.
+
+    `doubtful` marks one that rests on class C alone, `pending` leave or a trip that nobody has
+    approved, `excused` lateness that a person forgave. `late_ms` and `early_ms` are how much at the
+    least, 0 for not. `corrected` are ids of corrections.
+    """
+
+    verdict: str
+    found: list[Discrepancy] = field(default_factory=list)
+    visits: list[Visit] = field(default_factory=list)
+    doubtful: bool = False
+    pending: bool = False
+    excused: bool = False
+    late_ms: int = 0
+    early_ms: int = 0
+    corrected: tuple[int, ...] = ()
+
+    def add(self, kind: str, site: str | None = None, record_id: str | None = None) -> None:
+        """Notes something to look into, once."""
+        item = Discrepancy(kind, site, record_id)
+        if item not in self.found:
+            self.found.append(item)
+
+
+def judge(case: Case, kiosks: Kiosks, now_ms: int) -> Judgement:
+    """What that day was.
+
+    Nobody is absent before the day is over and every kiosk of every site where they were expected
+    has said that its records are complete past its end; till then they are `not_yet` or
+    `not_known`. Class C alone decides nothing: it makes `came` doubtful, never late, never early,
+    and keeps `absent` back.
+    """
+    made = Judgement("not_yet", corrected=case.ruled.by)
+    stand = standing(case.ruled.facts)
+    sure = [f for f in stand if f.verified]
+    present = [f for f in sure if f.status in PRESENT]
+    approved = [a for a in case.absences if a.approved]
+    made.visits = visits_of(sure)
+    if approved:
+        # On the sheet leave stands until a leader decides (product.md, "Precedence").
+        for fact in present:
+            made.add(flags.LEAVE_CLASH, fact.site, fact.record_id)
+        made.verdict = AWAY[approved[-1].status]
+    elif present:
+        _judge_presence(made, case, present, kiosks, now_ms)
+    elif declared := [f for f in sure if f.status in AWAY]:
+        made.pending = True
+        made.add(flags.PENDING)
+        made.doubtful = _doubtful(declared)
+        made.verdict = AWAY[declared[-1].status]
+    elif case.absences:
+        made.pending = True
+        made.add(flags.PENDING)
+        made.verdict = AWAY[case.absences[-1].status]
+    elif sure:  # a check-out alone: somebody was there
+        made.verdict, made.doubtful = "came", _doubtful(sure)
+        made.add(flags.DOUBTFUL if made.doubtful else flags.NO_CHECKIN, sure[0].site)
+    elif stand:
+        made.verdict = "unverified_only"
+    else:
+        _judge_nothing(made, case, kiosks, now_ms)
+    return made
+
+
+def _doubtful(facts: Iterable[Fact]) -> bool:
+    return all(f.when.cls is ClockClass.C for f in facts)
+
+
+def _judge_presence(
+    made: Judgement, case: Case, present: list[Fact], kiosks: Kiosks, now_ms: int
+) -> None:
+    made.verdict, made.doubtful = "came", _doubtful(present)
+    if made.doubtful:
+        made.add(flags.DOUBTFUL)
+    names = {e.place.name for e in case.expected}
+    if names and not any(f.site in names for f in present):
+        made.add(flags.ELSEWHERE, present[0].site, present[0].record_id)
+    timed = [e for e in case.expected if e.hours is not None]
+    if not timed:
+        return
+    _look_at_start(made, case, timed, present, kiosks)
+    _look_at_end(made, case, timed, kiosks, now_ms)
+    _look_at_visits(made, case, timed, kiosks, now_ms)
+    made.excused = case.ruled.excused and bool(made.late_ms or made.early_ms)
+    if not made.excused and made.late_ms:
+        made.verdict = "late"
+    elif not made.excused and made.early_ms:
+        made.verdict = "early"
+
+
+def _hours_for(timed: list[Expected], site: str | None) -> Expected:
+    """The hours that count for somebody at a site: its own, else the first to begin."""
+    own = [e for e in timed if e.place.name == site]
+    return min(own or timed, key=lambda e: e.hours.start_min if e.hours else 0)
+
+
+def _arrived(
+    case: Case, kiosks: Kiosks, until_ms: int, expected: Sequence[Expected] | None = None
+) -> bool:
+    """Whether all records of the expected sites before that moment are here."""
+    return all(
+        kiosks.complete(e.place.id, case.start_ms, until_ms)
+        for e in (case.expected if expected is None else expected)
+    )
+
+
+def _look_at_start(
+    made: Judgement, case: Case, timed: list[Expected], present: list[Fact], kiosks: Kiosks
+) -> None:
+    certain = [f for f in present if f.when.cls is not ClockClass.C]
+    if not certain or len(certain) < len(present):
+        return  # a doubtful record may have been the first
+    first = min(certain, key=lambda f: f.when.earliest_ms)
+    hours = _hours_for(timed, first.site).hours
+    assert hours is not None  # noqa: S101 (`timed` are those with hours)
+    limit = hours.late_after_ms(case.day) + 59_999  # 08:30 is not late at 08:30:59
+    if first.when.earliest_ms > limit:
+        if _arrived(case, kiosks, limit):
+            made.late_ms = first.when.earliest_ms - hours.start_ms(case.day)
+        else:
+            made.add(flags.MAYBE_LATE, first.site, first.record_id)
+    elif first.when.latest_ms > limit:
+        made.add(flags.MAYBE_LATE, first.site, first.record_id)
+
+
+def _look_at_end(
+    made: Judgement, case: Case, timed: list[Expected], kiosks: Kiosks, now_ms: int
+) -> None:
+    last = made.visits[-1]
+    hours = _hours_for(timed, last.site).hours
+    assert hours is not None  # noqa: S101
+    limit, over = hours.early_before_ms(case.day), hours.end_ms(case.day)
+    if now_ms < over or not _arrived(case, kiosks, over):
+        return
+    if last.ends is None:
+        if now_ms >= case.end_ms and _arrived(case, kiosks, case.end_ms):
+            made.add(flags.NO_CHECKOUT, last.site, last.records[-1])
+    elif last.closed_by == "checkout" and last.ends.cls is not ClockClass.C:
+        if last.ends.latest_ms < limit:
+            made.early_ms = hours.end_ms(case.day) - last.ends.latest_ms
+        elif last.ends.earliest_ms < limit:
+            made.add(flags.MAYBE_EARLY, last.site, last.records[-1])
+
+
+def _look_at_visits(
+    made: Judgement, case: Case, timed: list[Expected], kiosks: Kiosks, now_ms: int
+) -> None:
+    wanted = max(e.hours.visits for e in timed if e.hours is not None)
+    here = {e.place.name for e in timed}
+    if wanted <= 1 or sum(v.site in here for v in made.visits) >= wanted:
+        return
+    if now_ms >= case.end_ms and _arrived(case, kiosks, case.end_ms):
+        made.add(flags.FEW_VISITS)
+
+
+def _judge_nothing(made: Judgement, case: Case, kiosks: Kiosks, now_ms: int) -> None:
+    if not case.expected:
+        made.verdict = "not_expected"
+        return
+    if case.day >= day_of(now_ms) or now_ms < case.end_ms:
+        return  # not yet
+    for e in case.expected:
+        if not kiosks.on(e.place.id, case.start_ms, case.end_ms):
+            made.add(flags.NO_KIOSK, e.place.name)
+    if case.ruled.absent:
+        made.verdict = "absent"
+    elif case.reaching:
+        for fact in case.reaching:
+            made.add(flags.DOUBTFUL_RECORD, fact.site, fact.record_id)
+        made.verdict = "not_known"
+    elif not _arrived(case, kiosks, case.end_ms):
+        made.verdict = "not_known"
+    else:
+        made.verdict = "absent"
+
+
+def silent(
+    expected: Iterable[Expected], kiosks: Kiosks, start_ms: int, end_ms: int, heard: Collection[str]
+) -> list[Discrepancy]:
+    """The expected sites of somebody absent whose kiosks neither recorded nor called that day.
+
+    `heard` are the devices that did.
+    """
+    return [
+        Discrepancy(flags.KIOSK_SILENT, e.place.name)
+        for e in expected
+        if not any(k.device in heard for k in kiosks.on(e.place.id, start_ms, end_ms))
+    ]
+
+
+def reaching(facts: Iterable[Fact], start_ms: int, end_ms: int) -> list[Fact]:
+    """Doubtful facts of presence outside a day whose interval touches it."""
+    return [
+        f
+        for f in facts
+        if f.verified
+        and f.status in PRESENT
+        and f.when.cls is ClockClass.C
+        and not start_ms <= f.when.at_ms < end_ms
+        and f.when.earliest_ms < end_ms
+        and f.when.latest_ms >= start_ms
+    ]
+
+
+def plain_day(day: date) -> tuple[int, int]:
+    """Where a day without a night shift begins and ends: midnight to midnight."""
+    start = day_start_ms(day)
+    return start, start + 86_400_000

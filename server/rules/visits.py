@@ -1,0 +1,79 @@
+"""Visits from facts: who was at a site, from when, until when, and how sure each end is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from attendance.clock import ClockClass, Estimate
+from attendance.statuses import Kind, Status
+from attendance.whereabouts import Fact, standing
+
+PRESENT = (Status.ON_DUTY, Status.IN_VILLAGE)
+
+
+@dataclass(frozen=True)
+class Visit:
+    """One stay at a site.
+
+    `begins` is None where only a check-out was recorded, `ends` where nothing says when it ended.
+    `records` are ids; `closed_by` is `checkout`, `moved` (seen elsewhere), `away` (a trip or leave
+    chosen at a kiosk) or "".
+    """
+
+    site: str
+    begins: Estimate | None
+    ends: Estimate | None
+    records: tuple[str, ...]
+    closed_by: str = ""
+
+    @property
+    def minutes(self) -> int | None:
+        """Whole minutes that were certainly spent there, None where an end is not known."""
+        if self.begins is None or self.ends is None:
+            return None
+        return max((self.ends.earliest_ms - self.begins.latest_ms) // 60_000, 0)
+
+    @property
+    def doubtful(self) -> bool:
+        """Whether all that is known rests on class C."""
+        known = [e for e in (self.begins, self.ends) if e is not None]
+        return all(e.cls is ClockClass.C for e in known)
+
+
+def visits_of(facts: Iterable[Fact]) -> list[Visit]:
+    """The visits in one official's verified facts of one day, in order of time.
+
+    A second check-in at the same site goes on with the visit: people touch the screen twice.
+    """
+    found: list[Visit] = []
+    site: str | None = None
+    begins: Estimate | None = None
+    records: list[str] = []
+
+    def close(ends: Estimate | None, by: str) -> None:
+        nonlocal site, begins
+        if site is not None:
+            found.append(Visit(site, begins, ends, tuple(records), by))
+        site, begins = None, None
+        records.clear()
+
+    for fact in standing(facts):
+        if not fact.verified:
+            continue
+        here = fact.site or ""
+        if fact.status in PRESENT and fact.kind is not Kind.DECLARE:
+            if site is not None and site != here:
+                close(fact.when, "moved")
+            if site is None:
+                site, begins = here, fact.when
+            records.append(fact.record_id)
+        elif fact.status is Status.LEFT:
+            if site is None:
+                site = here
+            records.append(fact.record_id)
+            close(fact.when, "checkout")
+        elif site is not None:
+            close(fact.when, "away")
+    close(None, "")
+    return found

@@ -1,0 +1,283 @@
+"""Every official's day judged, and kept as long as nothing that bears on it changes.
+
+A kept day is a copy of an answer, never a fact: its key holds everything that it was judged by, so
+that it can be slow to find but not wrong.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime, timedelta
+from weakref import WeakKeyDictionary
+
+from sqlalchemy.orm import Session
+from sqlalchemy.pool import Pool
+
+from attendance.days import DAY_MS, day_of, day_start_ms, to_ms
+from attendance.whereabouts import Fact
+from server.models import Township
+from server.rules import corrections
+from server.rules.corrections import Ruled, Ruling
+from server.rules.roster import Expected, day_reaches
+from server.rules.verdict import Case, Discrepancy, Judgement, Kiosks, judge, reaching, silent
+from server.services.sheets.inputs import Facts, Inputs, facts_of, heard_between, inputs_of
+from server.services.sheets.roster import Person, Roster, roster_of
+
+#: Person-days kept by a process, about 1 kB each.
+KEPT = 50_000
+_NOTHING = Ruled([])
+
+
+@dataclass(slots=True)
+class PersonDay:
+    """One official on one day, which reaches from `start_ms` until before `end_ms`."""
+
+    person: Person
+    expected: tuple[Expected, ...]
+    judged: Judgement
+    start_ms: int
+    end_ms: int
+    #: Ids of all records of the day, corrected ones included.
+    records: tuple[str, ...] = ()
+
+
+@dataclass
+class Day:
+    """A day of a township. `unknown` are ids of records whose official no roster knows."""
+
+    day: date
+    people: dict[str, PersonDay]
+    unknown: list[str] = field(default_factory=list)
+    heard: set[str] | None = None
+
+
+class _Kept:
+    """Days by township and date, the least used forgotten first."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._days: OrderedDict[tuple[int, date], tuple[int, Day]] = OrderedDict()
+        self._size = 0
+
+    def get(self, where: tuple[int, date], key: int) -> Day | None:
+        with self._lock:
+            held = self._days.get(where)
+            if held is None or held[0] != key:
+                return None
+            self._days.move_to_end(where)
+            return held[1]
+
+    def put(self, where: tuple[int, date], key: int, day: Day) -> None:
+        with self._lock:
+            old = self._days.pop(where, None)
+            self._size += len(day.people) - (len(old[1].people) if old else 0)
+            self._days[where] = (key, day)
+            while self._size > KEPT and len(self._days) > 1:
+                _, (_, gone) = self._days.popitem(last=False)
+                self._size -= len(gone.people)
+
+
+_kept: WeakKeyDictionary[Pool, _Kept] = WeakKeyDictionary()
+
+
+def days_of(
+    session: Session, township: Township, days: Sequence[date], now: datetime
+) -> tuple[Roster, list[Day]]:
+    """The roster and the days, which are in order without a hole, every official judged."""
+    roster = roster_of(session, township)
+    if not days:
+        return roster, []
+    inputs = inputs_of(session, township, days[0], days[-1])
+    connection = session.connection()
+    writing = bool(connection.get_execution_options().get("quxiang_write"))
+    kept = _kept.setdefault(connection.engine.pool, _Kept())
+    now_ms = to_ms(now)
+    keys = {day: _key(roster, inputs, day, now_ms) for day in days}
+    found = {day: None if writing else kept.get((township.id, day), keys[day]) for day in days}
+    missing = [day for day in days if found[day] is None]
+    if missing:
+        reach = DAY_MS if roster.overnight else 0
+        facts = facts_of(
+            session, township, day_start_ms(missing[0]), day_start_ms(missing[-1]) + DAY_MS + reach
+        )
+        for day in missing:
+            made = judged_day(roster, inputs, facts, day, now_ms)
+            found[day] = made
+            if not writing:
+                kept.put((township.id, day), keys[day], made)
+    return roster, [day for day in found.values() if day is not None]
+
+
+def _key(roster: Roster, inputs: Inputs, day: date, now_ms: int) -> int:
+    start = day_start_ms(day)
+    end = start + DAY_MS * (2 if roster.overnight else 1)
+    # Only while a day is not over does it matter what time it is, and then to the minute.
+    moment = now_ms // 60_000 if start <= now_ms < end else now_ms >= end
+    near = (day - timedelta(1), day, day + timedelta(1)) if roster.overnight else (day,)
+    return hash(
+        (
+            roster.version,
+            moment,
+            tuple(inputs.signatures.get(one) for one in near),
+            tuple(
+                (a.official, a.status, a.start_ms, a.end_ms, a.approved)
+                for listed in inputs.absences.values()
+                for a in listed
+                if a.start_ms < end and a.end_ms > start
+            ),
+            tuple(r.id for r in inputs.rulings.get(day, ())),
+            tuple(
+                f.record_id
+                for listed in inputs.doubtful.values()
+                for f in listed
+                if f.when.earliest_ms < end and f.when.latest_ms >= start
+            ),
+            tuple(
+                (k.device, k.paired_ms < end, k.revoked_ms, min(k.complete_until_ms or 0, end))
+                for listed in inputs.kiosks.at.values()
+                for k in listed
+            ),
+        )
+    )
+
+
+def judged_day(
+    roster: Roster,
+    inputs: Inputs,
+    facts: Facts,
+    day: date,
+    now_ms: int,
+    only: Person | None = None,
+) -> Day:
+    """Everybody judged, or one official alone. Inactive people only where something was recorded
+    or they were expected then; `only` always."""
+    usual, rulings = roster.usual(day), inputs.rulings.get(day, [])
+    around = None
+    if roster.overnight:
+        around = [(d, roster.usual(d)) for d in (day - timedelta(1), day + timedelta(1))]
+    start, end = day_start_ms(day), day_start_ms(day) + DAY_MS
+    concerned = _concerned(rulings)
+    made = Day(day, {})
+    taken: set[str] = set()
+    for person in roster.people if only is None else (only,):
+        code = person.official
+        expected = roster.expected(person, day, usual)
+        if around is not None:
+            before, after = (roster.expected(person, d, u) for d, u in around)
+            start, end = day_reaches(before, expected, after, day)
+            own = facts.on(code, start, end)
+        else:
+            own = facts.by_day.get(day, {}).get(code, [])
+        taken.update(f.record_id for f in own)
+        if not (person.active or own or expected or only is not None):
+            continue
+        ruled = Ruled(own) if own else _NOTHING
+        if code in concerned:
+            ruled = corrections.apply(code, day, own, rulings, _others(facts, rulings, code))
+        case = Case(
+            day, start, end, ruled,
+            [a for a in inputs.absences.get(code, ()) if a.start_ms < end and a.end_ms > start],
+            expected,
+            reaching(inputs.doubtful[code], start, end) if code in inputs.doubtful else (),
+        )  # fmt: skip
+        judged = judge(case, inputs.kiosks, now_ms)
+        for fact in ruled.facts:
+            flagged = facts.flagged.get(fact.record_id)
+            for word in flagged.flags if flagged is not None else ():
+                judged.add(word, flagged.site if flagged is not None else None, fact.record_id)
+        made.people[code] = PersonDay(
+            person, expected, judged, start, end, tuple(f.record_id for f in own)
+        )
+    if only is None:
+        made.unknown = [
+            fact.record_id
+            for code, listed in sorted(facts.by_day.get(day, {}).items())
+            if code not in roster.by_code
+            for fact in listed
+        ]
+    return made
+
+
+def _concerned(rulings: Iterable[Ruling]) -> set[str]:
+    named = {r.official for r in rulings} | {r.really for r in rulings if r.really is not None}
+    return {code for code in named if code is not None}
+
+
+def _others(facts: Facts, rulings: Iterable[Ruling], code: str) -> list[Fact]:
+    """Facts of colleagues who were taken for this official's like: `really` is theirs."""
+    return [
+        fact
+        for ruling in rulings
+        if ruling.kind == "mistaken" and ruling.really == code
+        for held in facts.by_day.values()
+        for fact in held.get(ruling.official, ())
+        if fact.record_id == ruling.record_id
+    ]
+
+
+def silence(
+    session: Session, township: Township, kiosks: Kiosks, days: Sequence[Day]
+) -> dict[tuple[str, date], list[Discrepancy]]:
+    """Absent officials whose expected site was silent all day, by code and day; one query.
+
+    What was heard on a day on which somebody can be absent is over, so it is asked once.
+    """
+    absent = [
+        (code, day, one)
+        for day in days
+        for code, one in day.people.items()
+        if one.judged.verdict == "absent"
+    ]
+    open_days = [d for d in days if d.heard is None and any(d is day for _, day, _ in absent)]
+    if open_days:
+        devices = {
+            k.device
+            for _, _, one in absent
+            for e in one.expected
+            for k in kiosks.on(e.place.id, one.start_ms, one.end_ms)
+        }
+        heard = heard_between(
+            session, township, open_days[0].day, open_days[-1].day, sorted(devices)
+        )
+        for day in open_days:
+            day.heard = heard.get(day.day, set())
+    return {
+        (code, day.day): found
+        for code, day, one in absent
+        if (found := silent(one.expected, kiosks, one.start_ms, one.end_ms, day.heard or ()))
+    }
+
+
+def person_days(
+    session: Session, township: Township, code: str, days: Sequence[date], now: datetime
+) -> tuple[Roster, Inputs, list[Day]]:
+    """One official's days, without everybody else's. Raises KeyError for an unknown code."""
+    roster = roster_of(session, township)
+    person = roster.by_code[code]
+    if not days:
+        return (
+            roster,
+            inputs_of(session, township, day_of(to_ms(now)), day_of(to_ms(now)), code),
+            [],
+        )
+    inputs = inputs_of(session, township, days[0], days[-1], code, signed=False)
+    also = [
+        r.record_id
+        for listed in inputs.rulings.values()
+        for r in listed
+        if r.really == code and r.record_id is not None
+    ]
+    reach = DAY_MS if roster.overnight else 0
+    facts = facts_of(
+        session,
+        township,
+        day_start_ms(days[0]),
+        day_start_ms(days[-1]) + DAY_MS + reach,
+        code,
+        also,
+    )
+    now_ms = to_ms(now)
+    return roster, inputs, [judged_day(roster, inputs, facts, d, now_ms, person) for d in days]

@@ -1,0 +1,147 @@
+"""Records as the sheets show them: the evidence, as it came, whatever people decided about it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, replace
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from attendance.clock import ClockClass
+from attendance.whereabouts import standing
+from server.models import RecordRow, Site, Township
+from server.rules import flags
+from server.services.whereabouts import PERSON_KIND_WORDS, fact_of_row
+
+#: An interval up to this wide is said as one time.
+SURE_MS = 120_000
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One record of a person on the sheet, times in Unix milliseconds.
+
+    `certainty` is `sure` (class A or B, within two minutes), `between` (an interval) or `doubtful`
+    (class C). `flags` are words of `server.rules.flags`.
+    """
+
+    record_id: str
+    official: str
+    kind: str
+    status: str
+    method: str
+    verified: bool
+    earliest_ms: int
+    latest_ms: int
+    at_ms: int
+    cls: ClockClass
+    certainty: str
+    site: str
+    site_kind: str
+    device: str
+    epoch: int
+    seq: int
+    received_ms: int
+    score: float | None = None
+    margin: float | None = None
+    liveness: str | None = None
+    reason: str | None = None
+    until_ms: int | None = None
+    flags: tuple[str, ...] = ()
+
+
+def entry_of(row: RecordRow, site: str, site_kind: str) -> Entry:
+    """A stored record as the sheet shows it."""
+    cls = ClockClass(row.cls)
+    narrow = row.latest_ms - row.earliest_ms <= SURE_MS
+    certainty = "doubtful" if cls is ClockClass.C else "sure" if narrow else "between"
+    return Entry(
+        record_id=row.record_id,
+        official=row.official or "",
+        kind=row.kind,
+        status=row.status or "",
+        method=row.method or "",
+        verified=row.verified,
+        earliest_ms=row.earliest_ms,
+        latest_ms=row.latest_ms,
+        at_ms=row.at_ms,
+        cls=cls,
+        certainty=certainty,
+        site=site,
+        site_kind=site_kind,
+        device=row.device_id,
+        epoch=row.epoch,
+        seq=row.seq,
+        received_ms=row.received_ms,
+        score=row.score,
+        margin=row.margin,
+        liveness=row.liveness,
+        reason=row.reason,
+        until_ms=row.until_ms,
+        flags=tuple(row.flags or ()),
+    )
+
+
+def entries_between(
+    session: Session,
+    township: Township,
+    start_ms: int,
+    end_ms: int,
+    codes: Collection[str] | None = None,
+) -> dict[str, Entry]:
+    """Entries by record id from `start_ms` until before `end_ms`, of those officials or of all.
+
+    One that a later amend replaced carries the flag `superseded`.
+    """
+    query = (
+        select(RecordRow, Site.name, Site.kind)
+        .outerjoin(Site, Site.id == RecordRow.site_id)
+        .where(
+            RecordRow.township_id == township.id,
+            RecordRow.at_ms.between(start_ms, end_ms - 1),
+            RecordRow.kind.in_(PERSON_KIND_WORDS),
+        )
+        .order_by(RecordRow.at_ms, RecordRow.id)
+    )
+    if codes is not None:
+        query = query.where(RecordRow.official.in_(codes))
+    return _entries(session.execute(query))
+
+
+def entries_by_id(
+    session: Session, township: Township, record_ids: Iterable[str]
+) -> dict[str, Entry]:
+    """Entries by record id; ids that are not of this township are left out."""
+    wanted = list(record_ids)
+    if not wanted:
+        return {}
+    query = (
+        select(RecordRow, Site.name, Site.kind)
+        .outerjoin(Site, Site.id == RecordRow.site_id)
+        .where(
+            RecordRow.township_id == township.id,
+            RecordRow.record_id.in_(wanted),
+            RecordRow.kind.in_(PERSON_KIND_WORDS),
+        )
+        .order_by(RecordRow.at_ms, RecordRow.id)
+    )
+    return _entries(session.execute(query))
+
+
+def _entries(rows: Iterable[Any]) -> dict[str, Entry]:
+    entries: dict[str, Entry] = {}
+    facts = []
+    amends = False
+    for row, site, kind in rows:
+        entries[row.record_id] = entry_of(row, site or "", kind or "")
+        facts.append((row, site))
+        amends = amends or row.supersedes is not None
+    if amends:
+        made = [fact_of_row(row, site) for row, site in facts]
+        kept = {fact.record_id for fact in standing(made)}
+        for record_id in entries.keys() - kept:
+            old = entries[record_id]
+            entries[record_id] = replace(old, flags=(*old.flags, flags.SUPERSEDED))
+    return entries

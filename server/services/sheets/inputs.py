@@ -1,0 +1,294 @@
+"""What bears on some days besides the roster, read in a fixed number of queries."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import date, timedelta
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from attendance.clock import ClockClass, Estimate
+from attendance.days import DAY_MS, day_of, day_start_ms
+from attendance.statuses import Kind, Status
+from attendance.whereabouts import Absence, Fact
+from server.models import (
+    Contact,
+    Correction,
+    CorrectionDecision,
+    Device,
+    RecordRow,
+    Site,
+    Township,
+)
+from server.rules import corrections
+from server.rules.corrections import Ruling
+from server.rules.verdict import Kiosk, Kiosks
+from server.services import leave
+from server.services.whereabouts import PERSON_KIND_WORDS
+
+_KINDS = {str(kind): kind for kind in Kind}
+_STATUSES = {str(status): status for status in Status}
+_CLASSES = {str(cls): cls for cls in ClockClass}
+#: Columns of a fact, in the order of `_fact`.
+_FACT = (
+    RecordRow.official,
+    RecordRow.kind,
+    RecordRow.status,
+    RecordRow.earliest_ms,
+    RecordRow.latest_ms,
+    RecordRow.at_ms,
+    RecordRow.cls,
+    RecordRow.record_id,
+    RecordRow.device_id,
+    RecordRow.epoch,
+    RecordRow.seq,
+    RecordRow.verified,
+    RecordRow.until_ms,
+    RecordRow.reason,
+    RecordRow.method,
+    RecordRow.supersedes,
+    RecordRow.flags,
+    Site.name,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Flagged:
+    """The flags that a record got as it arrived, besides its fact."""
+
+    record_id: str
+    site: str
+    flags: tuple[str, ...]
+
+
+@dataclass
+class Facts:
+    """Facts by calendar day and official, and the flags of those that have any, by record id."""
+
+    by_day: dict[date, dict[str, list[Fact]]] = field(default_factory=dict)
+    flagged: dict[str, Flagged] = field(default_factory=dict)
+
+    def on(self, official: str, start_ms: int, end_ms: int) -> list[Fact]:
+        """An official's facts from `start_ms` until before `end_ms`, a day and a half at most."""
+        first, last = day_of(start_ms), day_of(end_ms - 1)
+        found = self.by_day.get(first, {}).get(official, [])
+        if last != first:
+            found = found + self.by_day.get(last, {}).get(official, [])
+        return [f for f in found if start_ms <= f.when.at_ms < end_ms]
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """All that bears on some days besides roster and facts.
+
+    `signatures` changes for a day when a record of it arrives; `doubtful` are class C facts that
+    may reach into other days; `rulings` are by day.
+    """
+
+    kiosks: Kiosks
+    absences: dict[str, list[Absence]]
+    doubtful: dict[str, list[Fact]]
+    rulings: dict[date, list[Ruling]]
+    signatures: dict[date, tuple[int, int]]
+
+
+def inputs_of(
+    session: Session,
+    township: Township,
+    first: date,
+    last: date,
+    code: str | None = None,
+    signed: bool = True,
+) -> Inputs:
+    """What bears on the days from `first` to `last`, of everybody or of one official (the code).
+
+    Without `signed` no signatures are made, for whoever keeps nothing.
+    """
+    start, end = day_start_ms(first), day_start_ms(last) + DAY_MS
+    absences: dict[str, list[Absence]] = {}
+    for absence in leave.absences(session, township, start, end + DAY_MS, code):
+        absences.setdefault(absence.official, []).append(absence)
+    return Inputs(
+        kiosks_of(session, township),
+        absences,
+        _doubtful(session, township, start, end + DAY_MS, code),
+        rulings_of(session, township, first, last, code),
+        _signatures(session, township, start, end) if signed else {},
+    )
+
+
+def kiosks_of(session: Session, township: Township) -> Kiosks:
+    """The township's kiosks by site."""
+    at: dict[int, list[Kiosk]] = {}
+    for d in session.execute(
+        select(
+            Device.id,
+            Device.paired_ms,
+            Device.revoked_ms,
+            Device.complete_until_ms,
+            Device.last_contact_ms,
+            Device.site_id,
+        )
+        .where(Device.township_id == township.id, Device.kind == "kiosk")
+        .order_by(Device.id)
+    ):
+        if d.site_id is not None:
+            at.setdefault(d.site_id, []).append(Kiosk(*d[:5]))
+    return Kiosks(at)
+
+
+def rulings_of(
+    session: Session, township: Township, first: date, last: date, code: str | None = None
+) -> dict[date, list[Ruling]]:
+    """Approved corrections in effect, by day."""
+    query = (
+        select(Correction, Site.name, Site.kind)
+        .join(CorrectionDecision, CorrectionDecision.correction_id == Correction.id)
+        .outerjoin(Site, Site.id == Correction.site_id)
+        .where(
+            Correction.township_id == township.id,
+            Correction.day.between(first.isoformat(), last.isoformat()),
+            CorrectionDecision.approved,
+        )
+        .order_by(Correction.id)
+    )
+    if code is not None:
+        query = query.where((Correction.official == code) | (Correction.really == code))
+    proposed: list[Ruling] = []
+    undone: list[tuple[int, int]] = []
+    for row, site, kind in session.execute(query):
+        if row.undoes is not None:
+            undone.append((row.id, row.undoes))
+            continue
+        proposed.append(
+            Ruling(
+                row.id, row.official, date.fromisoformat(row.day), row.kind, row.record_id,
+                site or "", kind or "", row.start_ms, row.end_ms, row.really,
+            )
+        )  # fmt: skip
+    found: dict[date, list[Ruling]] = {}
+    for ruling in corrections.in_effect(proposed, undone):
+        found.setdefault(ruling.day, []).append(ruling)
+    return found
+
+
+def _signatures(
+    session: Session, township: Township, start: int, end: int
+) -> dict[date, tuple[int, int]]:
+    """How many records a calendar day has and the highest id: neither stays when one arrives.
+
+    A day more on each side, for night shifts.
+    """
+    day = (RecordRow.at_ms - (start - DAY_MS)) // DAY_MS
+    rows = session.execute(
+        select(day, func.count(), func.max(RecordRow.id))
+        .where(
+            RecordRow.township_id == township.id,
+            RecordRow.at_ms.between(start - DAY_MS, end + DAY_MS - 1),
+        )
+        .group_by(day)
+    )
+    first = day_of(start - DAY_MS).toordinal()
+    return {date.fromordinal(first + int(row[0])): (row[1], row[2]) for row in rows}
+
+
+def _fact(row: tuple) -> Fact:  # type: ignore[type-arg]
+    """A row of `_FACT` as a fact; the two columns of flags are left to the caller."""
+    return Fact(
+        row[0] or "",
+        _KINDS[row[1]],
+        _STATUSES[row[2] or "unknown"],
+        Estimate(row[3], row[4], row[5], _CLASSES[row[6]]),
+        row[7],
+        row[8],
+        row[9],
+        row[10],
+        row[11],
+        row[12],
+        row[13],
+        row[14],
+        row[17],
+        row[15],
+    )
+
+
+def _doubtful(
+    session: Session, township: Township, start: int, end: int, code: str | None
+) -> dict[str, list[Fact]]:
+    query = (
+        select(*_FACT)
+        .outerjoin(Site, Site.id == RecordRow.site_id)
+        .where(
+            RecordRow.township_id == township.id,
+            RecordRow.cls == "C",
+            RecordRow.kind.in_(PERSON_KIND_WORDS),
+            RecordRow.latest_ms >= start,
+            RecordRow.earliest_ms < end,
+        )
+        .order_by(RecordRow.at_ms, RecordRow.id)
+    )
+    if code is not None:
+        query = query.where(RecordRow.official == code)
+    found: dict[str, list[Fact]] = {}
+    for row in session.execute(query):
+        found.setdefault(row[0] or "", []).append(_fact(row))
+    return found
+
+
+def facts_of(
+    session: Session,
+    township: Township,
+    start_ms: int,
+    end_ms: int,
+    code: str | None = None,
+    also: Iterable[str] = (),
+) -> Facts:
+    """The facts from `start_ms` until before `end_ms`, of everybody or of one official.
+
+    `also` are ids of records of others that are needed beside an official's own.
+    """
+    query = (
+        select(*_FACT)
+        .outerjoin(Site, Site.id == RecordRow.site_id)
+        .where(
+            RecordRow.township_id == township.id,
+            RecordRow.at_ms.between(start_ms, end_ms - 1),
+            RecordRow.kind.in_(PERSON_KIND_WORDS),
+        )
+        .order_by(RecordRow.at_ms, RecordRow.id)
+    )
+    if code is not None:
+        others = list(also)
+        mine = RecordRow.official == code
+        query = query.where(mine | RecordRow.record_id.in_(others) if others else mine)
+    made = Facts()
+    day_ms, day = 0, date.min
+    held: dict[str, list[Fact]] = {}
+    for row in session.execute(query):
+        fact = _fact(row)
+        if not day_ms <= fact.when.at_ms < day_ms + DAY_MS:
+            day = day_of(fact.when.at_ms)
+            day_ms, held = day_start_ms(day), made.by_day.setdefault(day, {})
+        held.setdefault(fact.official, []).append(fact)
+        if row[16]:
+            made.flagged[fact.record_id] = Flagged(fact.record_id, fact.site or "", tuple(row[16]))
+    return made
+
+
+def heard_between(
+    session: Session, township: Township, first: date, last: date, devices: Sequence[str]
+) -> dict[date, set[str]]:
+    """Which of these devices recorded or called on each day from `first` to `last`."""
+    start, end = day_start_ms(first), day_start_ms(last) + DAY_MS
+    called, recorded = (
+        select(of.device_id, ((at - start) // DAY_MS).label("day"))
+        .where(of.township_id == township.id, of.device_id.in_(devices), at.between(start, end - 1))
+        .distinct()
+        for of, at in ((Contact, Contact.server_ms), (RecordRow, RecordRow.at_ms))
+    )
+    found: dict[date, set[str]] = {}
+    for device, number in session.execute(called.union(recorded)):
+        found.setdefault(first + timedelta(int(number)), set()).add(device)
+    return found
