@@ -1,6 +1,8 @@
 # Quxiang: `make run` tries it, `make test` checks it. Both work on a fresh machine.
 PYTHON ?= python3
 VENV := .venv
+# Tests side by side; a file's tests stay together, since they share what was costly to make.
+JOBS ?= 2
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
@@ -18,7 +20,7 @@ run: setup
 	@$(BIN)/python scripts/run_township.py $(ARGS)
 
 test: setup $(VENV)/.installed-test lint
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n $(JOBS) --dist loadfile
 
 lint: $(VENV)/.installed-test
 	@$(BIN)/python -m ruff check .

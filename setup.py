@@ -56,6 +56,7 @@ BENCH = [
 TEST = [
     "pytest>=9,<10",
     "pytest-timeout>=2.4,<3",
+    "pytest-xdist>=3.8,<4",
     "hypothesis>=6.150,<7",
     "playwright>=1.60,<1.67",
     "mypy>=1.19,<3",

@@ -247,7 +247,7 @@ def test_a_thousand_officials_take_no_more_queries(world: World, tmp_path: Path)
     browser = large.client("inspector")
     started = perf_counter()
     page = browser.get("/day?date=2026-11-19")
-    assert perf_counter() - started < 3, "far above what is measured, since machines differ"
+    assert perf_counter() - started < 10, "far above what is measured, since machines differ"
     assert page.text.count("v-came") >= 1000
 
 
