@@ -100,12 +100,24 @@ def _add_run(run: argparse.ArgumentParser) -> None:
     run.add_argument("--realtime", action="store_true", help="pace a file by its own time")
     run.add_argument("--loop", action="store_true", help="play a file or folder for ever")
     run.add_argument("--notice", metavar="TEXT", help="a line that the screen always shows")
+    run.add_argument(
+        "--keep-days",
+        type=_keep_days,
+        metavar="N",
+        help="how long records that the server holds stay here (at least 366, default 400)",
+    )
     run.add_argument("--engine", choices=("sface", "dlib"), default="sface")
 
 
 def _port(text: str) -> int:
     if not text.isdecimal() or int(text) > 65535:
         raise argparse.ArgumentTypeError(f"{text!r} is no port: use 1 to 65535")
+    return int(text)
+
+
+def _keep_days(text: str) -> int:
+    if not text.isdecimal() or int(text) < 366:
+        raise argparse.ArgumentTypeError("acknowledged records stay at least 366 days")
     return int(text)
 
 

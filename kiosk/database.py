@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import sqlite3
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -15,7 +15,10 @@ from kiosk.schema import WriteLock, connect, prepare, unusable
 
 
 class Database:
-    """One file, one connection, one writer. A context manager; `close` is idempotent."""
+    """One file, one connection, one writer. A context manager; `close` is idempotent.
+
+    `make_room` may free room where the disk is full and says whether it did.
+    """
 
     def __init__(self, path: Path, device: str) -> None:
         self.path = path
@@ -24,6 +27,7 @@ class Database:
         self._guard = threading.RLock()
         self._lock = WriteLock(path.with_name(path.name + "-lock"))
         self._writes = 0
+        self.make_room: Callable[[], bool] | None = None
 
     @classmethod
     def open(cls, path: Path, device: str, *, create: bool = True) -> Self:
@@ -69,9 +73,28 @@ class Database:
             except (sqlite3.Error, BlockingIOError, OSError) as error:
                 if isinstance(error, StoreUnusable):
                     raise
-                self._drop()
                 cause = "busy" if isinstance(error, BlockingIOError) else error
-                raise unusable(self.path, cause) from error
+                fault = unusable(self.path, cause)
+                if fault.what == "full":
+                    fault.room_made = self._make_room()
+                self._drop()
+                raise fault from error
+
+    def _make_room(self) -> bool:
+        """On a full disk: asks `make_room`, then gives back what the log takes."""
+        made = self.make_room is not None and self.make_room()
+        log = self.path.with_name(self.path.name + "-wal")
+        with contextlib.suppress(OSError):
+            before = log.stat().st_size
+            self._drop()  # the last connection empties the log into the file, and removes it
+            made |= not log.exists() or log.stat().st_size < before
+        return made
+
+    @contextlib.contextmanager
+    def reading(self) -> Iterator[sqlite3.Connection]:
+        """The connection, for questions only. Raises StoreUnusable."""
+        with self._read() as db:
+            yield db
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:

@@ -47,7 +47,10 @@ class Poked(Protocol):
 
 
 class Kiosk:
-    """One run of a kiosk. `process` belongs to one thread; `pin` and `choose` to any."""
+    """One run of a kiosk. `process` belongs to one thread; `pin` and `choose` to any.
+
+    `sync` is poked when a record waits; `beat` is called once each turn of the loop.
+    """
 
     def __init__(
         self,
@@ -93,6 +96,7 @@ class Kiosk:
         self._live = live
         self._mono = mono
         self.sync: Poked | None = None
+        self.beat: Callable[[], None] | None = None
         self._guard = threading.RLock()
         self._greetings: dict[str, dict[str, Any]] = {}
         self._settled: int | None = None
@@ -128,6 +132,8 @@ class Kiosk:
         """Do what is due between frames, or while none comes."""
         with self._guard:
             self._upkeep.turn()
+        if self.beat is not None:
+            self.beat()
 
     def report(self, mail: Mail) -> None:
         """Take what the sync thread brings; called in that thread, looked at in the loop."""

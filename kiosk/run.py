@@ -32,15 +32,20 @@ from kiosk.errors import StoreUnusable
 from kiosk.events import EventLog
 from kiosk.exchange import SyncClient, SyncReport
 from kiosk.facelock import FaceLock
+from kiosk.housekeeping import EVERY_S, Every, Housekeeper
 from kiosk.lampkeeper import LampKeeper
 from kiosk.loop import Kiosk
 from kiosk.notes import Notes
+from kiosk.notify import Notifier
 from kiosk.people import People
 from kiosk.pins import Pins
+from kiosk.prune import DEFAULT_DAYS
 from kiosk.refusals import RefusalCount
+from kiosk.releases import own_release
 from kiosk.screen.app import Screen
 from kiosk.screen.feed import ScreenFeed
 from kiosk.site import Site
+from kiosk.started import tell_started
 from kiosk.sync import SyncLoop
 from kiosk.troubles import Troubles
 from kiosk.vault import settle_erasures
@@ -233,6 +238,11 @@ class _Run:
             live=live,
             on_state=self._note_state,
         )
+        self.notifier = Notifier()
+        self.kiosk.beat = self._beat
+        self.housekeeper = Housekeeper(
+            self.store, base, getattr(args, "keep_days", None) or DEFAULT_DAYS
+        )
         self._note_state("starting")
 
     # -- the parts' small questions ---------------------------------------------------------
@@ -283,16 +293,30 @@ class _Run:
         self.stack.callback(loop.stop)
         self.kiosk.sync = loop
         loop.start()
+        tidying = Every(lambda: self.housekeeper.turn().more, EVERY_S, "housekeeping")
+        self.stack.callback(tidying.stop)
+        tidying.start()
         try:
             self.watch.run()
             if not self.args.until_end:
                 self._wait()
         finally:
+            self.notifier.stopping()
             self.kiosk.sync = None
             loop.stop(LAST_SYNC_S if self.args.until_end else 1.0)
         if self.args.until_end and not self.stop.is_set():
             self._exchange()
         return 0
+
+    def _beat(self) -> None:
+        """The loop turned. Ready from the first turn on, once this release has recorded."""
+        if not self.notifier.is_ready:
+            try:
+                tell_started(self.store, own_release(), self.clock)
+            except StoreUnusable:
+                return  # told by the loop's own tries; a release on trial is taken back
+            self.notifier.ready()
+        self.notifier.beat()
 
     def exchange(self) -> SyncReport:
         """One exchange with the server, never two at once (`SyncLoop` and the last one)."""

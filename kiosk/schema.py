@@ -13,9 +13,17 @@ from pathlib import Path
 
 from kiosk.errors import StoreNewer, StoreUnusable
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+#: The oldest `SCHEMA_VERSION` that may still read and write what this one makes. A release may be
+#: taken back after it ran, so every change must leave the file usable for the release before:
+#: tables and columns are added in one release and may be relied on in the next.
+OLDEST_READER = 2
 #: How long a writer waits for another process (a command beside the running kiosk), in seconds.
 LOCK_WAIT_S = 10.0
+#: Pages of the write-ahead log that are enough to be written back (1 MB), and what the log is cut
+#: back to when it was longer. On a full card a log of SQLite's usual 4 MB would take the last room.
+LOG_PAGES = 256
+LOG_BYTES = 1 << 20
 
 TABLES = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value NOT NULL) WITHOUT ROWID;
@@ -38,6 +46,10 @@ CREATE TABLE attempts (
     boottime_ns INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE wrong_pins (
     number INTEGER PRIMARY KEY, boot_id TEXT NOT NULL, boottime_ns INTEGER NOT NULL);
+"""
+#: Up to which record of an epoch the rows are gone, and the head after it (`kiosk.prune`).
+PRUNED = """
+CREATE TABLE pruned (epoch INTEGER PRIMARY KEY, seq INTEGER NOT NULL, head BLOB NOT NULL);
 """
 
 _SENTENCES = {
@@ -106,9 +118,13 @@ def connect(path: Path) -> sqlite3.Connection:
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
     db = sqlite3.connect(path, timeout=LOCK_WAIT_S, isolation_level=None, check_same_thread=False)
     try:
+        # Counts for a new file only, and only before anything is written into it.
+        db.execute("PRAGMA auto_vacuum=INCREMENTAL")
         db.execute("PRAGMA journal_mode=WAL")
         db.execute("PRAGMA synchronous=FULL")
         db.execute("PRAGMA secure_delete=ON")
+        db.execute(f"PRAGMA wal_autocheckpoint={LOG_PAGES}")
+        db.execute(f"PRAGMA journal_size_limit={LOG_BYTES}")
     except BaseException:
         db.close()
         raise
@@ -121,7 +137,7 @@ def prepare(db: sqlite3.Connection, path: Path, device: str) -> None:
     Raises StoreNewer, and StoreUnusable where the file is damaged or another device's.
     """
     version = db.execute("PRAGMA user_version").fetchone()[0]
-    if version > SCHEMA_VERSION:
+    if version > SCHEMA_VERSION and not _readable(db):
         raise StoreNewer(
             f"数据库 {path} 来自更新的版本（{version} > {SCHEMA_VERSION}）：请升级本程序。",
             f"the database {path} was written by a newer version ({version} > {SCHEMA_VERSION}): "
@@ -129,10 +145,11 @@ def prepare(db: sqlite3.Connection, path: Path, device: str) -> None:
         )
     if version == 0:
         db.execute("BEGIN IMMEDIATE")
-        for statement in TABLES.split(";"):
+        for statement in (TABLES + PRUNED).split(";"):
             db.execute(statement)
         db.execute("INSERT INTO meta VALUES ('device', ?)", (device,))
         db.execute("INSERT INTO epochs VALUES (1, x'')")
+        db.execute("INSERT INTO meta VALUES ('oldest_reader', ?)", (OLDEST_READER,))
         db.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
         db.execute("COMMIT")
         return
@@ -145,6 +162,20 @@ def prepare(db: sqlite3.Connection, path: Path, device: str) -> None:
             f"数据库 {path} 属于另一台设备：请换一个数据目录。",
             f"the database {path} belongs to another device: use another folder",
         )
+    if version == 1:
+        db.execute("BEGIN IMMEDIATE")
+        db.execute(PRUNED)
+        db.execute("INSERT INTO meta VALUES ('oldest_reader', ?)", (OLDEST_READER,))
+        db.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
+        db.execute("COMMIT")
+
+
+def _readable(db: sqlite3.Connection) -> bool:
+    """Whether a newer release left the file so that this one may go on with it."""
+    if db.execute("SELECT 1 FROM sqlite_master WHERE name = 'meta'").fetchone() is None:
+        return False
+    row = db.execute("SELECT value FROM meta WHERE key = 'oldest_reader'").fetchone()
+    return row is not None and int(row[0]) <= SCHEMA_VERSION
 
 
 class WriteLock:

@@ -19,10 +19,11 @@ from attendance.records import Record, decode_record, encode_record
 from attendance.statuses import Kind
 from attendance.whereabouts import Fact
 from attendance.wire import MAX_BATCH, Result
-from kiosk import timeline
+from kiosk import pruned, timeline
 from kiosk.clock import Reading
 from kiosk.database import Database
 from kiosk.drafts import Acked, Batch, Draft, Head, Recorded, Rejection
+from kiosk.errors import StoreUnusable
 
 __all__ = ["Acked", "Batch", "Draft", "Head", "Recorded", "Rejection", "Store"]
 
@@ -42,10 +43,22 @@ class Store(Database):
         """Records it: durable when this returns.
 
         Raises StoreUnusable (nothing was recorded as far as anybody may be told) and RecordInvalid
-        for a draft that no record can hold.
+        for a draft that no record can hold. Where a full disk got room it is tried once more.
         """
+        try:
+            return self._record(draft, reading)
+        except StoreUnusable as error:
+            if not error.room_made:
+                raise
+        return self._record(draft, reading)
+
+    def _record(self, draft: Draft, reading: Reading) -> Recorded:
         with self.transaction() as db:
-            return self._append(db, draft, reading, str(uuid.uuid4()))
+            return self.append(db, draft, reading)
+
+    def append(self, db: sqlite3.Connection, draft: Draft, reading: Reading) -> Recorded:
+        """Records it within a transaction of the caller's, whose end makes it durable."""
+        return self._append(db, draft, reading, str(uuid.uuid4()))
 
     def record_erasure(self, official: str, version: int, reading: Reading) -> Recorded | None:
         """The receipt that an official's templates are gone since gallery `version`, once."""
@@ -60,7 +73,7 @@ class Store(Database):
                 gallery=version,
                 detail=f"templates erased with gallery version {version}",
             )
-            return self._append(db, draft, reading, str(uuid.uuid4()))
+            return self.append(db, draft, reading)
 
     def forget_erasures(self, still_asked: Iterable[str]) -> None:
         """Those no longer asked for may be enrolled, and withdraw, anew."""
@@ -125,16 +138,24 @@ class Store(Database):
         last = db.execute(
             "SELECT seq, head FROM records WHERE epoch = ? ORDER BY seq DESC LIMIT 1", (epoch,)
         ).fetchone()
-        if last is None:
-            return Head(epoch, 0, genesis(self.device, epoch, cites))
-        return Head(epoch, *last)
+        return Head(epoch, *(last or self._begin(db, epoch, cites)))
+
+    def _begin(self, db: sqlite3.Connection, epoch: int, cites: bytes) -> tuple[int, bytes]:
+        """(seq, head) that the rows kept of an epoch follow: those pruned last, or the genesis."""
+        row = db.execute("SELECT seq, head FROM pruned WHERE epoch = ?", (epoch,)).fetchone()
+        return (0, genesis(self.device, epoch, cites)) if row is None else (row[0], bytes(row[1]))
 
     def head_at(self, epoch: int, seq: int) -> bytes | None:
-        """The head after record `seq` (0: before the first), None where there is no such record."""
+        """The head after record `seq` (0: before the first), None where there is no such record.
+
+        Of what was pruned only the last head is still known.
+        """
         with self._read() as db:
-            if seq == 0:
-                row = db.execute("SELECT cites FROM epochs WHERE epoch = ?", (epoch,)).fetchone()
-                return None if row is None else genesis(self.device, epoch, row[0])
+            row = db.execute("SELECT cites FROM epochs WHERE epoch = ?", (epoch,)).fetchone()
+            if row is not None and seq == 0:
+                return genesis(self.device, epoch, row[0])
+            if row is not None and (begin := self._begin(db, epoch, row[0]))[0] == seq:
+                return begin[1]
             row = db.execute(
                 "SELECT head FROM records WHERE epoch = ? AND seq = ?", (epoch, seq)
             ).fetchone()
@@ -157,17 +178,22 @@ class Store(Database):
                 detail=f"the card ended at {at.epoch}/{at.seq}, the server at {server_epoch}/"
                 f"{server_seq}: epoch {epoch} continues from the server's head",
             )
-            self._append(db, lost, reading, str(uuid.uuid4()))
+            self.append(db, lost, reading)
             return self._head(db)
 
     def verify(self) -> int:
-        """Runs the whole chain again; how many records. Raises ChainBroken at the first bad one."""
+        """Runs the whole chain again; how many records. Raises ChainBroken at the first bad one.
+
+        What was pruned is gone; the chain then starts where the record of its prune point says.
+        """
         with self._read() as db:
             for epoch, cites in db.execute("SELECT * FROM epochs ORDER BY epoch").fetchall():
+                seq, head = self._begin(db, epoch, cites)
                 try:
-                    verify_chain(genesis(self.device, epoch, cites), self._links(db, epoch))
+                    verify_chain(head, self._links(db, epoch), seq + 1)
                 except ChainBroken as error:
                     raise ChainBroken(error.seq, f"epoch {epoch}: {error}") from None
+            pruned.check(db)
             count = db.execute("SELECT count(*) FROM records").fetchone()[0]
             stray = db.execute(
                 "SELECT epoch, seq FROM outbox EXCEPT SELECT epoch, seq FROM records LIMIT 1"

@@ -24,7 +24,7 @@ from attendance.statuses import Kind, Method, Status
 from attendance.wire import Result
 from kiosk.errors import StoreNewer, StoreUnusable
 from kiosk.fakes import FakeClock
-from kiosk.schema import WriteLock
+from kiosk.schema import SCHEMA_VERSION, WriteLock
 from kiosk.store import Draft, Recorded, Store
 
 DEVICE = "k" * 8
@@ -314,7 +314,11 @@ def test_files_that_are_no_store(tmp_path: Path) -> None:
     with pytest.raises(StoreUnusable, match="another device"):
         Store.open(path, "other" * 2)
     with sqlite3.connect(path) as db:
-        db.execute("PRAGMA user_version=2")
+        db.execute(f"PRAGMA user_version={SCHEMA_VERSION + 1}")
+    Store.open(path, DEVICE).close()  # the release after this one left it readable for us
+    with sqlite3.connect(path) as db:
+        newer = (SCHEMA_VERSION + 1,)
+        db.execute("UPDATE meta SET value = ? WHERE key = 'oldest_reader'", newer)
     with pytest.raises(StoreNewer):
         Store.open(path, DEVICE)
     with pytest.raises(StoreUnusable):

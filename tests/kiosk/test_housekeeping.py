@@ -1,0 +1,121 @@
+"""Room on the card: a reserve that is let go when it counts, on a real file system that is full."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import tempfile
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from attendance.statuses import Kind, Method, Status
+from kiosk.errors import StoreUnusable
+from kiosk.fakes import FakeClock
+from kiosk.housekeeping import Every, Housekeeper
+from kiosk.store import Draft, Store
+
+DEVICE = "k" * 8
+CHECKIN = Draft(kind=Kind.CHECKIN, official="A-1", status=Status.ON_DUTY, method=Method.PIN)
+MB = 1 << 20
+
+
+@pytest.fixture
+def card() -> Iterator[Path]:
+    """A file system of 12 MB in memory."""
+    with tempfile.TemporaryDirectory() as folder:
+        done = subprocess.run(
+            ["mount", "-t", "tmpfs", "-o", "size=12m", "none", folder],
+            capture_output=True, text=True,
+        )  # fmt: skip
+        if done.returncode:
+            pytest.skip(f"no file system can be mounted here: {done.stderr.strip()}")
+        try:
+            yield Path(folder)
+        finally:
+            subprocess.run(["umount", folder], check=True)
+
+
+def keeper(store: Store, clock: FakeClock) -> Housekeeper:
+    return Housekeeper(
+        store, clock, 400, ballast_bytes=3 * MB, low_bytes=2 * MB, last_bytes=MB // 4
+    )
+
+
+def fill(card: Path, leave: int = 0) -> None:
+    """Somebody else's file takes the rest of the card."""
+    with (card / "log").open("ab") as log:
+        while (free := os.statvfs(card).f_bavail * 4096) > leave:
+            log.write(bytes(min(65_536, max(4096, free - leave))))
+            log.flush()
+
+
+def record_until_full(store: Store, clock: FakeClock) -> int:
+    recorded = []
+
+    def for_ever() -> None:
+        while True:
+            recorded.append(store.record(CHECKIN, clock.read()))
+
+    with pytest.raises(StoreUnusable) as caught:
+        for_ever()
+    assert caught.value.what == "full"
+    return len(recorded)
+
+
+def test_the_reserve_is_held_and_buys_a_thousand_records(card: Path) -> None:
+    clock = FakeClock()
+    with Store.open(card / "kiosk.db", DEVICE) as store:
+        house = keeper(store, clock)
+        house.turn()
+        assert (card / "ballast").stat().st_blocks * 512 == 3 * MB, "real blocks, not a hole"
+        fill(card)
+        recorded = record_until_full(store, clock)
+        assert not (card / "ballast").exists()
+        assert recorded > 1000
+        (card / "log").unlink()
+        store.record(CHECKIN, clock.read())  # by itself, when the card has room again
+        assert store.verify() == recorded + 1
+        assert store.head().seq == recorded + 1
+        house.turn()
+        assert (card / "ballast").exists()
+
+
+def test_without_the_reserve_it_would_have_been_next_to_nothing(card: Path) -> None:
+    clock = FakeClock()
+    with Store.open(card / "kiosk.db", DEVICE) as store:
+        store.record(CHECKIN, clock.read())
+        fill(card)
+        assert record_until_full(store, clock) < 500
+
+
+def test_the_reserve_goes_before_a_record_fails(card: Path) -> None:
+    with Store.open(card / "kiosk.db", DEVICE) as store:
+        house = keeper(store, FakeClock())
+        house.turn()
+        fill(card, MB // 8)
+        house.turn()
+        assert not (card / "ballast").exists()
+        assert not house.make_room(), "there is no second one"
+        house.turn()
+        assert not (card / "ballast").exists(), "and none is made while room is short"
+
+
+def test_a_turn_that_fails_is_tried_again() -> None:
+    turns: list[int] = []
+    done = threading.Event()
+
+    def turn() -> bool:
+        turns.append(1)
+        if len(turns) == 1:
+            raise OSError("no card")
+        done.set()
+        return False
+
+    every = Every(turn, 0.01, "test")
+    every.start()
+    assert done.wait(5)
+    every.stop()
+    every.stop()
