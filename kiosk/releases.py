@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 """Releases side by side: put in whole, tried, kept or taken back; interrupted anywhere, one runs.
 
 APP/releases/N/    one release: `venv/`, `models/`, `release.json`, and `complete` when it is whole
@@ -6,10 +5,10 @@ APP/current        link to the release that runs; replaced by a rename
 APP/state.json     which release is good, which is on trial, which failed
 APP/release.key    the Ed25519 key that signs releases (base64), pinned when the kiosk was installed
 
-Only the standard library and `openssl`: `deploy/install-kiosk.sh` copies this very file to
-APP/bin/quxiang-release, so that it works where a release does not. systemd calls it around each
-start (deploy/quxiang-kiosk.service): `boot` before, `confirm` once the kiosk is ready, `stopped`
-after it ended.
+Only the standard library and `openssl`: `deploy/install-kiosk.sh` copies this file and
+`release_file.py` beside the releases, so that they work where a release does not. systemd calls
+them as APP/bin/quxiang-release around each start (deploy/systemd/quxiang-kiosk.service): `boot`
+before, `confirm` once the kiosk is ready, `stopped` after it ended.
 """
 
 from __future__ import annotations
@@ -23,7 +22,6 @@ import json
 import os
 import platform
 import shutil
-import stat
 import subprocess
 import sys
 import tarfile
@@ -31,32 +29,23 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
-MAGIC = b"QUXIANG RELEASE 1\n"
-DOMAIN = b"quxiang/release/1\n"
-MAX_LINE = 65_536
-"""Bytes of the manifest's line, and of the signature's."""
-MAX_SIZE = 1 << 30
+from kiosk.release_file import (
+    DOMAIN,
+    ReleaseRefused,
+    open_plain,
+    plain_members,
+    read_head,
+    say,
+    verifies,
+)
+
 MOST_TRIES = 3
 """Starts of a release on trial: power may fail during one or two of them."""
 SPARE_BYTES = 64 << 20
 """Room that must be left on the card beside a new release."""
-#: DER of an Ed25519 public key before its 32 bytes (RFC 8410).
-_DER = bytes.fromhex("302a300506032b6570032100")
 Step = Callable[[str], None]
-
-
-class ReleaseRefused(Exception):
-    """A release that is not taken, and why, in Chinese and English."""
-
-    def __init__(self, zh: str, en: str) -> None:
-        super().__init__(en)
-        self.zh = zh
-
-    def words(self) -> str:
-        """The sentence in the language of the command line."""
-        return _say(self.zh, str(self))
 
 
 @dataclass
@@ -224,7 +213,7 @@ class App:
     def _stage(self, file: Path) -> tuple[dict[str, Any], Path]:
         """Copies the payload to where only root writes, checked against the signed manifest."""
         staged = self.folder / "incoming"
-        with _open(file) as source:
+        with open_plain(file) as source:
             manifest, line, signature = read_head(source)
             self._check_signature(line, signature)
             self._at("signature checked")
@@ -304,7 +293,7 @@ class App:
             (folder / "complete").unlink(missing_ok=True)
             shutil.rmtree(folder)
         with tarfile.open(staged, "r:") as payload:
-            payload.extractall(folder, members=_plain(payload), filter="data")
+            payload.extractall(folder, members=plain_members(payload), filter="data")
         self._at("unpacked")
         # No pip stays behind: the one of the bundle installs from the bundle, nothing else.
         options = ["--without-pip"]
@@ -360,63 +349,6 @@ class App:
         _sync_folder(self.folder)
 
 
-def _open(file: Path) -> IO[bytes]:
-    """A plain file: the inbox is another user's, who could put a link or a pipe there."""
-    fd = os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    if not stat.S_ISREG(os.fstat(fd).st_mode):
-        os.close(fd)
-        raise ReleaseRefused(f"{file} 不是普通文件。", f"{file} is no plain file")
-    return os.fdopen(fd, "rb")
-
-
-def read_head(source: IO[bytes]) -> tuple[dict[str, Any], bytes, bytes]:
-    """The manifest, its exact line and the signature; leaves `source` at the payload.
-
-    Nothing of it is to be believed before the signature was checked. Raises ReleaseRefused.
-    """
-    try:
-        if source.readline(len(MAGIC)) != MAGIC:
-            raise ValueError("another kind of file")
-        line = source.readline(MAX_LINE).rstrip(b"\n")
-        signature = base64.b64decode(source.readline(MAX_LINE).strip(), validate=True)
-        manifest = json.loads(line)
-        numbers = [int(manifest[name]) for name in ("number", "size", "room")]
-        texts = [manifest["machine"], manifest["sha256"], *manifest["python"]]
-        if not all(isinstance(text, str) for text in texts) or min(numbers) < 1:
-            raise ValueError("fields")
-        if numbers[1] > MAX_SIZE or len(signature) != 64:
-            raise ValueError("size")
-    except (ValueError, KeyError, TypeError, RecursionError):
-        raise ReleaseRefused(
-            "这不是去向的更新包，或已损坏。", "this is no release of Quxiang, or it is damaged"
-        ) from None
-    return manifest, line, signature
-
-
-def verifies(key: bytes, message: bytes, signature: bytes) -> bool:
-    """Whether openssl finds the Ed25519 signature right."""
-    pem = base64.encodebytes(_DER + key).decode()
-    with tempfile.TemporaryDirectory() as folder:
-        public, signed, mark = (Path(folder) / name for name in ("key.pem", "message", "mark"))
-        public.write_text(f"-----BEGIN PUBLIC KEY-----\n{pem}-----END PUBLIC KEY-----\n")
-        signed.write_bytes(message)
-        mark.write_bytes(signature)
-        done = subprocess.run(
-            ["openssl", "pkeyutl", "-verify", "-pubin", "-inkey", str(public), "-rawin",
-             "-in", str(signed), "-sigfile", str(mark)],
-            capture_output=True,
-        )  # fmt: skip
-    return done.returncode == 0
-
-
-def _plain(payload: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
-    """Files below `wheels/` and `models/`, nothing else."""
-    for member in payload:
-        parts = Path(member.name).parts
-        if member.isreg() and len(parts) == 2 and parts[0] in ("wheels", "models"):
-            yield member
-
-
 def _run(command: Sequence[str], environ: dict[str, str] | None = None) -> None:
     env = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/nonexistent", **(environ or {})}
     done = subprocess.run(command, env=env, capture_output=True, text=True)
@@ -444,13 +376,6 @@ def _sync_folder(folder: Path) -> None:
         os.fsync(fd)
     finally:
         os.close(fd)
-
-
-def _say(zh: str, en: str) -> str:
-    for name in ("QUXIANG_LANG", "LC_ALL", "LC_MESSAGES", "LANG"):
-        if os.environ.get(name):
-            return zh if os.environ[name].lower().startswith("zh") else en
-    return en
 
 
 def take(app: App, inbox: Path) -> int | None:
@@ -493,10 +418,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         if args.command == "install":
             number = app.install(args.file, again=args.again)
-            print(_say(f"版本 {number} 已装好，试用中", f"release {number} is in, on trial"))
+            print(say(f"版本 {number} 已装好，试用中", f"release {number} is in, on trial"))
         elif args.command == "take":
             taken = take(app, args.folder)
-            print(_say(f"已取用版本 {taken}", f"taken: {taken}"))
+            print(say(f"已取用版本 {taken}", f"taken: {taken}"))
         elif args.command == "status":
             known = {"current": app.current(), "releases": app.releases(), **asdict(app.state())}
             print(json.dumps(known))
