@@ -45,6 +45,19 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True):
     """Base of what the server answers."""
 
 
+class PairHint(Reply, frozen=True, kw_only=True):
+    """What anybody may ask before pairing, to compare it with the code (`GET /pair`).
+
+    `certificate` is the SHA-256 of the certificate that TLS presents, where the server knows it:
+    the server's signature over this answer also tells a paired device of a renewed one.
+    """
+
+    v: int = VERSION
+    server_key: str
+    desk_keys: list[str] = []
+    certificate: str | None = None
+
+
 class PairRequest(Request, frozen=True, kw_only=True):
     """Pairs a device by a one-time code. The keys are base64 of 32 bytes."""
 

@@ -57,6 +57,9 @@ from attendance.messages import (
     Manifest as Manifest,
 )
 from attendance.messages import (
+    PairHint as PairHint,
+)
+from attendance.messages import (
     PairReply as PairReply,
 )
 from attendance.messages import (

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 import ipaddress
+import socket
+import ssl
+from collections.abc import Callable
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
+import msgspec
 import requests
+from requests.adapters import HTTPAdapter
 
 from attendance import wire
 from attendance.errors import SignatureInvalid, WireInvalid
@@ -53,25 +59,67 @@ def _is_loopback(host: str) -> bool:
         return False
 
 
-class Link:
-    """HTTP to one address: bounded answers, no redirects, no proxy of the environment."""
+class _Pinned(HTTPAdapter):
+    """TLS to exactly one certificate, whoever signed it and whatever name it bears."""
 
-    def __init__(self, server: str, ca: str | None = None) -> None:
+    def __init__(self, digest: str) -> None:
+        self._digest = digest
+        super().__init__()
+
+    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
+        super().init_poolmanager(*args, **kwargs, assert_fingerprint=self._digest)
+
+
+def presented(server: str) -> bytes:
+    """SHA-256 of the certificate that TLS presents there, unchecked, 32 bytes.
+
+    Raises ServerUnreachable.
+    """
+    parts = urlsplit(server)
+    host, port = parts.hostname or "", parts.port or 443
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    try:
+        with (
+            socket.create_connection((host, port), TIMEOUT_S[0]) as raw,
+            context.wrap_socket(raw, server_hostname=host) as secured,
+        ):
+            certificate = secured.getpeercert(binary_form=True)
+    except OSError:
+        raise _unreachable(server) from None
+    return hashlib.sha256(certificate or b"").digest()
+
+
+def _unreachable(server: str) -> ServerUnreachable:
+    return ServerUnreachable(
+        f"连不上服务器 {server}：请检查网络和服务器",
+        f"the server {server} cannot be reached: check the network and the server",
+    )
+
+
+class Link:
+    """HTTP to one address: bounded answers, no redirects, no proxy of the environment.
+
+    `ca` is a certificate file to check TLS against, `pin` the SHA-256 (hexadecimal) of the one
+    certificate that is taken.
+    """
+
+    def __init__(self, server: str, ca: str | None = None, pin: str | None = None) -> None:
         self.server = server
         self.base = urlsplit(server).path
         self.session = requests.Session()
         self.session.trust_env = False
-        if ca is not None:
+        if pin is not None:
+            self.session.verify = False  # the fingerprint is the check: see `_Pinned`
+            self.session.mount("https://", _Pinned(pin))
+        elif ca is not None:
             self.session.verify = ca
 
     def send(
         self, method: str, target: str, body: bytes, headers: dict[str, str]
     ) -> tuple[int, bytes, requests.structures.CaseInsensitiveDict[str]]:
         """Status, body and headers of the answer. Raises ServerUnreachable."""
-        unreachable = ServerUnreachable(
-            f"连不上服务器 {self.server}：请检查网络和服务器",
-            f"the server {self.server} cannot be reached: check the network and the server",
-        )
         try:
             with self.session.request(
                 method,
@@ -96,7 +144,7 @@ class Link:
                 f"the certificate of {self.server} is not trusted: check address and certificate",
             ) from None
         except (requests.RequestException, OSError):
-            raise unreachable from None
+            raise _unreachable(self.server) from None
 
     def close(self) -> None:
         """Let the connections go."""
@@ -107,10 +155,17 @@ class Client:
     """A paired desk's questions. Every method raises ServerUnreachable, ServerForeign (an answer
     that the pinned key did not sign) or ServerRefused."""
 
-    def __init__(self, config: DeskConfig, keys: DeviceKeys) -> None:
+    def __init__(
+        self,
+        config: DeskConfig,
+        keys: DeviceKeys,
+        save: Callable[[DeskConfig], None] | None = None,
+    ) -> None:
+        """`save` keeps a configuration that learned of a renewed certificate."""
         self.config = config
         self._keys = keys
-        self._link = Link(config.server, config.ca)
+        self._save = save
+        self._link = Link(config.server, config.ca, config.pin)
 
     def sites(self) -> list[wire.SiteRow]:
         """The township's sites."""
@@ -156,7 +211,12 @@ class Client:
             headers["Content-Type"] = (
                 "image/jpeg" if body[:2] == b"\xff\xd8" else "application/json"
             )
-        status, data, got = self._link.send(method, path, body, headers)
+        try:
+            status, data, got = self._link.send(method, path, body, headers)
+        except ServerForeign:
+            if not self._renewed():
+                raise
+            status, data, got = self._link.send(method, path, body, headers)
         try:
             wire.check_reply(
                 self.config.server_key, got.get(wire.HEADER_SIGNATURE), signature, status, data
@@ -176,6 +236,30 @@ class Client:
         if status >= 400 or not 200 <= status < 300:
             raise refusal(status, data, got.get("Retry-After"))
         return None if kind is None else _decode(data, kind)
+
+    def _renewed(self) -> bool:
+        """Whether TLS presents another certificate than the pinned one, and the pinned key of our
+        server signed it."""
+        if self.config.pin is None:
+            return False
+        digest = presented(self.config.server).hex()
+        link = Link(self.config.server, pin=digest)
+        status, data, got = link.send("GET", wire.PAIR, b"", {})
+        try:
+            signature = got.get(wire.HEADER_SIGNATURE)
+            wire.check_reply(self.config.server_key, signature, "", status, data)
+            named = wire.decode(data, wire.PairHint).certificate
+        except (SignatureInvalid, WireInvalid):
+            named = None
+        if status != 200 or named != digest:
+            link.close()
+            return False
+        self._link.close()
+        self._link = link
+        self.config = msgspec.structs.replace(self.config, pin=digest)
+        if self._save is not None:
+            self._save(self.config)
+        return True
 
     def close(self) -> None:
         """Let the connections go."""

@@ -20,7 +20,8 @@ DEFAULT_DATA = Path("~/.local/share/quxiang/enroll")
 class DeskConfig(msgspec.Struct, frozen=True, kw_only=True):
     """The pairing. `server_key` is the server's Ed25519 key, pinned.
 
-    `ca` is the path of a certificate file to trust for the server's TLS, None for the system's own.
+    `ca` is the path of a certificate file to trust for the server's TLS, `pin` the SHA-256 of the
+    one certificate that the pairing code vouched for; neither: the system's authorities.
     """
 
     server: str
@@ -29,6 +30,7 @@ class DeskConfig(msgspec.Struct, frozen=True, kw_only=True):
     server_key: bytes
     paired_ms: int
     ca: str | None = None
+    pin: str | None = None
 
 
 class _Keys(msgspec.Struct, frozen=True):

@@ -11,7 +11,7 @@ from typing import Self
 from attendance.days import to_ms
 from attendance.signing import DeviceKeys
 from enroll.client import Client
-from enroll.config import DeskConfig, load_config, load_keys
+from enroll.config import DeskConfig, load_config, load_keys, save_config
 from enroll.ledger import Ledger
 from enroll.store import Store
 
@@ -45,7 +45,7 @@ class Desk:
 
     def client(self) -> Client:
         """A connection to the paired server. Raises NotPaired."""
-        return Client(self.config(), self.keys())
+        return Client(self.config(), self.keys(), lambda config: save_config(self.data, config))
 
     def close(self) -> None:
         """Let the files go."""

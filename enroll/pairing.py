@@ -6,9 +6,9 @@ from pathlib import Path
 
 from attendance import wire
 from attendance.errors import SignatureInvalid, WireInvalid
-from attendance.pairing import CERTIFICATE, PairingCode, check_certificate
+from attendance.pairing import CERTIFICATE, MAX_DESKS, PairingCode, check_certificate
 from attendance.signing import from_text, to_text
-from enroll.client import Link, check_url, refusal
+from enroll.client import Link, check_url, presented, refusal
 from enroll.config import DeskConfig, config_path, load_config, load_keys, save_config
 from enroll.errors import NotPaired, PairingRefused
 from enroll.files import write_private
@@ -58,23 +58,20 @@ def pair(
         parsed = PairingCode.parse(code)
     except WireInvalid:
         raise PairingRefused(
-            "配对码应为 16 或 24 个字母和数字", "a pairing code has 16 or 24 letters and digits"
+            "配对码应为 20 个字母和数字", "a pairing code has 20 letters and digits"
         ) from None
     keys = load_keys(data, create=True)
-    request = wire.encode(
-        wire.PairRequest(
-            code=str(parsed),
-            kind="desk",
-            sign_key=to_text(keys.sign_public),
-            box_key=to_text(keys.box_public),
-        )
-    )
     certificate = None if ca is None else keep_certificate(data, ca)
-    link = Link(url, certificate)
+    link, named_key, pin = _checked(url, parsed, certificate)
+    request = wire.PairRequest(
+        code=parsed.secret,
+        kind="desk",
+        sign_key=to_text(keys.sign_public),
+        box_key=to_text(keys.box_public),
+    )
     try:
-        status, body, headers = link.send(
-            "POST", wire.PAIR, request, {"Content-Type": "application/json"}
-        )
+        json = {"Content-Type": "application/json"}
+        status, body, headers = link.send("POST", wire.PAIR, wire.encode(request), json)
     finally:
         link.close()
     if not 200 <= status < 300:
@@ -82,15 +79,12 @@ def pair(
     try:
         reply = wire.decode(body, wire.PairReply)
         server_key = from_text(reply.server_key, 32)
-        # The fingerprint of an earlier desk, which such a code may carry too, is no concern here.
-        if not PairingCode(parsed.secret, parsed.server).vouches_for(server_key, None):
-            raise SignatureInvalid
-        wire.check_reply(server_key, headers.get(wire.HEADER_SIGNATURE), "", status, body)
+        signature = headers.get(wire.HEADER_SIGNATURE)
+        wire.check_reply(server_key, signature, "", status, body)
     except (WireInvalid, SignatureInvalid):
-        raise PairingRefused(
-            f"{url} 不是生成此配对码的服务器：请核对地址和配对码",
-            f"{url} is not the server that made this code: check the address and the code",
-        ) from None
+        raise _another_server(url) from None
+    if server_key != named_key:
+        raise _another_server(url)
     config = DeskConfig(
         server=url,
         device=reply.device,
@@ -98,6 +92,52 @@ def pair(
         server_key=server_key,
         paired_ms=reply.server_ms,
         ca=certificate,
+        pin=pin,
     )
     save_config(data, config)
     return config, old is not None and old.server_key != server_key
+
+
+def _checked(url: str, code: PairingCode, ca: str | None) -> tuple[Link, bytes, str | None]:
+    """A line to the server that the code was made by, its key, and the certificate to pin.
+
+    Keys and certificate are compared with the code's mark before its secret is told to anybody.
+    Raises PairingRefused and ServerUnreachable.
+    """
+    digest = presented(url) if url.startswith("https:") else None
+    link = Link(url, ca, digest.hex() if digest is not None and ca is None else None)
+    try:
+        status, body, headers = link.send("GET", wire.PAIR, b"", {})
+        if status != 200:
+            raise refusal(status, body, headers.get("Retry-After"))
+        hint = wire.decode(body, wire.PairHint)
+        server_key = from_text(hint.server_key, 32)
+        desks = [from_text(key, 32) for key in hint.desk_keys[:MAX_DESKS]]
+        shown = digest
+        if shown is None and hint.certificate is not None:
+            shown = bytes.fromhex(hint.certificate)  # on this machine, without TLS
+        wire.check_reply(server_key, headers.get(wire.HEADER_SIGNATURE), "", status, body)
+        vouched = code.vouches_for(server_key, desks, shown)
+        if vouched is None:
+            raise SignatureInvalid
+    except (WireInvalid, SignatureInvalid, ValueError):
+        link.close()
+        raise _another_server(url) from None
+    except BaseException:
+        link.close()
+        raise
+    if digest is None or ca is not None:
+        return link, server_key, None
+    if vouched.certificate:
+        return link, server_key, digest.hex()
+    # Made where no certificate was known: then a known authority must vouch for it.
+    link.close()
+    return Link(url), server_key, None
+
+
+def _another_server(url: str) -> PairingRefused:
+    return PairingRefused(
+        f"{url} 不是生成此配对码的服务器（密钥或证书不符）：请核对地址、网络和配对码",
+        f"{url} is not the server that made this code (its keys or certificate differ): check "
+        "address, network and code",
+    )

@@ -43,7 +43,8 @@ class KioskConfig(msgspec.Struct, frozen=True, kw_only=True):
     """Who this kiosk is, and the keys that it pinned when it was paired.
 
     `server_key` and `desk_key` are base64 of Ed25519 public keys; `desk_key` is None until a desk
-    was heard of. `ca` names a certificate file for TLS to a server with a certificate of its own.
+    was heard of. `ca` names a certificate file for TLS to a server with a certificate of its own;
+    `pin` is the SHA-256 of the one certificate that the pairing code vouched for.
     """
 
     server: str
@@ -54,6 +55,7 @@ class KioskConfig(msgspec.Struct, frozen=True, kw_only=True):
     server_key: str
     desk_key: str | None = None
     ca: str | None = None
+    pin: str | None = None
 
     @property
     def server_public(self) -> bytes:

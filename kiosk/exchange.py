@@ -78,7 +78,7 @@ class SyncClient:
         self._store = store
         self._vault = vault
         self._clock = clock
-        self._link = Link(config, keys, session)
+        self._link = Link(config, keys, session, self._repin)
         self._save = save
         self._health = health
         self._last_anchor: Anchor | None = None
@@ -169,6 +169,15 @@ class SyncClient:
             self._store.add_anchor(self._last_anchor)
         return reply
 
+    def _repin(self, digest: str) -> None:
+        """Keeps the fingerprint of a renewed certificate."""
+        self._learned(msgspec.structs.replace(self._config, pin=digest))
+
+    def _learned(self, config: KioskConfig) -> None:
+        if self._save:
+            self._save(config)
+        self._config = config
+
     def _learn_desk(self, cursor: CursorReply) -> bool:
         """Pins the desk's key at first use; True where another one was offered later."""
         if cursor.desk_key is None or cursor.desk_key == self._config.desk_key:
@@ -177,9 +186,7 @@ class SyncClient:
             return True
         learned = msgspec.structs.replace(self._config, desk_key=cursor.desk_key)
         _ = learned.desk_public
-        if self._save:
-            self._save(learned)
-        self._config = learned
+        self._learned(learned)
         return False
 
     def _open_epoch(self, cursor: CursorReply) -> None:

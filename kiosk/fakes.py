@@ -167,7 +167,8 @@ class FakeTownship:
             path = urlsplit(target).path
             self.requests.append((method, path))
             if path == wire.PAIR:
-                return (*self._pair(body), "", False)
+                status, said = self._hint() if method == "GET" else self._pair(body)
+                return status, said, "", False
             signature = headers.get(wire.HEADER_SIGNATURE, "")
             if self.answer is not None:
                 return self.answer[0], _problem("busy"), signature, False
@@ -203,6 +204,11 @@ class FakeTownship:
     def _version(self, device: str) -> int:
         held = self.galleries.get(device)
         return wire.decode(bytes(held.manifest), wire.Manifest).version if held else 0
+
+    def _hint(self) -> tuple[int, bytes]:
+        desks = [] if self.desk_key is None else [self.desk_key]
+        hint = wire.PairHint(server_key=to_text(self.public), desk_keys=desks)
+        return 200, wire.encode(hint)
 
     def _pair(self, body: bytes) -> tuple[int, bytes]:
         request = wire.decode(body, wire.PairRequest)

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import hashlib
+import socket
+import ssl
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 from urllib.parse import urlsplit
 
 import requests
 import urllib3
+from requests.adapters import HTTPAdapter
 
 from attendance.errors import SignatureInvalid, WireInvalid
 from attendance.signing import DeviceKeys
 from attendance.wire import (
     HEADER_SIGNATURE,
     MAX_JSON,
+    PAIR,
+    PairHint,
     Problem,
     check_reply,
     decode,
@@ -51,13 +58,52 @@ def _is_127(host: str) -> bool:
     return len(parts) == 4 and parts[0] == "127" and all(p.isdigit() and len(p) < 4 for p in parts)
 
 
-def new_session(ca: str | None = None) -> requests.Session:
-    """A session that asks no proxy of the environment: the township's server is near."""
+class _Pinned(HTTPAdapter):
+    """TLS to exactly one certificate, whoever signed it and whatever name it bears."""
+
+    def __init__(self, digest: str) -> None:
+        self._digest = digest
+        super().__init__()
+
+    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
+        super().init_poolmanager(*args, **kwargs, assert_fingerprint=self._digest)
+
+
+def new_session(ca: str | None = None, pin: str | None = None) -> requests.Session:
+    """A session that asks no proxy of the environment: the township's server is near.
+
+    `ca` is a certificate file to check TLS against; `pin` the SHA-256 (hexadecimal) of the one
+    certificate that is taken.
+    """
     session = requests.Session()
     session.trust_env = False
-    if ca is not None:
+    if pin is not None:
+        session.verify = False  # the fingerprint is the check: see `_Pinned`
+        session.mount("https://", _Pinned(pin))
+    elif ca is not None:
         session.verify = ca
     return session
+
+
+def presented(url: str) -> bytes:
+    """SHA-256 of the certificate that TLS presents there, unchecked, 32 bytes.
+
+    Raises ServerUnreachable.
+    """
+    parts = urlsplit(url)
+    host, port = parts.hostname or "", parts.port or 443
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    try:
+        with (
+            socket.create_connection((host, port), CONNECT_S) as raw,
+            context.wrap_socket(raw, server_hostname=host) as secured,
+        ):
+            certificate = secured.getpeercert(binary_form=True)
+    except OSError as error:
+        raise _unreachable(url, error) from error
+    return hashlib.sha256(certificate or b"").digest()
 
 
 def exchange(
@@ -90,22 +136,33 @@ def exchange(
                     )
             return response.status_code, response.headers, bytes(pieces)
     except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
-        raise ServerUnreachable(
-            f"连不上服务器 {_origin(url)}：记录已保存在本机，稍后自动上传。",
-            f"the server {_origin(url)} was not reached ({_cause(error)}): "
-            "records stay here and are sent later",
-        ) from error
+        raise _unreachable(url, error) from error
+
+
+def _unreachable(url: str, error: Exception) -> ServerUnreachable:
+    return ServerUnreachable(
+        f"连不上服务器 {_origin(url)}：记录已保存在本机，稍后自动上传。",
+        f"the server {_origin(url)} was not reached ({_cause(error)}): "
+        "records stay here and are sent later",
+    )
 
 
 class Link:
     """This kiosk's line to its township's server."""
 
     def __init__(
-        self, config: KioskConfig, keys: DeviceKeys, session: requests.Session | None = None
+        self,
+        config: KioskConfig,
+        keys: DeviceKeys,
+        session: requests.Session | None = None,
+        on_renewed: Callable[[str], None] | None = None,
     ) -> None:
+        """`on_renewed` is told the fingerprint of a renewed certificate that our server signed."""
         self._config = config
         self._keys = keys
-        self._session = session or new_session(config.ca)
+        self._pin = config.pin
+        self._session = session or new_session(config.ca, config.pin)
+        self._on_renewed = on_renewed
 
     def ask(self, method: str, target: str, body: bytes = b"", limit: int = MAX_JSON) -> Answer:
         """Asks and checks who answered.
@@ -116,7 +173,12 @@ class Link:
         """
         headers = sign_request(self._keys, self._config.device, method, target, body)
         url = self._config.server.rstrip("/") + target
-        status, got, data = exchange(self._session, url, method, body, headers, limit)
+        try:
+            status, got, data = exchange(self._session, url, method, body, headers, limit)
+        except ServerUnreachable as error:
+            if not (isinstance(error.__cause__, requests.exceptions.SSLError) and self._renewed()):
+                raise
+            status, got, data = exchange(self._session, url, method, body, headers, limit)
         try:
             check_reply(
                 self._config.server_public,
@@ -138,6 +200,33 @@ class Link:
         if status >= 400:
             raise refusal(status, data)
         return Answer(status, data)
+
+    def _renewed(self) -> bool:
+        """Whether TLS presents another certificate than the pinned one, and our server signed it.
+
+        The pin guards what is said from being read; who speaks is proved by the server's own key,
+        which therefore may name its next certificate.
+        """
+        if self._pin is None:
+            return False
+        server = self._config.server.rstrip("/")
+        digest = presented(server).hex()
+        session = new_session(pin=digest)
+        status, got, data = exchange(session, server + PAIR, "GET", b"", {})
+        try:
+            signature = got.get(HEADER_SIGNATURE)
+            check_reply(self._config.server_public, signature, "", status, data)
+            named = decode(data, PairHint).certificate
+        except (SignatureInvalid, WireInvalid):
+            named = None
+        if status != 200 or named != digest:
+            session.close()
+            return False
+        self._session.close()
+        self._session, self._pin = session, digest
+        if self._on_renewed is not None:
+            self._on_renewed(digest)
+        return True
 
     def close(self) -> None:
         """Lets connections go."""

@@ -8,11 +8,18 @@ from urllib.parse import urlsplit, urlunsplit
 import requests
 
 from attendance.errors import SignatureInvalid, WireInvalid
-from attendance.pairing import CERTIFICATE, PairingCode, check_certificate
+from attendance.pairing import (
+    CERTIFICATE,
+    MAX_DESKS,
+    PairingCode,
+    Vouched,
+    check_certificate,
+)
 from attendance.signing import KEY_BYTES, from_text, to_text
 from attendance.wire import (
     HEADER_SIGNATURE,
     PAIR,
+    PairHint,
     PairReply,
     PairRequest,
     check_reply,
@@ -28,7 +35,7 @@ from kiosk.config import (
     write_atomically,
 )
 from kiosk.errors import KioskError, PairingRefused, ServerRefused
-from kiosk.link import exchange, is_loopback, new_session, refusal
+from kiosk.link import exchange, is_loopback, new_session, presented, refusal
 
 
 class AddressRefused(KioskError, ValueError):
@@ -101,41 +108,28 @@ def pair(
         code = PairingCode.parse(code_text)
     except WireInvalid:
         raise PairingRefused(
-            "配对码应有 16 或 24 个字母和数字：请核对后重新输入。",
-            "a pairing code has 16 or 24 letters and digits: check it and type it again",
+            "配对码应有 20 个字母和数字：请核对后重新输入。",
+            "a pairing code has 20 letters and digits: check it and type it again",
         ) from None
     keys = keys_of(data_dir)
     certificate = None if ca is None else keep_certificate(data_dir, ca)
-    request = encode(
-        PairRequest(
+    line = _Line(server, certificate, session)
+    try:
+        hint, vouched = line.check(code)
+        request = PairRequest(
             code=code.secret,
             kind="kiosk",
             sign_key=to_text(keys.sign_public),
             box_key=to_text(keys.box_public),
         )
-    )
-    headers = {"Content-Type": "application/json"}
-    own = session or new_session(certificate)
-    try:
-        status, got, body = exchange(own, server + PAIR, "POST", request, headers)
+        reply = line.pair(encode(request))
     finally:
-        if session is None:
-            own.close()
-    if status != 200:
-        fault = refusal(status, body)
-        raise _refused(fault) if fault.word in ("code", "slow_down", "wrong_kind") else fault
-    try:
-        reply = decode(body, PairReply)
-        server_key = from_text(reply.server_key, KEY_BYTES)
-        desk_key = None if reply.desk_key is None else from_text(reply.desk_key, KEY_BYTES)
-        if not code.vouches_for(server_key, desk_key):
-            raise SignatureInvalid("another key")
-        check_reply(server_key, got.get(HEADER_SIGNATURE), "", status, body)
-    except (SignatureInvalid, WireInvalid):
-        raise PairingRefused(
-            "回答的不是生成配对码的服务器：请检查地址和网络，不要继续。",
-            "another server answered than the one that made the code: check address and network",
-        ) from None
+        line.close()
+    named = vouched.desk_key
+    if reply.server_key != hint.server_key or (
+        named is not None and reply.desk_key != to_text(named)
+    ):
+        raise _another_server()
     if reply.site is None or reply.site_kind is None:
         raise PairingRefused(
             "这个配对码不是给终端的：请用 quxiang-server code --kind kiosk 生成。",
@@ -150,9 +144,84 @@ def pair(
         server_key=reply.server_key,
         desk_key=reply.desk_key,
         ca=certificate,
+        pin=line.pin,
     )
     save_config(data_dir, config)
     return config
+
+
+class _Line:
+    """The unpaired device's line to what calls itself the township's server.
+
+    Before the code's secret is told to anybody, keys and certificate are compared with its mark:
+    who sits in between has another certificate, and learns nothing that would pair a device.
+    """
+
+    def __init__(self, server: str, ca: str | None, session: requests.Session | None) -> None:
+        self._server = server
+        self._given = session is not None
+        self._ca = ca
+        self._digest = presented(server) if server.startswith("https:") else None
+        pin = self._digest.hex() if self._digest is not None and ca is None else None
+        self._session = session or new_session(ca, pin)
+        #: The fingerprint to pin, None where TLS is checked otherwise or not used.
+        self.pin: str | None = None
+
+    def check(self, code: PairingCode) -> tuple[PairHint, Vouched]:
+        """Raises PairingRefused where the code was not made by this server."""
+        status, got, body = exchange(self._session, self._server + PAIR, "GET", b"", {})
+        if status != 200:
+            raise refusal(status, body)
+        try:
+            hint = decode(body, PairHint)
+            server_key = from_text(hint.server_key, KEY_BYTES)
+            desks = [from_text(key, KEY_BYTES) for key in hint.desk_keys[:MAX_DESKS]]
+            digest = self._digest
+            if digest is None and hint.certificate is not None:
+                # On this machine, without TLS: there is no certificate to compare.
+                digest = bytes.fromhex(hint.certificate)
+            check_reply(server_key, got.get(HEADER_SIGNATURE), "", status, body)
+        except (SignatureInvalid, WireInvalid, ValueError):
+            raise _another_server() from None
+        vouched = code.vouches_for(server_key, desks, digest)
+        if vouched is None:
+            raise _another_server()
+        if self._digest is not None and self._ca is None:
+            if vouched.certificate:
+                self.pin = self._digest.hex()
+            elif not self._given:
+                # Made where no certificate was known: then a known authority must vouch for it.
+                self._session.close()
+                self._session = new_session()
+        return hint, vouched
+
+    def pair(self, request: bytes) -> PairReply:
+        """Tells the secret; the answer, signed by the key that it names."""
+        headers = {"Content-Type": "application/json"}
+        status, got, body = exchange(self._session, self._server + PAIR, "POST", request, headers)
+        if status != 200:
+            fault = refusal(status, body)
+            raise _refused(fault) if fault.word in ("code", "slow_down", "wrong_kind") else fault
+        try:
+            reply = decode(body, PairReply)
+            server_key = from_text(reply.server_key, KEY_BYTES)
+            check_reply(server_key, got.get(HEADER_SIGNATURE), "", status, body)
+        except (SignatureInvalid, WireInvalid):
+            raise _another_server() from None
+        return reply
+
+    def close(self) -> None:
+        """Lets the connection go."""
+        if not self._given:
+            self._session.close()
+
+
+def _another_server() -> PairingRefused:
+    return PairingRefused(
+        "回答的不是生成配对码的服务器（密钥或证书不符）：请检查地址和网络，不要继续。",
+        "another server answered than the one that made the code (its keys or certificate differ): "
+        "check address and network, and do not go on",
+    )
 
 
 def _refused(fault: ServerRefused) -> PairingRefused:

@@ -12,7 +12,7 @@ from pathlib import Path
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
-from attendance.errors import QuxiangError
+from attendance.errors import QuxiangError, WireInvalid
 from attendance.i18n import defect, say
 from server.config import ServerConfig, load_keys, make_keys
 from server.context import utcnow
@@ -92,6 +92,9 @@ def _parser() -> argparse.ArgumentParser:
     code.add_argument("--site", metavar="NAME")
     code.add_argument("--site-kind", choices=("village", "office"))
     code.add_argument("--township", metavar="NAME")
+    code.add_argument(
+        "--tls-cert", type=Path, metavar="FILE", help="the certificate of a TLS proxy before it"
+    )
 
     user = commands.add_parser("user", help="accounts", description="Accounts.")
     actions = user.add_subparsers(dest="action", required=True, metavar="ACTION")
@@ -244,8 +247,22 @@ def _run(args: argparse.Namespace) -> int:
     load_keys(config)
     migrate(config)
     create_app(config).extensions["quxiang"].database.close()  # whatever is wrong is said here
+    if tls is not None:
+        tls.check()
+        _keep_certificate(config, tls.certificate)
     serve.serve(config, args.host, args.port, args.workers or serve.WORKERS, tls)
     return 0
+
+
+def _keep_certificate(config: ServerConfig, path: Path) -> None:
+    from server.services import pairing
+
+    try:
+        pairing.keep_certificate(config, path.read_bytes())
+    except WireInvalid:
+        raise CertificateInvalid(
+            say(f"{path} 不是 PEM 格式的证书", f"{path} is not a certificate in PEM form")
+        ) from None
 
 
 def _code(args: argparse.Namespace) -> int:
@@ -257,7 +274,18 @@ def _code(args: argparse.Namespace) -> int:
     with _transaction(config) as session:
         township = only_township(session, args.township)
         keys = load_keys(config)
-        code = pairing.make_code(session, township, args.kind, now, keys, args.site, args.site_kind)
+        if args.tls_cert is not None:
+            _keep_certificate(config, args.tls_cert)
+        code = pairing.make_code(
+            session,
+            township,
+            args.kind,
+            now,
+            keys,
+            args.site,
+            args.site_kind,
+            pairing.kept_certificate(config),
+        )
         audit.note_for(session, township.id, "command", "code", args.site or args.kind, now)
     print(code)
     return 0

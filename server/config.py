@@ -50,6 +50,11 @@ class ServerConfig:
         return self.data / "server.db"
 
     @property
+    def certificate(self) -> Path:
+        """A copy of the certificate that TLS presents, for pairing codes."""
+        return self.data / "tls.crt"
+
+    @property
     def portraits(self) -> Path:
         """The folder of public portraits."""
         return self.data / "portraits"

@@ -20,6 +20,8 @@ _ERRORS = {
 }  # fmt: skip
 #: path, method, who, what it does, body, answer, errors beyond the common ones
 _PATHS: tuple[tuple[str, str, str, str, Any, Any, dict[int, str]], ...] = (
+    (wire.PAIR, "get", "anyone", "Keys and certificate, to be compared with a code before pairing",
+     None, wire.PairHint, {}),
     (wire.PAIR, "post", "anyone with a code", "Pairs a device by a one-time code",
      wire.PairRequest, wire.PairReply, {403: "code", 429: "slow_down (with Retry-After)"}),
     (wire.CURSOR, "post", "kiosk", "Where the kiosk's chain stands; answers the server's cursor",

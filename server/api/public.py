@@ -17,6 +17,14 @@ blueprint = Blueprint("api_public", __name__)
 _MAX_PAIR = 4096
 
 
+@blueprint.get(wire.PAIR)
+@spoken
+def hint() -> Response:
+    """`GET /pair`."""
+    certificate = pairing.kept_certificate(context().config)
+    return answer(pairing.hint(db.session(), context().keys, certificate))
+
+
 @blueprint.post(wire.PAIR)
 @spoken
 def pair() -> Response:

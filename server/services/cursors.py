@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 
 from attendance import wire
 from attendance.days import to_ms
+from attendance.pairing import MAX_DESKS
 from attendance.signing import to_text
 from server.models import Device, RecordRow, RejectedRecord
 from server.services import anchors, audit
@@ -96,6 +97,18 @@ def open_fork(session: Session, device: Device, epoch: int, seq: int, now: datet
     device.fork_ms = to_ms(now)
     audit.note_for(
         session, device.township_id, f"device:{device.id}", "fork", f"{epoch}/{seq}", now
+    )
+
+
+def desk_keys(session: Session) -> list[bytes]:
+    """The Ed25519 keys of every township's desks, newest first."""
+    return list(
+        session.scalars(
+            select(Device.sign_key)
+            .where(Device.kind == "desk", Device.revoked_ms.is_(None))
+            .order_by(Device.paired_ms.desc(), Device.id)
+            .limit(MAX_DESKS)
+        )
     )
 
 

@@ -15,14 +15,14 @@ from attendance.chain import crockford, genesis
 from attendance.days import to_ms
 from attendance.errors import SignatureInvalid, WireInvalid
 from attendance.i18n import say
-from attendance.pairing import PairingCode
+from attendance.pairing import PairingCode, certificate_digest
 from attendance.signing import KEY_BYTES, from_text, to_text
 from attendance.statuses import SiteKind
-from server.config import ServerKeys
+from server.config import ServerConfig, ServerKeys
 from server.errors import ApiProblem, InputInvalid
 from server.models import Device, EpochRow, PairingAttempt, PairingCodeRow, Township
 from server.services import audit
-from server.services.cursors import desk_key
+from server.services.cursors import desk_key, desk_keys
 from server.services.townships import site_of
 
 #: docs/wire.md, "Pairing": 30 minutes; ten wrong codes within ten minutes close it for ten.
@@ -39,8 +39,12 @@ def make_code(
     keys: ServerKeys,
     site: str | None = None,
     site_kind: str | None = None,
+    certificate: bytes | None = None,
 ) -> PairingCode:
-    """A code for a `kiosk` at `site`, made where it is new, or a `desk`. Raises InputInvalid."""
+    """A code for a `kiosk` at `site`, made where it is new, or a `desk`. Raises InputInvalid.
+
+    `certificate` is the SHA-256 of what TLS presents, None without TLS.
+    """
     if kind not in ("kiosk", "desk"):
         raise InputInvalid("device_kind", say("类别只能是 kiosk 或 desk", "kiosk or desk"), "kind")
     if kind == "kiosk" and site is None:
@@ -48,7 +52,7 @@ def make_code(
             "site_needed", say("终端需要站点：--site 名称", "a kiosk needs --site NAME"), "site"
         )
     place = None if kind == "desk" or site is None else site_of(session, township, site, site_kind)
-    code = PairingCode.make(keys.sign_public, desk_key(session, township.id))
+    code = PairingCode.make(keys.sign_public, desk_key(session, township.id), certificate)
     now_ms = to_ms(now)
     session.add(
         PairingCodeRow(
@@ -109,6 +113,34 @@ def pair(
         ),
         keep=True,
     )
+
+
+def hint(session: Session, keys: ServerKeys, certificate: bytes | None) -> wire.PairHint:
+    """What a device compares with its code before it tells the secret."""
+    return wire.PairHint(
+        server_key=to_text(keys.sign_public),
+        desk_keys=[to_text(key) for key in desk_keys(session)],
+        certificate=None if certificate is None else certificate.hex(),
+    )
+
+
+def keep_certificate(config: ServerConfig, pem: bytes) -> None:
+    """Notes what TLS presents, for codes and for devices that knew an older one.
+
+    Raises WireInvalid where that is no certificate.
+    """
+    certificate_digest(pem)
+    beside = config.certificate.with_suffix(".new")
+    beside.write_bytes(pem)
+    beside.replace(config.certificate)
+
+
+def kept_certificate(config: ServerConfig) -> bytes | None:
+    """The SHA-256 of what TLS presents, None where that was never told."""
+    try:
+        return certificate_digest(config.certificate.read_bytes())
+    except (OSError, WireInvalid):
+        return None
 
 
 def _hash(keys: ServerKeys, secret: str) -> str:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from attendance import wire
 from attendance.chain import genesis, run_chain
 from attendance.errors import SignatureInvalid, WireInvalid
-from attendance.pairing import PairingCode
+from attendance.pairing import PairingCode, Vouched
 from attendance.records import Record, encode_record
 from attendance.signing import DeviceKeys, seal
 from attendance.statuses import Kind, Method, Status
@@ -143,13 +143,20 @@ def test_a_pairing_code_survives_a_hand() -> None:
     code = PairingCode.make(KEYS.sign_public, OTHER.sign_public)
     assert PairingCode.parse(str(code)) == code
     assert PairingCode.parse(str(code).lower().replace("0", "o").replace("-", " ")) == code
-    assert code.vouches_for(KEYS.sign_public, OTHER.sign_public)
-    assert not code.vouches_for(OTHER.sign_public, OTHER.sign_public)
-    assert not code.vouches_for(KEYS.sign_public, KEYS.sign_public)
-    assert not code.vouches_for(KEYS.sign_public, None)
-    early = PairingCode.make(KEYS.sign_public, None)
-    assert PairingCode.parse(str(early)).vouches_for(KEYS.sign_public, OTHER.sign_public)
-    for wrong in ("", "1234", "-" * 16, "１２３４５６７８１２３４５６７８", "!" * 16):
+    desks = [b"x" * 32, OTHER.sign_public]
+    assert code.vouches_for(KEYS.sign_public, desks) == Vouched(OTHER.sign_public, False)
+    assert code.vouches_for(OTHER.sign_public, desks) is None
+    assert code.vouches_for(KEYS.sign_public, [KEYS.sign_public]) is None
+    assert code.vouches_for(KEYS.sign_public) is None
+    early = PairingCode.parse(str(PairingCode.make(KEYS.sign_public, None)))
+    assert early.vouches_for(KEYS.sign_public, desks) == Vouched(None, False)
+    assert early.vouches_for(KEYS.sign_public, desks, b"c" * 32) == Vouched(None, False)
+    tls = PairingCode.make(KEYS.sign_public, OTHER.sign_public, b"c" * 32)
+    assert len(str(tls).replace("-", "")) == 20
+    assert tls.vouches_for(KEYS.sign_public, desks, b"c" * 32) == Vouched(OTHER.sign_public, True)
+    assert tls.vouches_for(KEYS.sign_public, desks, b"d" * 32) is None
+    assert tls.vouches_for(KEYS.sign_public, desks) is None
+    for wrong in ("", "1234", "-" * 20, "１２３４５６７８９０１２３４５６７８９０", "!" * 20):
         with pytest.raises(WireInvalid):
             PairingCode.parse(wrong)
 

@@ -93,6 +93,6 @@ def test_a_strange_answer(answering: str, fault: type[Exception], tmp_path: Path
     if isinstance(caught.value, ServerUnreachable):
         assert caught.value.retry_after_s is None
     with pytest.raises((ServerUnreachable, PairingRefused, ServerRefused)):
-        pair(tmp_path, answering, "ABCD-EFGH-1234-5678")
+        pair(tmp_path, answering, "ABCD-EFGH-1234-5678-9999")
     assert not (tmp_path / "kiosk.json").exists()
     assert time.monotonic() - started < 20

@@ -338,7 +338,7 @@ def test_a_fork_is_told_and_recording_goes_on(site: Site) -> None:
 def test_pairing(tmp_path: Path) -> None:
     township = FakeTownship()
     code = str(township.code)
-    with pytest.raises(PairingRefused, match="16 or 24"):
+    with pytest.raises(PairingRefused, match="20 letters"):
         pair(tmp_path / "a", township.url, "abc")
     wrong = code[:-1] + ("0" if code[-1] != "0" else "1")
     with pytest.raises(PairingRefused, match="another server"):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
+import json
 import subprocess
 import time
 from pathlib import Path
@@ -10,23 +10,14 @@ from pathlib import Path
 import pytest
 import requests
 
+from tests.walks.certificates import in_between, self_signed
 from tests.walks.town import BIN, Town
 
 
 @pytest.fixture
 def certificate(tmp_path: Path) -> tuple[Path, Path]:
     """What the README's openssl line makes, for 127.0.0.1."""
-    if shutil.which("openssl") is None:
-        pytest.skip("openssl, which makes the certificate, is not here")
-    made, key = tmp_path / "tls.crt", tmp_path / "tls.key"
-    subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256",
-         "-nodes", "-days", "30", "-subj", "/CN=quxiang.township",
-         "-addext", "subjectAltName=DNS:quxiang.township,IP:127.0.0.1",
-         "-keyout", str(key), "-out", str(made)],
-        check=True, capture_output=True,
-    )  # fmt: skip
-    return made, key
+    return self_signed(tmp_path)
 
 
 def test_pairing_and_pages_over_tls(
@@ -59,8 +50,6 @@ def test_pairing_and_pages_over_tls(
                 time.sleep(0.05)
         code = town.code("--kind", "kiosk", "--site", "东村")
         pair = ["pair", "--data", town.data("kiosk"), "--server", url, "--code", code]
-        refused = town.run("quxiang-kiosk", *pair, code=1)
-        assert len(refused.stderr.strip().splitlines()) == 1, "a certificate nobody vouches for"
         bad = town.run("quxiang-kiosk", *pair, "--ca", str(key), code=1)
         assert len(bad.stderr.strip().splitlines()) == 1
         assert "certificate" in bad.stderr
@@ -79,6 +68,91 @@ def test_pairing_and_pages_over_tls(
     finally:
         server.terminate()
         assert server.wait(20) == 0
+
+
+class Secured:
+    """`quxiang-server run` over TLS, to be started again with another certificate."""
+
+    def __init__(self, town: Town) -> None:
+        self.town = town
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self, made: Path, key: Path) -> None:
+        self.stop()
+        with (self.town.folder / "server.log").open("ab") as log:
+            self.process = subprocess.Popen(
+                [str(BIN / "quxiang-server"), "run", "--data", self.town.data("server"), "--port",
+                 str(self.town.port), "--workers", "1", "--tls-cert", str(made), "--tls-key",
+                 str(key)],
+                env=self.town.environ, stdout=log, stderr=log,
+            )  # fmt: skip
+        for _ in range(400):
+            try:
+                requests.get(f"{self.url}/healthz", timeout=2, verify=str(made))
+                return
+            except requests.ConnectionError:
+                assert self.process.poll() is None, (self.town.folder / "server.log").read_text()
+                time.sleep(0.05)
+        raise AssertionError("the server did not start")
+
+    def stop(self) -> None:
+        if self.process is not None:
+            self.process.terminate()
+            assert self.process.wait(20) == 0
+            self.process = None
+
+    @property
+    def url(self) -> str:
+        return f"https://127.0.0.1:{self.town.port}"
+
+
+def kept(file: Path) -> dict[str, str]:
+    return json.loads(file.read_text())
+
+
+def test_the_code_alone_pins_the_certificate_and_somebody_in_between_is_noticed(
+    tmp_path: Path, free_port: int, environ: dict[str, str], certificate: tuple[Path, Path]
+) -> None:
+    town = Town(tmp_path / "town", free_port, environ)
+    town.folder.mkdir()
+    town.init()
+    server = Secured(town)
+    server.start(*certificate)
+    desk, kiosk = town.folder / "enroll", town.folder / "kiosk"
+    try:
+        with in_between(tmp_path, free_port) as other:
+            codes = {
+                "quxiang-enroll": (town.code("--kind", "desk"), desk),
+                "quxiang-kiosk": (town.code("--kind", "kiosk", "--site", "东村"), kiosk),
+            }
+            for name, (code, data) in codes.items():
+                pair = ["pair", "--data", str(data), "--code", code, "--server"]
+                refused = town.run(name, *pair, other.url, code=1)
+                assert "its keys or certificate differ" in refused.stderr
+                assert b"GET /api/v1/pair" in other.heard, "he was asked"
+                secret = code.replace("-", "")[:8].encode()
+                assert secret not in other.heard.replace(b"-", b""), "and told nothing"
+                town.run(name, *pair, server.url)
+            own = {kiosk / "kiosk.json": "quxiang-kiosk", desk / "desk.json": "quxiang-enroll"}
+            for file, name in own.items():
+                right = kept(file)
+                assert right["ca"] is None
+                assert len(right["pin"]) == 64
+                file.write_text(json.dumps({**right, "server": other.url}))
+                refused = town.run(name, "sync", "--data", str(file.parent), code=1)
+                assert "certificate" in refused.stderr
+                assert kept(file)["pin"] == right["pin"]
+                file.write_text(json.dumps(right))
+                town.run(name, "sync", "--data", str(file.parent))
+        # The certificate is renewed: our server's own key vouches for the next one.
+        before = {file: kept(file)["pin"] for file in own}
+        server.start(*self_signed(tmp_path, "renewed"))
+        for file, name in own.items():
+            town.run(name, "sync", "--data", str(file.parent))
+            assert kept(file)["pin"] != before[file]
+            town.run(name, "sync", "--data", str(file.parent))
+    finally:
+        server.stop()
 
 
 def test_serving_the_network_without_tls_is_warned_of(
