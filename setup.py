@@ -29,6 +29,7 @@ ENROLL = [
     *VISION,
     "argon2-cffi>=25.1,<26",
     "requests>=2.32,<3",
+    "segno>=1.6.6,<1.7",  # BSD; badges as QR codes
 ]
 SERVER = [
     "Flask>=3.1.3,<3.2",

@@ -17,6 +17,10 @@ class SignatureInvalid(QuxiangError, ValueError):
     """A signature or seal that does not belong to the key, the sender or the bytes."""
 
 
+class TokenInvalid(QuxiangError, ValueError):
+    """Text that cannot be a card's number."""
+
+
 class ChainBroken(QuxiangError, ValueError):
     """A record whose head does not follow from the one before it."""
 

@@ -245,6 +245,7 @@ class Person(Reply, frozen=True, kw_only=True):
     `templates` are little-endian float32 of shape (k, d), concatenated, L2-normalised, empty for
     whom no face is enrolled. `pin` is an argon2id hash of HMAC-SHA256(`pin_key` of the contents,
     six digits), None where there is none. `second_factor` asks for the PIN after the face.
+    `card` and `badge` are 32 bytes of `attendance.tokens.mark` under the same key, None likewise.
     """
 
     official: str
@@ -253,6 +254,8 @@ class Person(Reply, frozen=True, kw_only=True):
     templates: bytes = b""
     pin: str | None = None
     second_factor: bool = False
+    card: bytes | None = None
+    badge: bytes | None = None
 
 
 class GalleryContents(Reply, frozen=True, kw_only=True):

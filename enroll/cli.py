@@ -139,6 +139,20 @@ def _parser() -> argparse.ArgumentParser:
     )
     end.set_defaults(run=_withdraw)
 
+    card = add("card", "enrol an official's card from a reader that types, or void it")
+    card.add_argument("official", metavar="OFFICIAL")
+    how = card.add_mutually_exclusive_group(required=True)
+    how.add_argument("--number-stdin", action="store_true", help="read the card's number")
+    how.add_argument("--revoke", action="store_true", help="a lost card: void it")
+    card.set_defaults(run=_token)
+
+    badge = add("badge", "print an official's QR badge, or void it")
+    badge.add_argument("official", metavar="OFFICIAL")
+    what = badge.add_mutually_exclusive_group(required=True)
+    what.add_argument("file", type=Path, nargs="?", metavar="FILE", help=".png, .pdf or .svg")
+    what.add_argument("--revoke", action="store_true", help="a lost badge: void it")
+    badge.set_defaults(run=_token)
+
     show = add("list", "everybody enrolled, the kiosks, and the erasures still owed")
     show.set_defaults(run=_list)
     return parser
@@ -382,6 +396,16 @@ def _withdraw(args: argparse.Namespace) -> int:
         if _try_sync(desk) is not None:  # a round that succeeds tells them itself
             for line in owed_lines(desk.ledger.owed(args.official)):
                 print(line)
+    return 0
+
+
+def _token(args: argparse.Namespace) -> int:
+    from enroll.badges import do_badge, do_card
+
+    with Desk(_data(args)) as desk:
+        act = do_card if hasattr(args, "number_stdin") else do_badge
+        print(f"{args.official}: {act(args, desk)}")
+        _try_sync(desk)
     return 0
 
 

@@ -13,7 +13,7 @@ from enroll.errors import DeskNewer, DeskUnusable
 from enroll.files import locked, make_private
 from enroll.keyring import Keyring
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 SCHEMA = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL);
@@ -31,7 +31,7 @@ CREATE TRIGGER consents_stay BEFORE UPDATE ON consents
     BEGIN SELECT RAISE(ABORT, 'consents are append-only'); END;
 CREATE TRIGGER consents_kept BEFORE DELETE ON consents
     BEGIN SELECT RAISE(ABORT, 'consents are append-only'); END;
-CREATE TABLE secrets (      -- face, pin, portrait (until it is sent)
+CREATE TABLE secrets (      -- face, pin, card, badge, portrait (until it is sent)
     official TEXT NOT NULL, kind TEXT NOT NULL, model TEXT, mark TEXT NOT NULL,
     wrapped BLOB NOT NULL, box BLOB NOT NULL, PRIMARY KEY (official, kind)
 );
@@ -65,6 +65,15 @@ CREATE TABLE withdrawals (
     sent INTEGER NOT NULL DEFAULT 0
 );
 """
+MARKS_OF_TOKENS = """
+CREATE TABLE token_marks (  -- of cards and badges, as sealed for each kiosk
+    device TEXT NOT NULL, official TEXT NOT NULL, kind TEXT NOT NULL, mark TEXT NOT NULL,
+    value BLOB NOT NULL, PRIMARY KEY (device, official, kind)
+);
+"""
+SCHEMA += MARKS_OF_TOKENS
+STEPS = {1: MARKS_OF_TOKENS}
+"""What brings a file of that version to the next."""
 
 
 class Database:
@@ -109,6 +118,10 @@ class Database:
                 )
             elif self.db.execute("PRAGMA quick_check").fetchone()[0] != "ok":
                 raise sqlite3.DatabaseError("quick_check failed")
+            for old in range(version or SCHEMA_VERSION, SCHEMA_VERSION):
+                self.db.executescript(
+                    f"BEGIN IMMEDIATE; {STEPS[old]} PRAGMA user_version={old + 1}; COMMIT;"
+                )
         except sqlite3.Error as error:
             raise self._fault(error) from None
         if self.keyring.unfinished:

@@ -49,6 +49,18 @@ class ConsentMissing(EnrollError, PermissionError):
     """A face may not be enrolled: no consent, or one that was withdrawn since."""
 
 
+class TokenTaken(EnrollError, ValueError):
+    """The card is another official's."""
+
+
+class TokenMissing(EnrollError, LookupError):
+    """There is no card or badge to take back."""
+
+
+class CardInvalid(EnrollError, ValueError):
+    """What was read cannot be a card's number."""
+
+
 class FaceRefused(EnrollError, ValueError):
     """No picture was good enough, or the face already belongs to another id."""
 

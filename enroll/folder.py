@@ -14,11 +14,13 @@ from pathlib import Path
 import msgspec
 
 from attendance import wire
+from attendance.errors import TokenInvalid
+from attendance.tokens import card_number
 from enroll.errors import FolderInvalid
 
 CSV_NAME = "officials.csv"
 COLUMNS = ("official", "name", "title", "phone", "work_group", "sites", "consented_on", "pin")
-OPTIONAL = ("portrait_consented_on",)
+OPTIONAL = ("portrait_consented_on", "card")
 MAX_BYTES = 8 << 20
 """Largest officials.csv that is read: 5,000 rows (a roster's most) of 1,600 bytes each."""
 PORTRAIT = "portrait"
@@ -44,7 +46,8 @@ class Note:
 
 @dataclass(frozen=True)
 class Row:
-    """One official of the CSV, checked. `line` is the line of the file; `pin` None where empty."""
+    """One official of the CSV, checked. `line` is the line of the file; `pin` and `card` None where
+    empty."""
 
     line: int
     roster: wire.RosterRow
@@ -52,6 +55,7 @@ class Row:
     pin: str | None
     portrait_consented_on: date | None
     notes: tuple[Note, ...] = ()
+    card: str | None = None
 
     def __repr__(self) -> str:
         return f"Row({self.line}, {self.roster.official})"
@@ -179,6 +183,17 @@ def _row(
                 "the PIN is not six digits (Excel drops leading zeros)",
             )
         )
+    card = None
+    if cell.get("card"):
+        try:
+            card = card_number(cell["card"])
+        except TokenInvalid:
+            faults.append(
+                Note(
+                    "卡号不是 6 到 40 位数字或字母：请用读卡器读入",
+                    "the card number has not 6 to 40 digits or letters: let the reader type it",
+                )
+            )
     dates: dict[str, date | None] = {}
     for column in ("consented_on", "portrait_consented_on"):
         try:
@@ -229,7 +244,8 @@ def _row(
         dates["consented_on"],
         pin,
         dates["portrait_consented_on"],
-        tuple(_notes(pin)),
+        tuple(_notes(pin, card)),
+        card,
     )
 
 
@@ -244,7 +260,9 @@ def _field_fault(what: str) -> Note:
     return Note(f"列 {name} 为空或太长", f"the column {name} is empty or too long")
 
 
-def _notes(pin: str | None) -> list[Note]:
+def _notes(pin: str | None, card: str | None) -> list[Note]:
+    if pin is None and card is not None:
+        return [Note("没有 PIN：忘带卡时没有其他方式", "no PIN: nothing else without the card")]
     if pin is None:
         return [Note("没有 PIN：人脸之外没有其他签到方式", "no PIN: a face is the only way in")]
     if is_weak(pin):

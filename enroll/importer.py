@@ -13,9 +13,10 @@ import numpy as np
 from attendance.days import day_of
 from enroll.desk import Desk
 from enroll.enrol import PictureResult, Similar, check_model, enrol, grant_consent, read_samples
-from enroll.errors import ConsentMissing, FaceRefused
+from enroll.errors import ConsentMissing, FaceRefused, TokenTaken
 from enroll.folder import BadRow, Note, Row, read_officials
 from enroll.portrait import encode_portrait, find_portrait, is_portrait
+from enroll.store import Store
 from enroll.withdraw import withdraw_consent
 from recognition.engine import Engine
 from recognition.errors import BadPicture
@@ -38,6 +39,7 @@ class OfficialResult:
     face: str = "none"
     templates: int = 0
     pin: bool = False
+    card: bool = False
     second_factor: bool = False
     portrait: str = "none"
     notes: list[Note] = field(default_factory=list)
@@ -54,6 +56,7 @@ class OfficialResult:
             "face": self.face,
             "templates": self.templates,
             "pin": self.pin,
+            "card": self.card,
             "second_factor": self.second_factor,
             "portrait": self.portrait,
             "notes": [note.words(lang) for note in self.notes],
@@ -122,6 +125,7 @@ def _take(
     result.pin = store.pin(who) is not None
     if result.pin and row.pin is None:
         result.notes = [Note("沿用原来的 PIN", "the earlier PIN stays")]
+    _take_card(store, row, result)
     if row.consented_on is None or engine is None:
         _take_no_face(desk, folder, result)
     else:
@@ -135,6 +139,15 @@ def _take(
         )
     _take_portrait(desk, folder, row, result)
     return result
+
+
+def _take_card(store: Store, row: Row, result: OfficialResult) -> None:
+    try:
+        if row.card is not None and store.set_token(row.roster.official, "card", row.card):
+            result.result = "updated" if result.result == "same" else result.result
+    except TokenTaken as error:
+        result.notes.append(Note(error.zh, error.en))
+    result.card = store.token(row.roster.official, "card") is not None
 
 
 def _take_no_face(desk: Desk, folder: Path, result: OfficialResult) -> None:

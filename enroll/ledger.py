@@ -138,6 +138,28 @@ class Ledger:
                 [(device, who, mark, phc) for who, (mark, phc) in hashes.items()],
             )
 
+    def token_mark(self, device: str, official: str, kind: str, mark: str) -> bytes | None:
+        """What was made before of the same card or badge for the same kiosk."""
+        found = self.store.rows(
+            "SELECT value FROM token_marks WHERE device = ? AND official = ? AND kind = ?"
+            " AND mark = ?",
+            device,
+            official,
+            kind,
+            mark,
+        )
+        return bytes(found[0][0]) if found else None
+
+    def keep_token_mark(
+        self, device: str, official: str, kind: str, mark: str, value: bytes
+    ) -> None:
+        """Keep what was made of a card or badge."""
+        with self.store.transaction() as db:
+            db.execute(
+                "INSERT OR REPLACE INTO token_marks VALUES (?, ?, ?, ?, ?)",
+                (device, official, kind, mark, value),
+            )
+
     def next_version(self, device: str, at_least: int, faces: list[str]) -> int:
         """Give out the kiosk's next version, above `at_least`, and note whose faces will be in it,
         before anything leaves the desk."""

@@ -102,6 +102,8 @@ def official_lines(result: OfficialResult) -> list[str]:
         if result.templates:
             parts.append(say(f"{result.templates} 个模板", f"{result.templates} templates"))
         parts.append(say("有 PIN", "PIN") if result.pin else say("无 PIN", "no PIN"))
+        if result.card:
+            parts.append(say("有卡", "card"))
         if result.portrait in ("queued", "same"):
             parts.append(say("公示照", "portrait"))
     who = " ".join(filter(None, (result.official or f"#{result.line}", result.name)))
@@ -271,6 +273,11 @@ def list_lines(desk: Desk) -> list[str]:
             say(f"同意 {given}", f"consent {given}"),
             "PIN" if "pin" in desk.store.holds(row.official) else say("无 PIN", "no PIN"),
             ";".join(row.sites) or "-",
+        ]
+        parts += [
+            said
+            for kind, said in (("card", say("卡", "card")), ("badge", say("工牌", "badge")))
+            if kind in desk.store.holds(row.official)
         ]
         if row.official in alike:
             parts.append(say("刷脸后须 PIN", "PIN after the face"))

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import msgspec
 from argon2 import PasswordHasher
 
-from attendance import wire
+from attendance import tokens, wire
 from attendance.days import DAY_MS
 from attendance.signing import DeviceKeys, seal, to_text
 from attendance.statuses import SiteKind
@@ -44,7 +44,7 @@ class Sealed:
 class _Plan:
     model: str
     dimension: int
-    people: list[wire.Person]  # their `pin` holds the mark of the PIN instead of its hash
+    people: list[wire.Person]  # pin, card and badge hold the marks of what will be hashed
     digest: str
 
 
@@ -106,7 +106,7 @@ class Sealer:
         Raises GalleryTooLarge.
         """
         plan = self._plan(kiosk)
-        people = self._with_pins(kiosk, plan.people, on_hash)
+        people = self._with_tokens(kiosk, self._with_pins(kiosk, plan.people, on_hash))
         with_faces = [p.official for p in people if p.templates]
         version = self.ledger.next_version(kiosk.device, held, with_faces)
         contents = wire.GalleryContents(
@@ -160,6 +160,8 @@ class Sealer:
                     templates=b"" if row.official in buried else self._templates(row.official),
                     pin=None if pin is None else pin.mark,
                     second_factor=row.official in self._alike,
+                    card=self._token(row.official, "card"),
+                    badge=self._token(row.official, "badge"),
                 )
             )
         told = [self._model, str(self._dimension), kiosk.box_key]
@@ -171,6 +173,32 @@ class Sealer:
         if face is None or face.model != self._model:
             return b""
         return face.templates.astype("<f4").tobytes()
+
+    def _token(self, official: str, kind: tokens.Kind) -> bytes | None:
+        kept = self.store.token(official, kind)
+        return None if kept is None else kept.mark.encode()
+
+    def _with_tokens(self, kiosk: Kiosk, people: list[wire.Person]) -> list[wire.Person]:
+        return [
+            msgspec.structs.replace(
+                p,
+                card=self._token_mark(kiosk, p.official, "card", p.card),
+                badge=self._token_mark(kiosk, p.official, "badge", p.badge),
+            )
+            for p in people
+        ]
+
+    def _token_mark(
+        self, kiosk: Kiosk, official: str, kind: tokens.Kind, mark: bytes | None
+    ) -> bytes | None:
+        kept = None if mark is None else self.store.token(official, kind)
+        if kept is None:
+            return None
+        made = self.ledger.token_mark(kiosk.device, official, kind, kept.mark)
+        if made is None:
+            made = tokens.mark(self.ledger.pin_key(kiosk.device), kind, kept.text)
+            self.ledger.keep_token_mark(kiosk.device, official, kind, kept.mark, made)
+        return made
 
     def _with_pins(
         self, kiosk: Kiosk, people: list[wire.Person], on_hash: OnHash | None

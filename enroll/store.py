@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hmac
 import secrets
 from dataclasses import dataclass
 from datetime import date
@@ -11,9 +12,10 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from attendance import wire
+from attendance import tokens, wire
 from attendance.statuses import SiteKind
 from enroll.database import Database
+from enroll.errors import TokenTaken
 from enroll.keyring import KEY_BYTES, open_secret, seal_secret
 
 Consented = Literal["face", "portrait"]
@@ -54,6 +56,17 @@ class StoredPin:
 
     def __repr__(self) -> str:
         return "StoredPin(...)"
+
+
+@dataclass(frozen=True)
+class StoredToken:
+    """A card's number or a badge's code; `mark` changes with it."""
+
+    text: str
+    mark: str
+
+    def __repr__(self) -> str:
+        return "StoredToken(...)"
 
 
 class Store(Database):
@@ -108,7 +121,7 @@ class Store(Database):
     def remove_official(self, official: str) -> None:
         """Forget somebody's particulars and PIN; consents and receipts stay as evidence."""
         with self.transaction() as db:
-            for table in ("officials", "secrets", "portraits", "pin_hashes"):
+            for table in ("officials", "secrets", "portraits", "pin_hashes", "token_marks"):
                 db.execute(f"DELETE FROM {table} WHERE official = ?", (official,))  # noqa: S608
             db.execute("DELETE FROM alike WHERE a = ? OR b = ?", (official, official))
 
@@ -116,7 +129,14 @@ class Store(Database):
         """Everything must be sent anew: this desk now belongs to another server."""
         with self.transaction() as db:
             db.execute("UPDATE officials SET sent = NULL, refused = NULL")
-            for table in ("portraits", "sites", "kiosks", "pin_hashes", "sealed_faces"):
+            for table in (
+                "portraits",
+                "sites",
+                "kiosks",
+                "pin_hashes",
+                "token_marks",
+                "sealed_faces",
+            ):
                 db.execute(f"DELETE FROM {table}")  # noqa: S608
 
     # -- consents -----------------------------------------------------------------------------
@@ -199,6 +219,34 @@ class Store(Database):
         """An official's PIN, None where there is none."""
         found = self._secret(official, "pin")
         return None if found is None else StoredPin(found[0].decode(), found[1])
+
+    def set_token(self, official: str, kind: tokens.Kind, text: str) -> bool:
+        """Keep a card's number or a badge's code, in place of an earlier one; False where it is the
+        one already kept. Raises TokenTaken where it is another official's."""
+        with self.transaction():
+            owner = self._token_owner(kind, text)
+            if owner == official:
+                return False
+            if owner is not None:
+                raise TokenTaken(
+                    f"这张卡已登记给 {owner}：先用 quxiang-enroll card {owner} --revoke 收回",
+                    f"this card is {owner}'s: take it back first with "
+                    f"quxiang-enroll card {owner} --revoke",
+                )
+            self._put_secret(official, kind, text.encode())
+        return True
+
+    def token(self, official: str, kind: tokens.Kind) -> StoredToken | None:
+        """An official's card or badge, None where there is none."""
+        found = self._secret(official, kind)
+        return None if found is None else StoredToken(found[0].decode(), found[1])
+
+    def _token_owner(self, kind: tokens.Kind, text: str) -> str | None:
+        for (who,) in self.rows("SELECT official FROM secrets WHERE kind = ?", kind):
+            kept = self.token(who, kind)
+            if kept is not None and hmac.compare_digest(kept.text.encode(), text.encode()):
+                return str(who)
+        return None
 
     def set_portrait(self, official: str, jpeg: bytes) -> None:
         """Keep a re-encoded portrait until it is sent."""

@@ -10,6 +10,7 @@ import re
 import threading
 from dataclasses import dataclass
 
+from attendance.errors import TokenInvalid
 from attendance.i18n import Language, say
 from attendance.records import Record
 from attendance.statuses import (
@@ -21,7 +22,15 @@ from attendance.statuses import (
     kind_of_choice,
     presence_at,
 )
+from attendance.tokens import card_number
 from kiosk.clock import Clock
+from kiosk.limits import (
+    TAPS_BURST,
+    TAPS_EVERY_S,
+    UNVERIFIED_BURST,
+    UNVERIFIED_EVERY_S,
+    Rate,
+)
 from kiosk.people import People, Person
 from kiosk.pins import Pins, Verdict
 from kiosk.store import Draft, Store
@@ -52,6 +61,23 @@ _REFUSALS = {
     "wrong_pin": ("密码不对，请再试一次。", "Wrong PIN: try again."),
     "bad_pin": ("密码是六位数字。", "A PIN has six digits."),
     "second_factor": ("请再输入密码确认。", "Please confirm with your PIN."),
+    "card_second_factor": ("请再输入密码。", "Please give your PIN too."),
+    "wait": (
+        "按编号登记的人较多：请稍候，会自动登记。",
+        "Many check-ins by id: yours is recorded in a moment, by itself.",
+    ),
+    "card_wait": (
+        "刷卡暂停：请稍候，或用人脸、密码签到。",
+        "Cards pause: wait a moment, or use your face or PIN.",
+    ),
+    "unknown_card": (
+        "这张卡没有登记，或已作废：请用密码签到。",
+        "This card is not enrolled, or void: please use your PIN.",
+    ),
+    "unknown_badge": (
+        "这个工牌没有登记，或已作废：请用密码签到。",
+        "This badge is not enrolled, or void: please use your PIN.",
+    ),
     "bad_id": (
         "编号只能是字母、数字和短横线。",
         "An official's id has letters, digits and dashes.",
@@ -91,7 +117,9 @@ class Again:
 @dataclass(frozen=True)
 class Refused:
     """Not recorded. `reason` is a key: unknown, ambiguous, not_live, quality, locked, wrong_pin,
-    second_factor, bad_id, bad_pin, bad_choice, identify_again. `wait_s` goes with locked."""
+    second_factor, card_second_factor, unknown_card, unknown_badge, card_wait, wait, bad_id,
+    bad_pin, bad_choice, identify_again. `wait_s` goes with locked, card_wait and wait; after the
+    wait of `wait` the same check-in is taken."""
 
     reason: str
     official: str | None = None
@@ -129,8 +157,18 @@ class CheckinService:
     """One run of a kiosk: what it remembers of people ends with it. Thread-safe."""
 
     def __init__(
-        self, store: Store, people: People, pins: Pins, clock: Clock, site_kind: SiteKind
+        self,
+        store: Store,
+        people: People,
+        pins: Pins,
+        clock: Clock,
+        site_kind: SiteKind,
+        *,
+        card_needs_pin: bool = False,
     ) -> None:
+        self._card_needs_pin = card_needs_pin
+        self._taps = Rate(store, clock, "taps", TAPS_BURST, TAPS_EVERY_S)
+        self._unverified = Rate(store, clock, "unverified", UNVERIFIED_BURST, UNVERIFIED_EVERY_S)
         self._store = store
         self._people = people
         self._pins = pins
@@ -191,11 +229,14 @@ class CheckinService:
         status: Status | None = None,
         reason: str | None = None,
         until_ms: int | None = None,
+        *,
+        method: Method = Method.PIN,
     ) -> Outcome:
         """An official's id (or a name that only one has here) and PIN; no status means presence.
 
         Whom this kiosk does not know, or who has no PIN, is recorded all the same, unverified: a
-        check-in is never turned away. A wrong PIN of somebody who has one records nothing.
+        check-in is never turned away, though many of these are put off (`limits`). A wrong PIN of
+        somebody who has one records nothing. `method` is `card` where a card or badge was shown.
         Raises StoreUnusable.
         """
         if not _PIN.fullmatch(pin):
@@ -212,17 +253,54 @@ class CheckinService:
             return Refused("locked", code, result.wait_s)
         if result.verdict is Verdict.WRONG:
             return Refused("wrong_pin", code)
+        verified = result.verdict is Verdict.OK
+        if not verified and (wait_s := self._unverified.wait_s()):
+            return Refused("wait", code, wait_s)
         draft = Draft(
             kind=kind_of_choice(chosen, self._site),
             official=code,
             status=chosen,
             reason=_reason(reason),
             until_ms=until_ms,
-            method=Method.PIN,
-            verified=result.verdict is Verdict.OK,
+            method=method,
+            verified=verified,
+            gallery=self._people.version or None,
+        )
+        outcome = self._accept(draft, person, None)
+        if not verified and isinstance(outcome, Accepted):
+            self._unverified.take()
+        return outcome
+
+    def by_card(self, number: str) -> Outcome:
+        """A card that a reader typed: as good as a face. Raises StoreUnusable."""
+        try:
+            plain = card_number(number)
+        except TokenInvalid:
+            return Refused("unknown_card")
+        if wait_s := self._taps.wait_s():
+            return Refused("card_wait", wait_s=wait_s)
+        person = self._people.owner("card", plain)
+        if person is None:
+            self._taps.take()
+            return Refused("unknown_card")
+        if self._card_needs_pin:
+            return Refused("card_second_factor", person.official)
+        draft = Draft(
+            kind=Kind.CHECKIN,
+            official=person.official,
+            status=presence_at(self._site),
+            method=Method.CARD,
             gallery=self._people.version or None,
         )
         return self._accept(draft, person, None)
+
+    def by_badge(self, text: str) -> Refused:
+        """A badge before the camera: it says who must give the PIN, and records nothing itself,
+        since a badge can be photographed."""
+        person = self._people.owner("badge", text)
+        if person is None:
+            return Refused("unknown_badge")
+        return Refused("card_second_factor", person.official)
 
     def choose(
         self,
@@ -302,8 +380,8 @@ class CheckinService:
             recent = now_ns - seen.boottime_ns < AGAIN_S * 1e9
         if not recent or (draft.verified and not seen.record.verified):
             return False
-        if draft.method is Method.FACE:
-            return True  # a face says no more than that the person still stands here
+        if draft.method is not Method.PIN:
+            return True  # a face or a card says no more than that the person still stands here
         same = (seen.record.status, seen.record.reason, seen.record.until_ms)
         return same == (draft.status, draft.reason, draft.until_ms)
 

@@ -22,7 +22,7 @@ from hardware.errors import LampError
 from hardware.lamps import Colour, LampBoard, open_lamps
 from hardware.wiring import Wiring, load_wiring
 from kiosk.card import free_mb
-from kiosk.checkin import Accepted, Again, CheckinService
+from kiosk.checkin import Accepted, Again, CheckinService, Refused
 from kiosk.clock import SystemClock
 from kiosk.config import is_running
 from kiosk.errors import GalleryRefused, KioskError
@@ -78,6 +78,9 @@ def do_checkin(args: argparse.Namespace) -> int:
         service = CheckinService(site.store, people, pins, clock, site.config.site_kind)
         status = Status(args.status) if args.status else None
         outcome = service.by_pin(args.official, pin, status, args.reason)
+        while isinstance(outcome, Refused) and outcome.reason == "wait":
+            time.sleep(outcome.wait_s)  # put off, not refused
+            outcome = service.by_pin(args.official, pin, status, args.reason)
     if isinstance(outcome, Accepted):
         who = outcome.person.name if outcome.person else (outcome.record.official or "")
         word = LOOKS[outcome.status].word(language())

@@ -9,6 +9,7 @@ from argon2 import extract_parameters
 from argon2.exceptions import InvalidHashError
 from argon2.low_level import Type
 
+from attendance.tokens import MARK_BYTES
 from attendance.wire import GalleryContents, Manifest, Person
 from kiosk.errors import GalleryRefused
 
@@ -43,6 +44,11 @@ def _check_person(person: Person, dimension: int) -> None:
     norms = np.linalg.norm(templates.astype(np.float64), axis=1)
     if not np.all(np.abs(norms - 1) <= NORM_TOLERANCE):  # false for NaN too
         raise _bad(f"a template of {person.official} is damaged", f"{person.official} 的模板损坏")
+    for token in (person.card, person.badge):
+        if token is not None and len(token) != MARK_BYTES:
+            raise _bad(
+                f"a card of {person.official} is damaged", f"{person.official} 的卡或工牌损坏"
+            )
     if person.pin is not None and not _usable(person.pin):
         raise _bad(f"the PIN of {person.official} is damaged", f"{person.official} 的密码损坏")
 

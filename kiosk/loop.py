@@ -6,11 +6,15 @@ for the network or for a browser; what the sync thread brings lies in a mailbox 
 
 from __future__ import annotations
 
+import secrets
 import threading
 import time
 from collections import deque
 from collections.abc import Callable
 from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
 
 from attendance.statuses import Method, Status
 from hardware.frames import Frame
@@ -34,6 +38,9 @@ APPROACHING = 0.08
 """Height of a face, as a share of the picture's, from which it wakes the screen: some three metres
 before the usual 60 degree camera, well before it is near enough to be compared."""
 
+TICKET_S = 60.0
+"""How long after a card or badge the PIN may follow."""
+
 KEPT_ARRIVALS = 4000
 """Frames whose arrival is remembered for `latency_ms`: two minutes at 30 a second."""
 
@@ -43,6 +50,14 @@ class Poked(Protocol):
 
     def poke(self) -> None:
         """There is something to send."""
+        ...
+
+
+class Offered(Protocol):
+    """What looks for badges in the pictures."""
+
+    def offer(self, image: NDArray[np.uint8]) -> None:
+        """A camera picture, BGR."""
         ...
 
 
@@ -105,6 +120,8 @@ class Kiosk:
         self._busy = 0.0
         self._began = 0.0
         self._decided_ms = 0.0
+        self._tickets: dict[str, tuple[str, float]] = {}
+        self.badges: Offered | None = None
         self._upkeep.turn()
 
     # -- frames -----------------------------------------------------------------------------
@@ -117,6 +134,8 @@ class Kiosk:
         self.idle()
         self._arrivals.append((frame.index, frame.arrived if self._live else self._busy))
         self._feed.show(frame.image)
+        if self.badges is not None:
+            self.badges.offer(frame.image)
         observation = None
         if self._upkeep.sighted:
             observation = self._recogniser.observe(frame.image, frame.t, frame.index)
@@ -235,11 +254,33 @@ class Kiosk:
 
     # -- touches ----------------------------------------------------------------------------
 
-    def pin(self, official: str, pin: str) -> Answer:
+    def pin(self, official: str, pin: str, ticket: str | None = None) -> Answer:
         """As `kiosk.screen.app.Actions.pin`."""
         began = self._mono()
+        who, since = self._tickets.get(ticket or "", ("", 0.0))
+        method = Method.CARD if who == official and began - since < TICKET_S else Method.PIN
         try:
-            outcome = self._service.by_pin(official, pin)
+            outcome = self._service.by_pin(official, pin, method=method)
+            latency_ms = (self._mono() - began) * 1000
+        except StoreUnusable as error:
+            return self._cannot(error)
+        with self._guard:
+            if isinstance(outcome, Accepted):
+                self._tickets.pop(ticket or "", None)
+                return self._answer(self._confirm(outcome, latency_ms, None, None))
+            if isinstance(outcome, Again):
+                self._events.again(outcome.official, None)
+                return self._answer(self._greet_again(outcome.official))
+            if outcome.reason == "locked":
+                self._events.refused("locked", None)
+            wait_s = outcome.wait_s if outcome.reason == "wait" else 0
+            return Answer(False, outcome.words("zh"), outcome.words("en"), wait_s=wait_s)
+
+    def card(self, number: str) -> Answer:
+        """As `kiosk.screen.app.Actions.card`."""
+        began = self._mono()
+        try:
+            outcome = self._service.by_card(number)
             latency_ms = (self._mono() - began) * 1000
         except StoreUnusable as error:
             return self._cannot(error)
@@ -249,9 +290,35 @@ class Kiosk:
             if isinstance(outcome, Again):
                 self._events.again(outcome.official, None)
                 return self._answer(self._greet_again(outcome.official))
-            if outcome.reason == "locked":
-                self._events.refused("locked", None)
+            return self._ask_or_refuse(outcome)
+
+    def badge(self, text: str) -> None:
+        """A badge was held before the camera; told to every page. Called in any thread."""
+        outcome = self._service.by_badge(text)
+        with self._guard:
+            answer = self._ask_or_refuse(outcome)
+            told = answer.ask or {"type": "told", "zh": answer.zh, "en": answer.en}
+            self._feed.tell(told)
+
+    def _ask_or_refuse(self, outcome: Refused) -> Answer:
+        if outcome.reason != "card_second_factor":
+            event = "locked" if outcome.reason == "card_wait" else "unknown"
+            self._events.refused(event, None)
             return Answer(False, outcome.words("zh"), outcome.words("en"))
+        official = outcome.official or ""
+        person = self._service.people.get(official)
+        ticket = secrets.token_urlsafe(16)
+        now = self._mono()
+        kept = {k: v for k, v in self._tickets.items() if now - v[1] < TICKET_S}
+        self._tickets = {**kept, ticket: (official, now)}
+        ask = {
+            "type": "ask_pin",
+            "official": official,
+            "name": person.name if person else official,
+            "why": "after_card",
+            "ticket": ticket,
+        }
+        return Answer(False, outcome.words("zh"), outcome.words("en"), ask=ask)
 
     def choose(
         self, record_id: str, status: str, reason: str | None, until_ms: int | None

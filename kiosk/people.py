@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hmac
 import unicodedata
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from attendance.tokens import Kind, mark
 from attendance.wire import GalleryContents, Snapshot
 
 if TYPE_CHECKING:
@@ -27,6 +29,7 @@ class Person:
     expected: bool = True
     has_face: bool = False
     has_pin: bool = False
+    has_badge: bool = False
     second_factor: bool = False
 
 
@@ -43,6 +46,7 @@ class People:
                 person.title,
                 has_face=bool(person.templates),
                 has_pin=person.pin is not None,
+                has_badge=person.badge is not None,
                 second_factor=person.second_factor,
             )
         for row in snapshot.rows if snapshot else ():
@@ -50,6 +54,11 @@ class People:
                 known[row.official] = Person(row.official, row.name, row.title, expected=False)
         self._known = known
         self._pins = {p.official: p.pin for p in contents.people if p.pin} if contents else {}
+        everybody = contents.people if contents else []
+        self._tokens: dict[Kind, list[tuple[bytes, str]]] = {
+            "card": [(p.card, p.official) for p in everybody if p.card],
+            "badge": [(p.badge, p.official) for p in everybody if p.badge],
+        }
 
     @property
     def all(self) -> tuple[Person, ...]:
@@ -74,6 +83,14 @@ class People:
     def pin_hash(self, official: str) -> str | None:
         """The argon2id hash of an official's PIN, None where none is enrolled."""
         return self._pins.get(official)
+
+    def owner(self, kind: Kind, token: str) -> Person | None:
+        """Whose card number or badge code that is; takes the same time whoever's it is."""
+        if not self.pin_key:
+            return None
+        made = mark(self.pin_key, kind, token)
+        found = [who for kept, who in self._tokens[kind] if hmac.compare_digest(kept, made)]
+        return self._known[found[0]] if len(found) == 1 else None
 
     def get(self, official: str) -> Person | None:
         """The official with that id."""

@@ -21,6 +21,8 @@ from hardware.camera import open_camera
 from hardware.errors import Notice
 from hardware.frames import Camera
 from hardware.lamps import LampBoard, open_lamps
+from kiosk.badges import BadgeReader
+from kiosk.board import BoardRow
 from kiosk.card import Card
 from kiosk.checkin import CheckinService
 from kiosk.clock import Clock, FrameClock, SystemClock
@@ -140,6 +142,7 @@ class _Run:
         self.store, self.vault = site.store, site.vault
         self.live = live
         self.opener = opener
+        self.badges: BadgeReader | None = None
         self.stop = stop
         self.stack = stack
         base = SystemClock()
@@ -170,6 +173,7 @@ class _Run:
             Pins(self.store, people, base),
             self.clock,
             SiteKind(config.site_kind),
+            card_needs_pin=getattr(args, "card_needs_pin", False),
         )
         self.keeper = LampKeeper(stack.enter_context(self._open_lamps(people)), self.events)
         self.display = Display(
@@ -177,7 +181,7 @@ class _Run:
             self.keeper,
             self.feed,
             self.clock,
-            on_show=lambda rows: self.notes.board(rows, self.keeper.shown),
+            on_show=self._shown,
         )
         self.feed.update(
             site=config.site,
@@ -243,6 +247,9 @@ class _Run:
         self.housekeeper = Housekeeper(
             self.store, base, getattr(args, "keep_days", None) or DEFAULT_DAYS
         )
+        self.kiosk.badges = self.badges = (
+            stack.enter_context(BadgeReader(self.kiosk.badge)) if args.screen is not None else None
+        )
         self._note_state("starting")
 
     # -- the parts' small questions ---------------------------------------------------------
@@ -253,6 +260,11 @@ class _Run:
 
     def _now_ms(self) -> int:
         return self.clock.read().wall_ms
+
+    def _shown(self, rows: list[BoardRow]) -> None:
+        self.notes.board(rows, self.keeper.shown)
+        if self.badges is not None:
+            self.badges.wanted = any(person.has_badge for person in self.service.people.all)
 
     def _open_lamps(self, people: People) -> LampBoard:
         driver = lamp_driver(self.site.folder, self.args.lamps)

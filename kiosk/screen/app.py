@@ -11,7 +11,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, Self
 
@@ -46,13 +46,21 @@ class Answer:
     zh: str
     en: str
     greeting: dict[str, Any] | None = field(default=None)
+    wait_s: int = 0
+    """Seconds after which the page sends the same again by itself; 0: nothing to send."""
+    ask: dict[str, Any] | None = field(default=None)
+    """The event `ask_pin`, where a PIN has to follow."""
 
 
 class Actions(Protocol):
     """What a person can do on the screen; the kiosk's loop does it."""
 
-    def pin(self, official: str, pin: str) -> Answer:
-        """Check in by official id (or chosen name) and PIN."""
+    def pin(self, official: str, pin: str, ticket: str | None) -> Answer:
+        """Check in by official id (or chosen name) and PIN; `ticket` of an `ask_pin` event."""
+        ...
+
+    def card(self, number: str) -> Answer:
+        """Check in by a card whose number a reader typed."""
         ...
 
     def choose(
@@ -159,7 +167,14 @@ def create_app(
     @app.post("/pin")
     def pin() -> Response:
         body = _body(official=(str, 64), pin=(str, 32))
-        return _answered(actions.pin(body["official"].strip(), body["pin"]))
+        ticket = body.get("ticket")
+        if ticket is not None and not (isinstance(ticket, str) and 0 < len(ticket) <= 64):
+            abort(400)
+        return _answered(actions.pin(body["official"].strip(), body["pin"], ticket))
+
+    @app.post("/card")
+    def card() -> Response:
+        return _answered(actions.card(_body(number=(str, 64))["number"]))
 
     @app.post("/choose")
     def choose() -> Response:
@@ -188,7 +203,7 @@ def _body(**wanted: tuple[type, int]) -> dict[str, Any]:
 
 
 def _answered(answer: Answer) -> Response:
-    return jsonify(ok=answer.ok, zh=answer.zh, en=answer.en, greeting=answer.greeting)
+    return jsonify(asdict(answer))
 
 
 def _stream(

@@ -88,6 +88,8 @@ WORDS: dict[str, Pair] = {
         "请再输入密码确认是您本人",
         "Please confirm with your PIN that it is you",
     ),
+    "after_card": ("请再输入您的密码", "Now enter your PIN"),
+    "card_read": ("正在核对卡……", "Checking the card ..."),
     "clear": ("清除", "Clear"),
     "delete": ("退格", "Delete"),
     "checking": ("正在核对……", "Checking ..."),

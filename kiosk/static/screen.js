@@ -1,13 +1,14 @@
 // The idle page and the mirror that opens when somebody approaches; the stream that feeds them.
 "use strict";
 
-import { $, TODAY, brief, element, follow, lang, lit, look, moment, onLanguage, put, said, shape, switchLanguage, time, told, word } from "./page.js";
+import { $, TODAY, brief, element, follow, lang, lit, look, moment, onLanguage, post, put, said, shape, switchLanguage, time, told, word } from "./page.js";
 import { closeGreeting, greet } from "./greeting.js";
 import { listen } from "./keys.js";
 import { openPad, padNames } from "./pad.js";
 
 const LINGER_MS = 5000; // the mirror stays so long after the last face
 const TOUCHED_MS = 20_000; // and so long after a touch that opened it
+const TOLD_MS = 6000;
 const ALONE_MS = 30 * 60_000; // offline beyond this is told as a trouble, with advice
 
 const state = {};
@@ -177,10 +178,43 @@ $("open-notice").addEventListener("click", () => { $("notice").showModal(); $("n
 $("n-close").addEventListener("click", () => $("notice").close());
 onLanguage(() => Object.values(painters).forEach((paint) => paint()));
 setInterval(tick, 1000);
-listen(() => openPad(null));
+listen(async (number) => {
+  toast({ zh: told.words.card_read[0], en: told.words.card_read[1] }, true);
+  const answer = await post("/card", { number });
+  if (answer.ok && answer.greeting) { hush(); welcome(answer.greeting); } else if (answer.ask) ask(answer.ask); else toast(answer);
+});
+
+// -- the short message that lies over everything --------------------------------------------
+let hushing = 0;
+function toast(message, calm = false) {
+  $("toast").classList.toggle("calm", calm);
+  put($("toast-text"), said(message));
+  if ($("toast").matches(":popover-open")) $("toast").hidePopover();
+  $("toast").showPopover(); // again, so that it lies above what opened since
+  clearTimeout(hushing);
+  hushing = setTimeout(hush, TOLD_MS);
+}
+
+function hush() {
+  clearTimeout(hushing);
+  if ($("toast").matches(":popover-open")) $("toast").hidePopover();
+}
+
+function welcome(greeting) {
+  for (const id of ["pad", "notice"]) if ($(id).open) $(id).close();
+  greet(greeting, now);
+}
+
+function ask(person) {
+  hush();
+  closeGreeting();
+  if ($("notice").open) $("notice").close();
+  openPad(person);
+}
 
 follow({
   state: take,
-  greeting(event) { for (const id of ["pad", "notice"]) if ($(id).open) $(id).close(); greet(event, now); },
-  ask_pin(event) { closeGreeting(); if ($("notice").open) $("notice").close(); openPad(event); },
+  greeting: welcome,
+  ask_pin: ask,
+  told: toast,
 }, (lost) => { connected = !lost; painters.instruction(); });

@@ -114,11 +114,17 @@ class Desk:
         self.feed.tell(greeting)
         return greeting
 
-    def pin(self, official: str, pin: str) -> Answer:
-        self.done.append(("pin", official, pin))
+    def pin(self, official: str, pin: str, ticket: str | None = None) -> Answer:
+        self.done.append(("pin", official, pin, *([ticket] if ticket else [])))
         if pin != "123456":
             return Answer(False, "密码不对，请再试一次。", "Wrong PIN: try again.")
         return Answer(True, "已记录", "Recorded", self.greet("王芳", method="pin"))
+
+    def card(self, number: str) -> Answer:
+        self.done.append(("card", number))
+        if number != "0012345678":
+            return Answer(False, "这张卡没有登记，或已作废：请用密码签到。", "This card is void.")
+        return Answer(True, "已记录", "Recorded", self.greet("王芳", method="card"))
 
     def choose(
         self, record_id: str, status: str, reason: str | None, until_ms: int | None

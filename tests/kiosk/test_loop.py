@@ -11,11 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import cv2
+import msgspec
 import numpy as np
 import pytest
 
 from attendance.records import decode_record
 from attendance.statuses import Kind, Method, SiteKind, Status
+from attendance.tokens import mark, new_badge
 from attendance.wire import GalleryContents, Person, WhereaboutsRow
 from hardware.errors import CameraStopped
 from hardware.fakes import FakeCamera
@@ -133,6 +135,7 @@ class Village:
             loop=False,
             notice=None,
             engine="sface",
+            card_needs_pin=False,
         )
         status = main_run(argparse.Namespace(**{**vars(args), **options}), **more)
         return status, [json.loads(line) for line in events.read_text("utf-8").splitlines()]
@@ -529,6 +532,38 @@ def test_a_store_that_fails_confirms_nothing_and_recovers(
     assert bench.kinds() == ["fault", "checkin", "lamp"]
     assert "store" not in bench.feed.get("faults")
     assert bench.feed.get("troubles") == []
+
+
+def test_a_card_and_a_badge_have_the_same_standing(
+    village: Village, bench_of: Callable[..., Bench]
+) -> None:
+    badge = new_badge()
+    village.people[2] = msgspec.structs.replace(
+        village.people[2],
+        card=mark(PIN_KEY, "card", "12345678"),
+        badge=mark(PIN_KEY, "badge", badge),
+    )
+    village.enrol()
+    bench = bench_of()
+    bench.sync()
+    done = bench.kiosk.card("0012345678")
+    assert done.ok
+    assert done.greeting is not None
+    assert (done.greeting["name"], done.greeting["method"]) == ("赵六", "card")
+    assert done.greeting["choices"]
+    assert bench.story == ["durable", "lamp XC-3 yellow", "greeting XC-3"]
+    assert bench.kiosk.choose(done.greeting["id"], "business_trip", None, None).ok
+    told: list[dict[str, Any]] = []
+    bench.kiosk.badge(badge)
+    told.append(bench.feed.changes(0, 0)[2] or {})
+    assert (told[0]["type"], told[0]["name"]) == ("ask_pin", "赵六")
+    assert not bench.kiosk.pin("XC-3", "000000", told[0]["ticket"]).ok
+    again = bench.kiosk.pin("XC-3", "333333", told[0]["ticket"])
+    assert again.ok
+    assert [e["method"] for e in bench.events if e["event"] == "checkin"][-1] == "card"
+    stolen = bench.kiosk.pin("XC-1", "111111", told[0]["ticket"])  # another's ticket is none
+    assert stolen.greeting is not None
+    assert stolen.greeting["method"] == "pin"
 
 
 def test_pin_has_the_same_standing(village: Village, bench_of: Callable[..., Bench]) -> None:

@@ -27,7 +27,11 @@ class Touches:
     def __init__(self) -> None:
         self.done: list[tuple[Any, ...]] = []
 
-    def pin(self, official: str, pin: str) -> Answer:
+    def card(self, number: str) -> Answer:
+        self.done.append(("card", number))
+        return Answer(True, "好", "fine")
+
+    def pin(self, official: str, pin: str, ticket: str | None) -> Answer:
         self.done.append(("pin", official, pin))
         return Answer(pin == "123456", "好", "fine")
 
@@ -138,6 +142,10 @@ def test_a_touch_needs_the_token_of_this_start(screen: Screen, touches: Touches)
         ("pin", {"official": "", "pin": "123456"}),
         ("pin", {"official": "XC-1", "pin": 123456}),
         ("pin", {"official": "X" * 65, "pin": "123456"}),
+        ("pin", {"official": "XC-1", "pin": "123456", "ticket": 7}),
+        ("card", {}),
+        ("card", {"number": "7" * 65}),
+        ("card", {"number": 12345678}),
         ("choose", {"record_id": "r", "status": "promoted"}),
         ("choose", {"record_id": "r", "status": "stale"}),
         ("choose", {"record_id": "r", "status": "on_leave", "reason": "x" * 41}),
