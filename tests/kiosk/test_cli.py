@@ -229,7 +229,7 @@ def test_wrong_usage_exits_2(shell: Shell) -> None:
 
 def test_a_mistyped_code_or_address(shell: Shell, township: FakeTownship) -> None:
     code, _, err = shell("pair", "--server", township.url, "--code", "1234")
-    assert (code, "16 or 24" in err) == (1, True)
+    assert (code, "20 letters" in err) == (1, True)
     code, _, err = shell("pair", "--server", "http://10.1.2.3", "--code", str(township.code))
     assert (code, "https" in err) == (1, True)
 
