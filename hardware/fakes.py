@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from gpiozero.pins.mock import MockFactory, MockPin
+from gpiozero.pins.mock import MockFactory, MockPWMPin
 
 from hardware.errors import CameraError, Notice
 from hardware.frames import Camera, Frame, Image
@@ -82,14 +82,47 @@ class FakeCapture:
         self.released += 1
 
 
-class FaultyPin(MockPin):  # type: ignore[misc]
-    """A mock pin that can be made to fail at any moment.
+class FaultyPin(MockPWMPin):  # type: ignore[misc]
+    """A mock pin, PWM and all, that can be made to fail at any moment.
 
     mode: ``works``; ``stuck`` (a torn or shorted wire: takes every value, stays as it was);
         ``broken`` (the driver fails at every write).
+    watchers: called after each change with the pin; what hangs on the other end of the wire.
     """
 
     mode = "works"
+
+    def __init__(self, factory: Any, info: Any) -> None:
+        self.watchers: list[Callable[[FaultyPin], None]] = []
+        super().__init__(factory, info)
+
+    def _change_state(self, value: float) -> bool:
+        changed = bool(super()._change_state(value))
+        if changed:
+            self._tell()
+        return changed
+
+    def output_with_state(self, state: float) -> None:
+        """As the kernel does it: the level is there before the pin begins to drive."""
+        watchers, self.watchers = self.watchers, []
+        try:
+            super().output_with_state(state)
+        finally:
+            self.watchers = watchers
+        self._tell()
+
+    def _set_frequency(self, value: float | None) -> None:
+        # gpiozero's mock drives a pin low for an instant when it is let go; a real one just ends.
+        if value is not None or self._frequency is not None:
+            super()._set_frequency(value)
+
+    def _set_function(self, value: str) -> None:
+        super()._set_function(value)
+        self._tell()
+
+    def _tell(self) -> None:
+        for watcher in tuple(self.watchers):
+            watcher(self)
 
     def _set_state(self, value: float) -> None:
         if self.mode == "broken":

@@ -5,9 +5,10 @@ A lamp id is any string; this package knows nothing of the people behind it.
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from types import TracebackType
@@ -16,8 +17,8 @@ from typing import Any, Self
 from hardware.errors import LampError
 from hardware.wiring import Wiring
 
-DRIVERS = ("screen", "rgb")
-"""The drivers that `open_lamps` knows; ``shift`` and ``apa102`` are planned."""
+DRIVERS = ("screen", "rgb", "shift", "apa102")
+"""The drivers that `open_lamps` knows."""
 
 BLINK_S = 0.5
 """Seconds that a blinking lamp is lit, then dark: 1 Hz, well below the 3 flashes a second that
@@ -63,6 +64,10 @@ class Latched:
     blinking: bool = False
 
 
+Asked = tuple["Colour | str", bool]
+"""What a lamp is to show: its colour, and whether it blinks."""
+
+
 @dataclass(frozen=True, slots=True)
 class LampState:
     """A lamp with what it shows."""
@@ -104,6 +109,17 @@ class LampBoard(ABC):
         Raises LampError where the driver fails, ValueError for no colour of `Colour`.
         """
 
+    def show_all(self, wanted: Mapping[str, Asked]) -> dict[str, Latched | LampError]:
+        """`show` for several lamps, each with what it reads back or how it failed; a driver that
+        writes all its lamps at once does so once. Raises ValueError for no colour of `Colour`."""
+        found: dict[str, Latched | LampError] = {}
+        for lamp, (colour, blinking) in wanted.items():
+            try:
+                found[lamp] = self.show(lamp, colour, blinking)
+            except LampError as error:
+                found[lamp] = error
+        return found
+
     @abstractmethod
     def latched(self, lamp: str) -> Latched:
         """Read back what a lamp shows; an unknown lamp is off. Raises LampError."""
@@ -116,6 +132,32 @@ class LampBoard(ABC):
     @abstractmethod
     def tick(self, now_s: float) -> None:
         """Carry blinking on at a reading of the monotonic clock; harmless at any rate."""
+
+    @property
+    def wired(self) -> tuple[str, ...]:
+        """Every lamp that the driver itself can show, also one that no official has now."""
+        return ()
+
+    def self_test(self, pause: Callable[[], None]) -> dict[str, LampError | None]:
+        """Show each colour once on all wired lamps together; they are dark afterwards.
+
+        pause: called while a colour is lit. Returns the lamps that did not follow, each with its
+        fault, None where the driver merely read back something else.
+        """
+        lamps, wired = self.lamps, self.wired
+        bad: dict[str, LampError | None] = {}
+        for colour in (Colour.GREEN, Colour.BLUE, Colour.YELLOW, Colour.RED, Colour.OFF):
+            shown = self.show_all(dict.fromkeys(wired, (colour, False)))
+            for lamp, seen in shown.items():
+                if isinstance(seen, LampError):
+                    bad[lamp] = seen
+                elif seen.colour is not colour:
+                    bad.setdefault(lamp, None)
+            if wired and colour is not Colour.OFF:
+                pause()
+        with contextlib.suppress(LampError):  # those of `bad` again
+            self.set_lamps(lamps)
+        return bad
 
     def all_off(self) -> None:
         """Switch every lamp off. Raises LampError after having tried all."""
@@ -195,26 +237,33 @@ def open_lamps(
     lamps: Sequence[str],
     wiring: Wiring | None = None,
     pin_factory: Any = None,
-    *,
-    background: bool = True,
 ) -> LampBoard:
     """Open the lamp board.
 
-    driver: ``screen`` or ``rgb``.
+    driver: ``screen``, ``rgb``, ``shift`` or ``apa102``.
     lamps: the ids in the order of the board; may change later by `LampBoard.set_lamps`.
-    wiring: for ``rgb``, which pins each lamp has; without it free pins are taken in order.
+    wiring: where each lamp hangs; without it free pins or places are taken in order.
     pin_factory: a gpiozero factory; None lets gpiozero choose (``GPIOZERO_PIN_FACTORY``).
-    background: for ``rgb``, blink by a thread; False leaves it to calls of `LampBoard.tick`.
 
-    Raises LampError for an unknown driver, NoGpio where there are no pins, WiringError where the
-    wiring does not fit.
+    Nothing blinks by itself: whoever holds the board calls `LampBoard.tick`.
+
+    Raises LampError for an unknown driver or a board that does not answer, NoGpio where there are
+    no pins, WiringError where the wiring does not fit.
     """
     if driver == "screen":
         return ScreenBoard(lamps)
     if driver == "rgb":
         from hardware.rgb import RgbBoard
 
-        return RgbBoard(lamps, wiring, pin_factory, background=background)
+        return RgbBoard(lamps, wiring, pin_factory)
+    if driver == "shift":
+        from hardware.shift import ShiftBoard
+
+        return ShiftBoard(lamps, wiring, pin_factory)
+    if driver == "apa102":
+        from hardware.apa102 import PixelBoard
+
+        return PixelBoard(lamps, wiring, pin_factory)
     raise LampError(
         f"没有名为 {driver} 的灯板驱动，目前可用：{'、'.join(DRIVERS)}。",
         f"There is no lamp driver {driver}: choose one of {', '.join(DRIVERS)}.",

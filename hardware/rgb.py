@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import threading
-import time
 import warnings
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
@@ -28,8 +26,6 @@ class RgbBoard(ScreenBoard):
         lamps: Sequence[str],
         wiring: Wiring | None = None,
         pin_factory: Any = None,
-        *,
-        background: bool = True,
     ) -> None:
         super().__init__()
         if wiring is not None and wiring.driver != self.driver:
@@ -45,9 +41,6 @@ class RgbBoard(ScreenBoard):
         self._lit: dict[str, Colour | None] = {}
         self._dark = False
         self._closed = False
-        self._background = background
-        self._blinker: threading.Thread | None = None
-        self._wake = threading.Event()
         try:
             for lamp, pins in (wiring.lamps if wiring else {}).items():
                 self._attach(lamp, pins)
@@ -88,6 +81,11 @@ class RgbBoard(ScreenBoard):
                 if shown.colour is not None:
                     self.show(lamp, shown.colour, shown.blinking)
 
+    @property
+    def wired(self) -> tuple[str, ...]:
+        with self._lock:
+            return tuple(self._leds)
+
     def has(self, lamp: str) -> bool:
         with self._lock:
             return lamp in self._leds
@@ -100,8 +98,6 @@ class RgbBoard(ScreenBoard):
             # Lit at once, whatever half the others are in: the change is to be seen.
             self._write(lamp, shown.colour)
             self._lit[lamp] = self._read(lamp)
-            if shown.blinking:
-                self._start_blinking()
             return Latched(self._lit[lamp], shown.blinking)
 
     def latched(self, lamp: str) -> Latched:
@@ -121,20 +117,25 @@ class RgbBoard(ScreenBoard):
             if self._closed or dark == self._dark:
                 return
             self._dark = dark
+            failed: LampError | None = None
             for lamp in self._leds:
                 shown = self._shown.get(lamp)
                 if shown is None or not shown.blinking or shown.colour is None:
                     continue
-                self._write(lamp, Colour.OFF if dark else shown.colour)
-                if not dark:
-                    self._lit[lamp] = self._read(lamp)
+                try:
+                    self._write(lamp, Colour.OFF if dark else shown.colour)
+                    if not dark:
+                        self._lit[lamp] = self._read(lamp)
+                except LampError as error:
+                    failed = error
+            if failed is not None:
+                raise failed
 
     def close(self) -> None:
         with self._lock:
             if self._closed:
                 return
             self._closed = True
-            self._wake.set()
             for lamp in list(self._leds):
                 try:
                     self._write(lamp, Colour.OFF)
@@ -143,8 +144,6 @@ class RgbBoard(ScreenBoard):
                 finally:
                     self._detach(lamp)
             super().close()
-        if self._blinker is not None and self._blinker is not threading.current_thread():
-            self._blinker.join(2 * BLINK_S)
 
     def _attach(self, lamp: str, pins: Pins) -> None:
         from gpiozero import RGBLED
@@ -185,19 +184,6 @@ class RgbBoard(ScreenBoard):
         led = self._leds[lamp]
         return _tried(lamp, lambda: colour_of(tuple(int(bool(bit)) for bit in led.value)))
 
-    def _start_blinking(self) -> None:
-        if self._background and self._blinker is None:
-            self._blinker = threading.Thread(target=self._blink, name="lamps", daemon=True)
-            self._blinker.start()
-
-    def _blink(self) -> None:
-        while not self._wake.wait(BLINK_S / 5):
-            try:
-                self.tick(time.monotonic())
-            except LampError:
-                # The next `show` or `latched` meets the same fault and tells it.
-                continue
-
 
 def default_factory() -> Any:
     """The pin factory that gpiozero chooses for this machine, or ``GPIOZERO_PIN_FACTORY`` names.
@@ -224,9 +210,11 @@ def _tried(lamp: str, action: Callable[[], T]) -> T:
     """The action's result; whatever a pin driver raises becomes LampError."""
     try:
         return action()
-    except Exception as error:
-        raise LampError(
+    except Exception as error:  # noqa: BLE001 (a driver may raise anything; told below)
+        failure = LampError(
             f"灯 {lamp} 的驱动出错（{error}），请检查接线，并确认没有其他程序占用引脚。",
             f"The driver of lamp {lamp} failed ({error}): check its wires and that no other "
             "program uses its pins.",
-        ) from error
+        )
+    # Out here, without the cause: its frames would keep half-made devices and their pins.
+    raise failure

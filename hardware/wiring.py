@@ -1,32 +1,34 @@
-"""The wiring file: which pins each lamp hangs on (docs/wiring.md)."""
+"""What hangs on which pin: the lamps of every driver and whatever else surrounds the screen.
+
+`hardware.wiring_file` reads it from `wiring.toml` (docs/wiring.md).
+"""
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
-
-from hardware.errors import WiringError
 
 PINS = range(2, 28)
-"""BCM numbers of the 40-pin header that may carry a lamp; 0 and 1 belong to the HAT's EEPROM."""
+"""BCM numbers of the 40-pin header that may carry something; 0 and 1 belong to the HAT's EEPROM."""
 
 FREE_PINS = tuple(range(4, 28))
 """BCM numbers taken in order where no wiring file says otherwise: 24 pins, 8 lamps of three.
 2 and 3 are left to the I2C bus, where a hardware clock sits."""
 
-WIRED_DRIVERS = ("rgb",)
-"""Drivers that a wiring file can name today."""
+WIRED_DRIVERS = ("screen", "rgb", "shift", "apa102")
+"""Drivers that a wiring file can name; ``screen`` is for a kiosk with buttons but no lamp board."""
 
-MAX_BYTES = 256 * 1024
-"""A longer wiring file is refused unread."""
+BRIGHTEST = 31
+"""The most that an APA102's five bits of global brightness can say."""
+
+COLOURS = ("green", "blue", "yellow", "red")
+"""The colours of the four buttons, in the order of the statuses."""
 
 
 @dataclass(frozen=True, slots=True)
 class Pins:
-    """BCM numbers of one RGB lamp's three parts."""
+    """One RGB lamp's three parts: BCM numbers for ``rgb``, outputs of the chain for ``shift``
+    (0 is QA of the chip nearest to the Pi)."""
 
     red: int
     green: int
@@ -34,102 +36,61 @@ class Pins:
 
 
 @dataclass(frozen=True, slots=True)
+class Chain:
+    """The SPI line that feeds a chain of chips; BCM numbers.
+
+    clock, data, select: the pins of hardware SPI 0 unless said otherwise; nothing hangs on select.
+    latch, enable: ``shift`` only: RCLK and the inverted output enable of all 74HC595.
+    readback: what the last chip passes on comes back here, None where no wire does.
+    length: chips (``shift``) or pixels (``apa102``); None: as many as the lamps need.
+    brightness: ``apa102`` only, global, 0 to 31.
+    """
+
+    clock: int = 11
+    data: int = 10
+    select: int = 8
+    latch: int = 25
+    enable: int = 24
+    readback: int | None = None
+    length: int | None = None
+    brightness: int = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Switch:
+    """Something that is on or off. active_high: whether a high pin means on."""
+
+    pin: int
+    active_high: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Door:
+    """A door buzzer or lock relay, pulsed for `seconds` when somebody was recorded."""
+
+    pin: int
+    active_high: bool = True
+    seconds: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
 class Wiring:
     """A checked wiring file.
 
     driver: the lamp driver it is for.
-    active_high: True for common-cathode lamps (a high pin lights), False for common-anode ones.
-    lamps: pins by lamp id, in the order of the file.
+    active_high: True for common-cathode lamps (a high output lights), False for common-anode ones.
+    lamps: parts by lamp id (``rgb`` and ``shift``), in the order of the file.
+    pixels: index in the chain, from 0, by lamp id (``apa102``).
+    buttons: pins by colour, each closing to ground. The rest is None where it is not wired.
     """
 
     driver: str = "rgb"
     active_high: bool = True
     lamps: Mapping[str, Pins] = field(default_factory=dict)
-
-
-def load_wiring(path: Path) -> Wiring:
-    """Read and check a wiring file.
-
-    Raises WiringError, naming the file and the key, where it is missing, no TOML, has an unknown
-    key, a pin that does not exist or one that is used twice.
-    """
-    try:
-        if path.stat().st_size > MAX_BYTES:
-            raise WiringError(
-                f"接线文件 {path} 太大，请检查。", f"The wiring file {path} is too long: check it."
-            )
-        table = tomllib.loads(path.read_text("utf-8"))
-    except OSError as error:
-        raise WiringError(
-            f"读不到接线文件 {path}，请检查路径和权限。",
-            f"The wiring file {path} cannot be read: check its path and permissions.",
-        ) from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise WiringError(
-            f"接线文件 {path} 不是正确的 TOML：{error}。",
-            f"The wiring file {path} is no valid TOML: {error}.",
-        ) from error
-    return check_wiring(table, str(path))
-
-
-def check_wiring(table: Mapping[str, Any], where: str = "wiring.toml") -> Wiring:
-    """Check what a wiring file said; ``where`` names it in errors. Raises WiringError."""
-    _known(table, ("driver", "active_high", "lamps"), where, "")
-    driver = table.get("driver", "rgb")
-    if driver not in WIRED_DRIVERS:
-        raise WiringError(
-            f"{where}：driver 只能是 {'、'.join(WIRED_DRIVERS)}，不能是 {driver!r}。",
-            f"{where}: driver must be one of {', '.join(WIRED_DRIVERS)}, not {driver!r}.",
-        )
-    active_high = table.get("active_high", True)
-    if not isinstance(active_high, bool):
-        raise WiringError(
-            f"{where}：active_high 只能是 true 或 false。",
-            f"{where}: active_high must be true or false.",
-        )
-    section = table.get("lamps", {})
-    if not isinstance(section, Mapping) or not section:
-        raise WiringError(
-            f"{where}：缺少灯的接线，请为每盏灯写一节 [lamps.编号]。",
-            f"{where}: no lamps; write a section [lamps.ID] for each.",
-        )
-    taken: dict[int, str] = {}
-    lamps: dict[str, Pins] = {}
-    for lamp, entry in section.items():
-        if not isinstance(entry, Mapping):
-            raise WiringError(
-                f"{where}：lamps.{lamp} 必须写明 red、green、blue 三个引脚。",
-                f"{where}: lamps.{lamp} must give the pins red, green and blue.",
-            )
-        parts = ("red", "green", "blue")
-        _known(entry, parts, where, f"lamps.{lamp}.")
-        numbers = [_pin(entry.get(part), f"lamps.{lamp}.{part}", where) for part in parts]
-        for part, number in zip(parts, numbers, strict=True):
-            name = f"lamps.{lamp}.{part}"
-            if number in taken:
-                raise WiringError(
-                    f"{where}：引脚 {number} 用了两次（{taken[number]} 和 {name}），请改一处。",
-                    f"{where}: pin {number} is used twice, by {taken[number]} and {name}; "
-                    "change one.",
-                )
-            taken[number] = name
-        lamps[lamp] = Pins(*numbers)
-    return Wiring(driver, active_high, lamps)
-
-
-def _known(table: Mapping[str, Any], keys: tuple[str, ...], where: str, prefix: str) -> None:
-    for key in table:
-        if key not in keys:
-            raise WiringError(
-                f"{where}：不认识 {prefix}{key}，可用的是 {'、'.join(keys)}。",
-                f"{where}: {prefix}{key} is not known; use {', '.join(keys)}.",
-            )
-
-
-def _pin(value: Any, name: str, where: str) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or value not in PINS:
-        raise WiringError(
-            f"{where}：{name} 必须是 {PINS[0]} 到 {PINS[-1]} 之间的 BCM 引脚号。",
-            f"{where}: {name} must be a BCM pin number from {PINS[0]} to {PINS[-1]}.",
-        )
-    return value
+    pixels: Mapping[str, int] = field(default_factory=dict)
+    chain: Chain = field(default_factory=Chain)
+    buttons: Mapping[str, int] = field(default_factory=dict)
+    motion: Switch | None = None
+    door: Door | None = None
+    buzzer: int | None = None
+    light: Switch | None = None

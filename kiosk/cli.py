@@ -80,7 +80,10 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-_LAMPS_HELP = "screen, rgb, shift or apa102 (default: rgb where DIR/wiring.toml exists)"
+_LAMPS_HELP = (
+    "screen, rgb, shift or apa102 (default: the one that DIR/wiring.toml names, rgb where it names "
+    "none; screen without that file)"
+)
 
 
 def _add_run(run: argparse.ArgumentParser) -> None:

@@ -20,7 +20,8 @@ from attendance.statuses import LOOKS, Status
 from attendance.wire import MAX_GALLERY, GalleryPackage
 from hardware.errors import LampError
 from hardware.lamps import Colour, LampBoard, open_lamps
-from hardware.wiring import Wiring, load_wiring
+from hardware.wiring import Wiring
+from hardware.wiring_file import load_wiring
 from kiosk.card import free_mb
 from kiosk.checkin import Accepted, Again, CheckinService, Refused
 from kiosk.clock import SystemClock
@@ -252,18 +253,19 @@ def wiring_of(folder: Path) -> Wiring | None:
     return load_wiring(path) if path.exists() else None
 
 
-def lamp_driver(folder: Path, asked: str | None) -> str:
-    """The driver asked for, else rgb where there is a wiring file, else screen."""
-    return asked or ("rgb" if (folder / WIRING).exists() else "screen")
+def driver_of(wiring: Wiring | None) -> str:
+    """The driver that the wiring file names, rgb where it names none; screen without a file."""
+    return wiring.driver if wiring else "screen"
 
 
 def do_lamps_test(args: argparse.Namespace) -> int:
     """`lamps test`."""
     with Site(args.data) as site:
         people = site.people()
-    wiring = wiring_of(args.data)
+    wiring = wiring_of(args.data) if args.lamps != "screen" else None
     names = {person.official: person.name for person in people.all}
-    ids = [*names, *(lamp for lamp in (wiring.lamps if wiring else ()) if lamp not in names)]
+    wired = [*wiring.lamps, *wiring.pixels] if wiring else []
+    ids = [*names, *(lamp for lamp in wired if lamp not in names)]
     if not ids:
         raise LampError(
             "还没有人员名单，也没有接线文件：请先同步人脸库。",
@@ -272,7 +274,7 @@ def do_lamps_test(args: argparse.Namespace) -> int:
     pause = args.pause
     if pause is None:
         pause = 0.5 if sys.stdout.isatty() and not args.json else 0.0
-    with open_lamps(lamp_driver(args.data, args.lamps), ids, wiring, background=False) as board:
+    with open_lamps(args.lamps or driver_of(wiring), ids, wiring) as board:
         rows = []
         for lamp in ids:
             row = _walk(board, lamp, names.get(lamp), pause)

@@ -11,6 +11,7 @@ from attendance.clock import Anchor, from_anchor, wall_is_off
 from attendance.days import day_of, day_start_ms
 from attendance.whereabouts import FUTURE_TOLERANCE_MS
 from attendance.wire import Snapshot
+from hardware.errors import LampError
 from kiosk.board import BoardRow, board_rows
 from kiosk.clock import Clock
 from kiosk.exchange import SyncReport, last_contact, last_snapshot
@@ -54,6 +55,20 @@ class Display:
         self._anchor: Anchor | None = None
         self._pushed = -CLOCK_PUSH_S
         self.load_anchor()
+
+    @property
+    def lamp_failure(self) -> LampError | None:
+        """Why some lamp does not show what it should, None where all do."""
+        return self._keeper.failure if self._keeper.failed else None
+
+    @property
+    def lamps_due(self) -> bool:
+        """Whether a lamp that failed is to be tried again."""
+        return self._keeper.due
+
+    def tick_lamps(self) -> None:
+        """Carry the blinking on; cheap."""
+        self._keeper.tick()
 
     def load_anchor(self) -> None:
         """Take the newest time proof of this boot. Raises StoreUnusable."""

@@ -16,7 +16,7 @@ from hardware.lamps import open_lamps
 from kiosk.card import free_mb
 from kiosk.cli import one_line
 from kiosk.clock import SystemClock
-from kiosk.commands import lamp_driver, wiring_of
+from kiosk.commands import driver_of, wiring_of
 from kiosk.condition import LOW_MB
 from kiosk.config import is_running
 from kiosk.site import Site
@@ -140,7 +140,8 @@ def _clock(site: Site) -> tuple[bool, str]:
 
 
 def _lamps(site: Site) -> tuple[bool, str]:
-    driver = lamp_driver(site.folder, None)
+    wiring = wiring_of(site.folder)
+    driver = driver_of(wiring)
     if driver == "screen":
         return True, say(
             "没有接线文件，灯只画在屏幕上", "no wiring file: lamps are drawn on the screen"
@@ -149,7 +150,7 @@ def _lamps(site: Site) -> tuple[bool, str]:
         shown = site.store.meta("lamps") or "?"
         return "unknown" not in shown, say(f"运行中：{shown}", f"running: {shown}")
     ids = [person.official for person in site.people().all]
-    with open_lamps(driver, ids, wiring_of(site.folder), background=False) as board:
+    with open_lamps(driver, ids, wiring) as board:
         wired = sum(board.has(lamp) for lamp in board.lamps)
     return True, say(f"{wired} 盏已接线", f"{wired} wired")
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from hardware.errors import LampError
-from hardware.lamps import LampBoard
+from hardware.lamps import LampBoard, Latched
 from kiosk.board import BoardRow
 from kiosk.events import EventLog
 
@@ -52,6 +52,7 @@ class LampKeeper:
         self._shown: dict[str, Shown] = {}
         self._retry_at: float | None = None
         self._told: str | None = None
+        self.failure: LampError | None = None
 
     @property
     def driver(self) -> str:
@@ -68,10 +69,45 @@ class LampKeeper:
         """Whether some lamp does not show what it should."""
         return any(not each.ok for each in tuple(self._shown.values()))
 
+    @property
+    def due(self) -> bool:
+        """Whether a lamp that failed is to be tried again."""
+        return self._retry_at is not None and self._now_s() >= self._retry_at
+
+    def self_test(self, pause: Callable[[], None]) -> None:
+        """Show every colour once on all wired lamps, and tell which did not follow.
+
+        pause: called while a colour is lit.
+        """
+        try:
+            bad = self._board.self_test(pause)
+        except LampError as error:
+            bad = {"": error}
+        if bad:
+            why = next((str(error) for error in bad.values() if error), "wrong colours read back")
+            named = ", ".join(sorted(filter(None, bad))) or "-"
+            self._events.fault("lamps", f"self-test: {named}: {why}")
+
+    def tick(self) -> None:
+        """Carry blinking on; cheap."""
+        try:
+            self._board.tick(self._now_s())
+        except LampError as error:
+            if self._retry_at is not None:
+                return  # known, and tried again when it is due
+            seen: Latched | LampError
+            for lamp, before in tuple(self._shown.items()):
+                try:
+                    seen = self._board.latched(lamp)
+                except LampError as worse:
+                    seen = worse
+                self._seen(lamp, before.colour, before.blinking, seen)
+            self._remember(error)
+
     def apply(self, rows: Sequence[BoardRow]) -> bool:
         """Make the lamps show `rows`; returns whether anything was changed or tried anew."""
         wanted = {row.official: (row.colour, row.blinking) for row in rows}
-        due = self._retry_at is not None and self._now_s() >= self._retry_at
+        due = self.due
         if wanted == self._wanted and not due and self._lamps is not None:
             return False
         self._wanted = wanted
@@ -84,27 +120,38 @@ class LampKeeper:
             except LampError as error:
                 failure = error
             self._shown = {lamp: self._shown[lamp] for lamp in ids if lamp in self._shown}
-        for lamp, (colour, blinking) in wanted.items():
+        changed = {}
+        for lamp, asked in wanted.items():
             before = self._shown.get(lamp)
-            same = before is not None and (before.colour, before.blinking) == (colour, blinking)
+            same = before is not None and (before.colour, before.blinking) == asked
             if same and before is not None and (before.ok or not due):
                 continue
-            failure = self._set(lamp, colour, blinking) or failure
+            if before is None and asked == ("off", False) and self._found_dark(lamp):
+                continue
+            changed[lamp] = asked
+        for lamp, seen in self._board.show_all(changed).items() if changed else ():
+            failure = self._seen(lamp, *changed[lamp], seen) or failure
         self._remember(failure)
         return True
 
-    def _set(self, lamp: str, colour: str, blinking: bool) -> LampError | None:
-        before = self._shown.get(lamp)
-        failure: LampError | None = None
-        latched = UNKNOWN
+    def _found_dark(self, lamp: str) -> bool:
+        """The board opened dark: to find it so is no change, and no news."""
         try:
-            if before is None and (colour, blinking) == ("off", False):
-                # The board opened dark: to find it so is no change, and no news.
-                seen = self._board.latched(lamp)
-                if seen.colour == "off" and not seen.blinking:
-                    self._shown[lamp] = Shown(colour, blinking, "off")
-                    return None
-            seen = self._board.show(lamp, colour, blinking)
+            seen = self._board.latched(lamp)
+        except LampError:
+            return False
+        if seen.colour != "off" or seen.blinking:
+            return False
+        self._shown[lamp] = Shown("off", False, "off")
+        return True
+
+    def _seen(
+        self, lamp: str, colour: str, blinking: bool, seen: Latched | LampError
+    ) -> LampError | None:
+        failure: LampError | None = None
+        if isinstance(seen, LampError):
+            failure, latched = seen, UNKNOWN
+        else:
             latched = UNKNOWN if seen.colour is None else str(seen.colour)
             if latched != colour:
                 failure = LampError(
@@ -112,23 +159,28 @@ class LampKeeper:
                     f"The lamp {lamp} should be {colour} and reads back {latched}: check its "
                     "wires.",
                 )
-        except LampError as error:
-            failure = error
-        self._shown[lamp] = Shown(colour, blinking, latched)
-        # A lamp that still fails in the same way is not news.
-        if before != self._shown[lamp]:
-            self._events.lamp(lamp, self._board.driver_of(lamp), colour, latched, blinking)
+        self._note(lamp, Shown(colour, blinking, latched))
         return failure
+
+    def _note(self, lamp: str, now: Shown) -> None:
+        before = self._shown.get(lamp)
+        self._shown[lamp] = now
+        # A lamp that still fails in the same way is not news.
+        if before != now:
+            self._events.lamp(
+                lamp, self._board.driver_of(lamp), now.colour, now.latched, now.blinking
+            )
 
     def _remember(self, failure: LampError | None) -> None:
         if failure is None and not self.failed:
-            self._retry_at, self._told = None, None
+            self._retry_at, self._told, self.failure = None, None, None
             return
         self._retry_at = self._now_s() + RETRY_S
-        what = str(failure) if failure else None
-        if what is not None and self._told is None:
-            self._events.fault("lamps", what)
-            self._told = what
+        if failure is not None:
+            self.failure = failure
+            if self._told is None:
+                self._events.fault("lamps", str(failure))
+                self._told = str(failure)
 
     def close(self) -> None:
         """Let the board go; its lamps go dark with it."""

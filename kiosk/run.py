@@ -10,7 +10,7 @@ import signal
 import stat
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from attendance.errors import QuxiangError
@@ -18,15 +18,16 @@ from attendance.i18n import language, say
 from attendance.signing import fingerprint
 from attendance.statuses import SiteKind
 from hardware.camera import open_camera
-from hardware.errors import Notice
+from hardware.errors import HardwareError, NoGpio, Notice, WiringError
 from hardware.frames import Camera
 from hardware.lamps import LampBoard, open_lamps
+from hardware.waiting import WaitingBoard
 from kiosk.badges import BadgeReader
 from kiosk.board import BoardRow
 from kiosk.card import Card
 from kiosk.checkin import CheckinService
 from kiosk.clock import Clock, FrameClock, SystemClock
-from kiosk.commands import lamp_driver, wiring_of
+from kiosk.commands import driver_of, wiring_of
 from kiosk.condition import Survey
 from kiosk.config import load_config, run_lock, save_config
 from kiosk.display import Display
@@ -56,6 +57,8 @@ from recognition.engine import load_engine
 from recognition.gallery import Gallery
 from recognition.recogniser import Recogniser
 
+TEST_S = 0.4
+"""Seconds that each colour of the lamps' self-test is lit at start."""
 LAST_SYNC_S = 40.0
 """How long the exchange under way may take to end (connect 5 s, read 30 s)."""
 
@@ -267,9 +270,24 @@ class _Run:
             self.badges.wanted = any(person.has_badge for person in self.service.people.all)
 
     def _open_lamps(self, people: People) -> LampBoard:
-        driver = lamp_driver(self.site.folder, self.args.lamps)
-        wiring = wiring_of(self.site.folder) if driver != "screen" else None
-        return open_lamps(driver, [person.official for person in people.all], wiring)
+        """The board, or one that waits for it: pins in use and a bad wiring file pass.
+
+        Raises LampError where `--lamps` names a driver for which this machine has no pins at all,
+        and WiringError where it does not fit the file: somebody stands there who can put it right.
+        """
+        ids = [person.official for person in people.all]
+        folder, asked = self.site.folder, self.args.lamps
+
+        def opened(lamps: Sequence[str]) -> LampBoard:
+            wiring = wiring_of(folder) if asked != "screen" else None
+            return open_lamps(asked or driver_of(wiring), lamps, wiring)
+
+        try:
+            return opened(ids)
+        except HardwareError as error:
+            if asked and isinstance(error, NoGpio | WiringError):
+                raise
+            return WaitingBoard(asked or "unknown", ids, opened, error)
 
     def _lamps(self) -> str:
         return "unknown" if self.keeper.failed else self.keeper.driver
@@ -289,6 +307,7 @@ class _Run:
 
     def run(self) -> int:
         """Until the footage ends or somebody stops it; 0."""
+        self.keeper.self_test(lambda: self._sleep(TEST_S if self.live else 0.0))
         self.watch.open(patient=self.args.screen is not None)
         weakened = self.recogniser.liveness.note(language())
         if weakened:

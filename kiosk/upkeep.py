@@ -33,6 +33,7 @@ CLOCK_STEP_MS = 120_000
 """A wall clock whose error changed by this much is written into the chain again (evidence.md)."""
 
 STORE = ("暂时无法记录", "Nothing can be recorded")
+LAMPS = ("灯板故障", "The lamp board has a fault")
 REFUSED = ("新人脸库未采用", "a new gallery was not taken")
 OTHER_DESK = Trouble(
     "gallery",
@@ -147,6 +148,7 @@ class Upkeep:
     def turn(self) -> None:
         """Mail, other processes' doings, and what time alone changes. Cheap when nothing is due."""
         now = self._mono()
+        self._display.tick_lamps()
         changed = False
         while not self._mail.empty():
             self._read(self._mail.get())
@@ -168,7 +170,7 @@ class Upkeep:
                 self._load_people()
             if fresh or changed or generation != self._generation:
                 self._display.load_anchor()
-            elif now < self._refresh_at:
+            elif now < self._refresh_at and not self._display.lamps_due:
                 self._display.tick()
                 return
             self._check_clock()
@@ -196,6 +198,9 @@ class Upkeep:
             self._generation = self._store.generation()
         except StoreUnusable as error:
             self.health.failed(error)
+        failure = self._display.lamp_failure
+        words = (failure.words("zh"), failure.words("en")) if failure else None
+        self._troubles.set("lamps", words and Trouble("lamps", LAMPS, words), tell=False)
 
     def _read(self, mail: Mail) -> None:
         if not isinstance(mail, SyncReport):

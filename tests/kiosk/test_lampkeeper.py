@@ -41,7 +41,7 @@ class Bench:
         self.said: list[dict[str, Any]] = []
         self.pins: MockFactory = mock_pins()
         self.ids = [f"XC-{i}" for i in range(people)]
-        self.board: LampBoard = open_lamps("rgb", self.ids, pin_factory=self.pins, background=False)
+        self.board: LampBoard = open_lamps("rgb", self.ids, pin_factory=self.pins)
         events = EventLog(None)
         events.listen(lambda event: self.said.append(dict(event)))
         self.keeper = LampKeeper(self.board, events, now_s=lambda: self.now)

@@ -174,7 +174,6 @@ def test_a_second_kiosk_of_the_same_folder_is_one_line(
         (["--camera", "97"], 1, "97"),
         (["--camera", "0", "--liveness", "off"], 2, "live camera"),
         (["--camera", "0", "--until-end"], 2, "--until-end"),
-        (["--camera", "SCENE", "--lamps", "shift", "--until-end"], 1, "shift"),
         (["--camera", "SCENE", "--until-end", "--events", "/no/such/folder/e"], 1, "events"),
         (["--camera", "SCENE", "--until-end", "--screen", "TAKEN"], 1, "taken"),
     ],

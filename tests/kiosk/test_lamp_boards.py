@@ -1,0 +1,285 @@
+"""The whole kiosk on each lamp driver: a touch on the page turns exactly that lamp."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import gpiozero
+import numpy as np
+import pytest
+import requests
+from gpiozero.pins.mock import MockFactory
+
+from attendance.statuses import Status
+from attendance.wire import GalleryContents, Person, WhereaboutsRow
+from hardware.errors import LampError
+from hardware.fake_chips import PixelChips, ShiftChips
+from hardware.fakes import FakeCamera, mock_pins
+from hardware.lamps import open_lamps
+from hardware.wiring import Chain, Wiring
+from hardware.wiring_file import load_wiring
+from kiosk.board import BoardRow
+from kiosk.clock import SystemClock
+from kiosk.config import load_keys
+from kiosk.events import EventLog
+from kiosk.fakes import FakeTownship, package
+from kiosk.lampkeeper import RETRY_S, LampKeeper
+from kiosk.pairing import pair
+from kiosk.pins import hash_pin
+from kiosk.run import main_run
+
+PIN_KEY = b"k" * 32
+PEOPLE = [f"XC-{n}" for n in range(36)]
+ON_LEAVE = "XC-7"
+HASH = hash_pin(PIN_KEY, "111111")
+NOBODY = np.full((120, 160, 3), 90, np.uint8)
+
+
+class Kiosk:
+    """A paired kiosk for 36 officials with one PIN."""
+
+    def __init__(self, folder: Path, port: int, pins: MockFactory) -> None:
+        self.folder, self.port, self.pins = folder, port, pins
+        self.township = FakeTownship()
+        now = self.township.now_ms = SystemClock().read().wall_ms
+        config = pair(folder, self.township.url, str(self.township.code))
+        contents = GalleryContents(
+            device=config.device,
+            version=1,
+            model="none",
+            dimension=128,
+            pin_key=PIN_KEY,
+            people=[
+                Person(official=official, name=official, title="", pin=HASH) for official in PEOPLE
+            ],
+        )
+        self.township.galleries[config.device] = package(
+            self.township.desk, load_keys(folder).box_public, contents, made_ms=now
+        )
+        self.township.rows = [
+            WhereaboutsRow(
+                official=ON_LEAVE, name=ON_LEAVE, title="", status=Status.ON_LEAVE,
+                basis="absence", since_ms=now - 1000, until_ms=now + 86_400_000,
+            )
+        ]  # fmt: skip
+
+    def wire(self, text: str) -> None:
+        (self.folder / "wiring.toml").write_text(text, "utf-8")
+
+    def listed(self) -> bool:
+        """Whether the list of officials has arrived: who is on leave has been given a colour."""
+        return f'"{ON_LEAVE}"' in (self.folder / "events.jsonl").read_text("utf-8")
+
+    def pin(self, official: str) -> dict[str, Any]:
+        """A PIN typed on the page."""
+        page = f"http://127.0.0.1:{self.port}/"
+        text = requests.get(page, timeout=5).text
+        found = re.search(r'name="screen-token" content="([^"]+)"', text)
+        assert found
+        answer = requests.post(
+            page + "pin",
+            json={"official": official, "pin": "111111"},
+            headers={"X-Screen-Token": found[1]},
+            timeout=10,
+        )
+        said: dict[str, Any] = answer.json()
+        return said
+
+    def run(self, script: Iterator[Any], **options: Any) -> list[dict[str, Any]]:
+        """`quxiang-kiosk run` before a camera that plays the script; its events."""
+        events = self.folder / "events.jsonl"
+        stop = threading.Event()
+
+        def played() -> Iterator[Any]:
+            yield from script
+            stop.set()
+
+        args = argparse.Namespace(
+            data=self.folder, camera="0", lamps=None, until_end=False, events=str(events),
+            screen=self.port, liveness="passive", realtime=False, loop=False, notice=None,
+            engine="sface",
+        )  # fmt: skip
+        status = main_run(
+            argparse.Namespace(**{**vars(args), **options}),
+            opener=lambda *_args, **_more: FakeCamera(played(), live=True),
+            stop=stop,
+        )
+        assert status == 0
+        return [json.loads(line) for line in events.read_text("utf-8").splitlines()]
+
+
+@pytest.fixture
+def kiosk(tmp_path: Path, free_port: int) -> Iterator[Kiosk]:
+    before = gpiozero.Device.pin_factory
+    gpiozero.Device.pin_factory = mock_pins()
+    made = Kiosk(tmp_path / "kiosk", free_port, gpiozero.Device.pin_factory)
+    yield made
+    made.township.down()
+    gpiozero.Device.pin_factory = before
+
+
+def until(seen: Callable[[], bool], frames: int = 3000) -> Iterator[Any]:
+    """Frames of an empty scene until something is seen."""
+    for _ in range(frames):
+        if seen():
+            return
+        threading.Event().wait(0.01)
+        yield NOBODY
+    raise AssertionError("it was never seen")
+
+
+WIRING = {
+    "shift": 'driver = "shift"\nactive_high = false\n[chain]\nlength = 14\nreadback = 9\n',
+    "apa102": 'driver = "apa102"\n[chain]\nlength = 36\nreadback = 9\n',
+}
+
+
+@pytest.mark.parametrize("driver", ["shift", "apa102"])
+def test_a_check_in_turns_exactly_that_lamp(kiosk: Kiosk, driver: str) -> None:
+    kiosk.wire(WIRING[driver] + "[lamps.XC-7]\nplace = 36\n[lamps.XC-12]\nplace = 2\n")
+    chain = load_wiring(kiosk.folder / "wiring.toml").chain
+    chips: Any = (
+        ShiftChips(kiosk.pins, chain, 14, anode=True)
+        if driver == "shift"
+        else PixelChips(kiosk.pins, chain, 36)
+    )
+
+    def looks() -> list[dict[int, str]]:
+        """Every picture that was seen: places from 1 that were not dark."""
+        pictures = []
+        for seen in chips.seen:
+            if driver == "shift":
+                each = [ShiftChips.look(seen, (3 * n, 3 * n + 1, 3 * n + 2)) for n in range(36)]
+            else:
+                each = list(seen)
+            pictures.append({n: look for n, look in enumerate(each, 1) if look != "off"})
+        return pictures
+
+    def day() -> Iterator[Any]:
+        yield NOBODY
+        yield from until(lambda: looks()[-1] == {36: "red"})
+        assert kiosk.pin("XC-12")["ok"]
+        assert looks()[-1] == {2: "yellow", 36: "red"}  # at once, not when the loop comes round
+        assert kiosk.pin("XC-3")["ok"]  # has no lamp
+        yield NOBODY
+
+    events = kiosk.run(day())
+    test = [{2: colour, 36: colour} for colour in ("green", "blue", "yellow", "red")]
+    assert looks() == [{}, *test, {}, {36: "red"}, {2: "yellow", 36: "red"}, {}]
+    told = [(e["official"], e["driver"], e["latched"]) for e in events if e["event"] == "lamp"]
+    assert told == [
+        ("XC-7", driver, "red"), ("XC-12", driver, "yellow"), ("XC-3", "screen", "yellow"),
+    ]  # fmt: skip
+    assert not [e for e in events if e["event"] == "fault" and e["part"] == "lamps"]
+
+
+def test_lamps_whose_pins_are_taken_never_stop_a_check_in(kiosk: Kiosk) -> None:
+    """Another program holds the latch; when it lets go, the board shows the truth by itself."""
+    kiosk.wire(WIRING["shift"].replace("readback = 9\n", "") + "[lamps.XC-12]\nplace = 13\n")
+    chips = ShiftChips(kiosk.pins, load_wiring(kiosk.folder / "wiring.toml").chain, 14, anode=True)
+    other = gpiozero.OutputDevice(25)
+
+    def day() -> Iterator[Any]:
+        yield from until(kiosk.listed)
+        assert kiosk.pin("XC-12")["ok"]
+        assert chips.seen == [frozenset()]
+        other.close()
+        yield from until(lambda: chips.lights([(36, 37, 38)]) == ["yellow"])
+
+    events = kiosk.run(day())
+    faults = [e["what"] for e in events if e["event"] == "fault" and e["part"] == "lamps"]
+    assert len(faults) == 1
+    assert "25" in faults[0]
+    lamps = [e for e in events if e["event"] == "lamp" and e["official"] == "XC-12"]
+    assert [(e["colour"], e["latched"]) for e in lamps] == [
+        ("off", "unknown"), ("yellow", "unknown"), ("yellow", "yellow"),
+    ]  # fmt: skip
+
+
+def test_a_bad_wiring_file_leaves_check_in_alone_and_is_taken_when_it_is_right(
+    kiosk: Kiosk,
+) -> None:
+    kiosk.wire("driver = 'neon'")
+
+    def day() -> Iterator[Any]:
+        yield from until(kiosk.listed)
+        assert kiosk.pin("XC-12")["ok"]
+        kiosk.wire("[lamps.XC-12]\nred = 17\ngreen = 27\nblue = 22\n")
+        yield from until(lambda: [kiosk.pins.pin(n).state for n in (17, 27, 22)] == [1, 1, 0])
+
+    events = kiosk.run(day())
+    faults = [e["what"] for e in events if e["event"] == "fault" and e["part"] == "lamps"]
+    assert len(faults) == 1
+    assert "driver must be one of" in faults[0]
+    kiosk.wire("driver = 'neon'")
+    with pytest.raises(ValueError, match="driver must be one of"):
+        kiosk.run(iter([NOBODY]), lamps="rgb")  # somebody typed it, and can put it right
+
+
+# -- the keeper alone: faults between two changes --------------------------------------------
+
+
+class Bench:
+    """A keeper on a chain with simulated chips, a clock that moves when told."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.said: list[dict[str, Any]] = []
+        self.pins = mock_pins()
+        self.chips = ShiftChips(self.pins, Chain(), 2)
+        self.board = open_lamps(
+            "shift", ["A", "B"], Wiring("shift", chain=Chain(length=2)), self.pins
+        )
+        events = EventLog(None)
+        events.listen(lambda event: self.said.append(dict(event)))
+        self.keeper = LampKeeper(self.board, events, now_s=lambda: self.now)
+
+
+@pytest.fixture
+def bench() -> Iterator[Bench]:
+    made = Bench()
+    yield made
+    made.keeper.close()
+
+
+def row(official: str, colour: str, *, blinking: bool = False) -> BoardRow:
+    return BoardRow(
+        official=official, name=official, title="", status=Status.ON_DUTY, colour=colour,
+        blinking=blinking, since_ms=None, until_ms=None, word_key="on_duty", pending=False,
+    )  # fmt: skip
+
+
+def test_a_chain_that_dies_while_blinking_is_unknown_at_once(bench: Bench) -> None:
+    rows = [row("A", "green", blinking=True), row("B", "off")]
+    bench.keeper.apply(rows)
+    bench.pins.pin(10).mode = "broken"
+    for _ in range(3):
+        bench.now += 0.5
+        bench.keeper.tick()
+    lamps = [(e["official"], e["latched"]) for e in bench.said if e["event"] == "lamp"]
+    assert lamps == [("A", "green"), ("B", "unknown"), ("A", "unknown")]
+    assert [e["event"] for e in bench.said].count("fault") == 1
+    assert bench.keeper.failed
+    assert isinstance(bench.keeper.failure, LampError)
+    bench.pins.pin(10).mode = "works"
+    bench.now += RETRY_S
+    bench.keeper.apply(rows)
+    assert not bench.keeper.failed
+    assert bench.keeper.failure is None
+    assert {(e["official"], e["latched"]) for e in bench.said[4:]} == {("A", "green"), ("B", "off")}
+
+
+def test_the_self_test_names_what_does_not_follow(bench: Bench) -> None:
+    bench.keeper.self_test(lambda: None)
+    assert bench.said == []
+    assert [len(lit) for lit in bench.chips.seen] == [0, 2, 2, 4, 2, 0]
+    bench.pins.pin(24)._change_state(True)
+    bench.pins.pin(24).mode = "stuck"
+    bench.keeper.self_test(lambda: None)
+    assert [e["what"] for e in bench.said] == ["self-test: A, B: wrong colours read back"]
