@@ -7,7 +7,7 @@ candidate gets the SHA-256 of seed and name, and the lowest are drawn.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import msgspec
@@ -21,6 +21,15 @@ class Drawn:
     people: dict[str, tuple[str, ...]]
 
 
+@dataclass(frozen=True)
+class Ballot:
+    """What a draw is made from: how many sites, how many people at each, and codes by site."""
+
+    sites: int
+    people: int
+    population: dict[str, list[str]]
+
+
 def rank(seed: str, what: str, name: str) -> bytes:
     """Where a candidate stands in the draw: lower is drawn first."""
     return hashlib.sha256(f"quxiang-draw/1\n{seed}\n{what}\n{name}".encode()).digest()
@@ -31,26 +40,27 @@ def lowest(seed: str, what: str, names: Sequence[str], wanted: int) -> tuple[str
     return tuple(sorted(set(names), key=lambda name: rank(seed, what, name))[: max(wanted, 0)])
 
 
-def draw(seed: str, population: Mapping[str, Sequence[str]], sites: int, people: int) -> Drawn:
-    """Draws `sites` of the population's sites, and at each `people` of those expected there.
+def draw(seed: str, ballot: Ballot) -> Drawn:
+    """Draws sites, and at each as many as were asked for of those expected there.
 
-    `population` are codes of officials by site; sites where nobody is expected are never drawn.
+    Sites where nobody is expected are never drawn.
     """
-    candidates = [site for site, codes in population.items() if codes]
-    chosen = lowest(seed, "site", candidates, sites)
+    held = ballot.population
+    chosen = lowest(seed, "site", [site for site, codes in held.items() if codes], ballot.sites)
     return Drawn(
-        chosen, {site: lowest(seed, f"person\n{site}", population[site], people) for site in chosen}
+        chosen,
+        {site: lowest(seed, f"person\n{site}", held[site], ballot.people) for site in chosen},
     )
 
 
-def to_json(value: Mapping[str, Sequence[str]] | Drawn) -> str:
-    """Population or draw as they are stored."""
+def to_json(value: Ballot | Drawn) -> str:
+    """Ballot or draw as they are stored."""
     return msgspec.json.encode(value, order="sorted").decode()
 
 
-def population_from(text: str) -> dict[str, list[str]]:
-    """A stored population."""
-    return msgspec.json.decode(text, type=dict[str, list[str]])
+def ballot_from(text: str) -> Ballot:
+    """A stored ballot."""
+    return msgspec.json.decode(text, type=Ballot)
 
 
 def drawn_from(text: str) -> Drawn:

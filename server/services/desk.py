@@ -11,7 +11,7 @@ from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
 from attendance import wire
-from attendance.days import to_ms
+from attendance.days import day_of, to_ms
 from attendance.errors import SignatureInvalid, WireInvalid
 from attendance.signing import SIGNATURE_BYTES, check, from_text, to_text
 from attendance.statuses import SiteKind
@@ -28,6 +28,7 @@ from server.models import (
     WorkGroup,
 )
 from server.services import audit
+from server.services.rosters import end_pattern
 from server.services.townships import clean, sites, touch_roster
 
 
@@ -96,7 +97,8 @@ def store_roster(
         person.work_group_id = None if group is None else group.id
         person.updated_ms = now_ms
         session.flush()
-        _expect(session, person, {places[name] for name in row.sites}, expected)
+        wanted = {places[name] for name in row.sites}
+        _expect(session, person, wanted, expected, f"device:{desk.id}", now)
         results.append(wire.RosterResult(official=row.official, result="stored"))
     touch_roster(session, mine)
     audit.note_for(session, mine, f"device:{desk.id}", "roster", f"{len(results)}", now)
@@ -120,13 +122,21 @@ def _expect(
     person: Official,
     wanted: set[int],
     expected: dict[int, dict[int, Expectation]],
+    by: str,
+    now: datetime,
 ) -> None:
+    """Patterns begin and end today, so that past days keep the roster that they had."""
+    today = day_of(to_ms(now))
     held = expected.setdefault(person.id, {})
     for site_id in set(held) - wanted:
-        session.delete(held.pop(site_id))
+        end_pattern(session, held.pop(site_id), today, by, now)
+    fresh = day_of(person.created_ms) >= today
     for site_id in sorted(wanted - set(held)):
         held[site_id] = Expectation(
-            township_id=person.township_id, official_id=person.id, site_id=site_id
+            township_id=person.township_id,
+            official_id=person.id,
+            site_id=site_id,
+            first_day=None if fresh else today.isoformat(),
         )
         session.add(held[site_id])
 

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from attendance.days import from_ms, to_ms
+from attendance.days import day_of, from_ms, to_ms
 from attendance.i18n import say
 from attendance.statuses import Status
 from attendance.whereabouts import Absence
 from server.errors import InputInvalid, NotAllowed, NotFound
-from server.models import LeaveDecision, LeaveRow, Official, Role, Township, User
+from server.models import LeaveDecision, LeaveRow, LeaveStep, Official, Township, User
+from server.rules import leave as rules
+from server.rules.terms import LeaveTerms, in_force
+from server.services.permissions import Act, may
+from server.services.sheets.roster import Roster, roster_of
 from server.services.townships import clean
 
 #: Longest leave that can be entered at once: maternity leave with its extensions stays below.
@@ -23,7 +27,11 @@ MAX_DAYS = 366
 
 @dataclass(frozen=True)
 class Leave:
-    """One leave or trip with its latest decision. `state` is `pending`, `approved` or `refused`."""
+    """One leave or trip with its latest decision.
+
+    `state` is one of `server.rules.leave.STATES`; `days` are the working days that it touches;
+    `approver` who has the last word on that many; `reference` the county's paper.
+    """
 
     id: int
     official: str
@@ -37,6 +45,9 @@ class Leave:
     state: str
     decided_by: str | None
     decided: datetime | None
+    days: int = 0
+    approver: str = "township"
+    reference: str = ""
 
 
 def ask(
@@ -54,7 +65,7 @@ def ask(
 
     Raises NotAllowed (role), NotFound (official) or InputInvalid (status, times).
     """
-    if by.role not in (Role.ADMIN, Role.CLERK, Role.LEADER) or by.township_id != township.id:
+    if not may(by, Act.ENTER_LEAVE) or by.township_id != township.id:
         raise NotAllowed(say("只有党政办可以登记请假", "only a clerk enters leave"))
     found = session.scalar(
         select(Official.id).where(
@@ -99,15 +110,9 @@ def decide(
 
     Raises NotFound or NotAllowed.
     """
-    if by.role != Role.LEADER:
+    if not may(by, Act.DECIDE_LEAVE):
         raise NotAllowed(say("只有领导可以审批", "only a leader decides"))
-    row = session.scalar(
-        select(LeaveRow).where(LeaveRow.id == leave_id, LeaveRow.township_id == by.township_id)
-    )
-    if row is None:
-        raise NotFound(say("没有这条申请", "there is no such request"))
-    if by.official is not None and by.official == row.official:
-        raise NotAllowed(say("不能审批本人的申请", "nobody decides their own request"))
+    row = _own_row(session, leave_id, by)
     decision = LeaveDecision(
         township_id=by.township_id,
         leave_id=row.id,
@@ -118,6 +123,50 @@ def decide(
     session.add(decision)
     session.flush()
     return decision
+
+
+def step(
+    session: Session, leave_id: int, what: str, reference: str, by: User, now: datetime
+) -> LeaveStep:
+    """Appends the county's answer, with the number of its paper, or that leave is not taken.
+
+    The county's answer is entered by who may enter leave, never by the person concerned; so is a
+    withdrawal. Raises NotFound, NotAllowed, InputInvalid (no number; nothing to answer).
+    """
+    if not may(by, Act.ENTER_LEAVE):
+        raise NotAllowed(say("只有党政办可以登记", "only a clerk enters that"))
+    row = _own_row(session, leave_id, by)
+    reference = clean(reference, 120)
+    (held,) = _views(session, session.get_one(Township, by.township_id), [(row, "")])
+    possible = {
+        "county_approved": held.state == "county" and bool(reference),
+        "county_refused": held.state == "county" and bool(reference),
+        "withdrawn": held.state != "withdrawn",
+    }
+    if not possible.get(what, False):
+        raise InputInvalid(
+            "leave_step",
+            say("请填写县级批文编号", "give the number of the county's paper"),
+            "reference",
+        )
+    made = LeaveStep(
+        township_id=row.township_id, leave_id=row.id, step=what, reference=reference, by=by.name,
+        by_official=by.official, at_ms=to_ms(now),
+    )  # fmt: skip
+    session.add(made)
+    session.flush()
+    return made
+
+
+def _own_row(session: Session, leave_id: int, by: User) -> LeaveRow:
+    row = session.scalar(
+        select(LeaveRow).where(LeaveRow.id == leave_id, LeaveRow.township_id == by.township_id)
+    )
+    if row is None:
+        raise NotFound(say("没有这条申请", "there is no such request"))
+    if by.official is not None and by.official == row.official:
+        raise NotAllowed(say("不能审批本人的申请", "nobody decides their own request"))
+    return row
 
 
 def listing(
@@ -137,9 +186,7 @@ def listing(
     )
     if official is not None:
         query = query.where(LeaveRow.official == official)
-    rows = session.execute(query).all()
-    latest = _latest(session, township, [row.id for row, _ in rows])
-    return [_view(row, name, latest.get(row.id)) for row, name in rows]
+    return _views(session, township, [(row, name) for row, name in session.execute(query)])
 
 
 def absences(
@@ -149,9 +196,9 @@ def absences(
     last_ms: int,
     official: str | None = None,
 ) -> list[Absence]:
-    """Leave and trips that touch `first_ms..last_ms` and are not refused, undecided ones included.
+    """Leave and trips that touch `first_ms..last_ms` and may hold, undecided ones included.
 
-    `Absence.approved` tells them apart.
+    `Absence.approved` tells them apart; what was refused or withdrawn is left out.
     """
     query = select(LeaveRow).where(
         LeaveRow.township_id == township.id,
@@ -160,23 +207,19 @@ def absences(
     )
     if official is not None:
         query = query.where(LeaveRow.official == official)
-    rows = session.scalars(query).all()
-    latest = _latest(session, township, [row.id for row in rows])
-    found = []
-    for row in rows:
-        decision = latest.get(row.id)
-        if decision is None or decision.approved:
-            found.append(
-                Absence(
-                    row.official,
-                    Status(row.status),
-                    row.start_ms,
-                    row.end_ms,
-                    approved=decision is not None,
-                    reason=row.reason or None,
-                )
-            )
-    return found
+    rows = [(row, "") for row in session.scalars(query)]
+    return [
+        Absence(
+            row.official,
+            Status(row.status),
+            row.start_ms,
+            row.end_ms,
+            approved=view.state == "approved",
+            reason=row.reason or None,
+        )
+        for (row, _), view in zip(rows, _views(session, township, rows), strict=True)
+        if view.state not in ("refused", "withdrawn")
+    ]
 
 
 def _latest(
@@ -194,8 +237,37 @@ def _latest(
     return {row.leave_id: row for row in rows}
 
 
-def _view(row: LeaveRow, name: str, decision: LeaveDecision | None) -> Leave:
-    state = "pending" if decision is None else "approved" if decision.approved else "refused"
+def _views(
+    session: Session, township: Township, rows: Sequence[tuple[LeaveRow, str]]
+) -> list[Leave]:
+    if not rows:
+        return []
+    ids = [row.id for row, _ in rows]
+    latest = _latest(session, township, ids)
+    steps: dict[int, list[LeaveStep]] = {}
+    for one in session.scalars(
+        select(LeaveStep)
+        .where(LeaveStep.township_id == township.id, LeaveStep.leave_id.in_(ids))
+        .order_by(LeaveStep.id)
+    ):
+        steps.setdefault(one.leave_id, []).append(one)
+    roster = roster_of(session, township)
+    return [
+        _view(row, name, latest.get(row.id), steps.get(row.id, ()), roster) for row, name in rows
+    ]
+
+
+def _view(
+    row: LeaveRow,
+    name: str,
+    decision: LeaveDecision | None,
+    steps: Sequence[LeaveStep],
+    roster: Roster,
+) -> Leave:
+    days = rules.working_days(roster.calendar, row.start_ms, row.end_ms)
+    terms = in_force(roster.terms, LeaveTerms, day_of(row.start_ms))
+    who = rules.approver(terms, row.status, days)
+    decided = None if decision is None else decision.approved
     return Leave(
         row.id,
         row.official,
@@ -206,7 +278,10 @@ def _view(row: LeaveRow, name: str, decision: LeaveDecision | None) -> Leave:
         row.reason,
         row.asked_by,
         from_ms(row.asked_ms),
-        state,
+        rules.state(who, decided, [one.step for one in steps]),
         None if decision is None else decision.by,
         None if decision is None else from_ms(decision.at_ms),
+        days,
+        who,
+        next((one.reference for one in reversed(steps) if one.reference), ""),
     )

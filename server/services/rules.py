@@ -6,10 +6,11 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from attendance.clock import Estimate
+from attendance.days import day_of
 from attendance.errors import RecordInvalid
 from attendance.records import Record, decode_record
 from attendance.statuses import Status
-from server.models import Device, Expectation, Official, RecordRow, Township
+from server.models import Device, Expectation, Official, RecordRow, RosterDay, Township
 from server.rules import flags
 from server.services import leave
 
@@ -43,6 +44,18 @@ class Rules:
                     select(Official.official)
                     .join(Expectation, Expectation.official_id == Official.id)
                     .where(mine, Expectation.site_id == device.site_id)
+                )
+            )
+            days = sorted({day_of(t.at_ms).isoformat() for t in times})
+            self._expected |= set(  # sent there for a day
+                session.scalars(
+                    select(Official.official)
+                    .join(RosterDay, RosterDay.official_id == Official.id)
+                    .where(
+                        RosterDay.township_id == device.township_id,
+                        RosterDay.site_id == device.site_id,
+                        RosterDay.day.between(days[0], days[-1]),
+                    )
                 )
             )
         township = session.get_one(Township, device.township_id)

@@ -123,16 +123,17 @@ populations = st.dictionaries(
 @given(populations, st.text("0123456789abcdef", min_size=1, max_size=8),
        st.integers(0, 6), st.integers(0, 6), st.randoms())  # fmt: skip
 def test_a_draw_can_be_made_again(population, seed, sites, people, rng) -> None:  # type: ignore[no-untyped-def]
-    drawn = draw.draw(seed, population, sites, people)
+    ballot = draw.Ballot(sites, people, population)
+    drawn = draw.draw(seed, ballot)
     shuffled = {site: rng.sample(codes, len(codes)) for site, codes in population.items()}
-    again = draw.draw(seed, dict(sorted(shuffled.items())), sites, people)
+    again = draw.draw(seed, replace(ballot, population=dict(sorted(shuffled.items()))))
     assert drawn == again, "the order of the population does not matter"
     assert len(drawn.sites) == min(sites, sum(bool(c) for c in population.values()))
     for site, codes in drawn.people.items():
         assert set(codes) <= set(population[site])
         assert len(codes) == min(people, len(population[site]))
     assert draw.drawn_from(draw.to_json(drawn)) == drawn
-    assert draw.population_from(draw.to_json(population)) == population
+    assert draw.ballot_from(draw.to_json(ballot)) == ballot
 
 
 def test_every_candidate_is_drawn_as_often_as_any_other() -> None:

@@ -1,0 +1,316 @@
+"""Corrections: proposed with a reason, decided by another person, shown beside the original."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from attendance.days import day_of, from_ms, to_ms
+from attendance.i18n import say
+from server.errors import InputInvalid, NotFound
+from server.models import (
+    Attachment,
+    Correction,
+    CorrectionDecision,
+    Official,
+    Site,
+    Township,
+    User,
+)
+from server.rules.corrections import KINDS, OF_RECORDS
+from server.services.permissions import Act, another_person, not_own, require
+from server.services.rosters import official_of, site_named
+from server.services.rulings import findings
+from server.services.sheets.days import person_days
+from server.services.townships import clean
+
+
+@dataclass(frozen=True)
+class Draft:
+    """What somebody proposes; see `server.models.Correction`."""
+
+    official: str
+    day: date
+    kind: str
+    reason: str
+    record_id: str | None = None
+    site: str = ""
+    start_ms: int | None = None
+    end_ms: int | None = None
+    really: str | None = None
+    undoes: int | None = None
+
+
+@dataclass(frozen=True)
+class Ruled:
+    """A correction with its decision. `state` is `proposed`, `approved`, `refused` or `undone`."""
+
+    id: int
+    official: str
+    name: str
+    day: date
+    kind: str
+    record_id: str | None
+    site: str
+    start_ms: int | None
+    end_ms: int | None
+    really: str | None
+    undoes: int | None
+    reason: str
+    attachment_id: int | None
+    attachment: str
+    by: str
+    by_official: str | None
+    at: datetime
+    state: str
+    decided_by: str | None
+    decided: datetime | None
+    note: str
+
+
+def propose(
+    session: Session,
+    township: Township,
+    draft: Draft,
+    by: User,
+    now: datetime,
+    attachment: Attachment | None = None,
+) -> Correction:
+    """Appends a proposal, which changes nothing until another person approves it.
+
+    Raises NotAllowed (role; nobody corrects their own), NotFound (official, site, record) or
+    InputInvalid (kind, times, reason).
+    """
+    require(by, Act.PROPOSE, township)
+    not_own(by, draft.official, draft.really)
+    reason = clean(draft.reason, 500)
+    if not reason:
+        raise InputInvalid("reason", say("请写明理由", "give the reason"), "reason")
+    if draft.kind not in KINDS:
+        raise InputInvalid("kind", say("请选择更正的种类", "choose a kind of correction"), "kind")
+    if draft.day > day_of(to_ms(now)):
+        raise InputInvalid("day", say("不能更正将来的日子", "that day is to come"), "day")
+    official_of(session, township, draft.official)
+    site = None
+    if draft.kind == "undo":
+        _check_undo(session, township, draft)
+    else:
+        site = _check(session, township, draft, now)
+    row = Correction(
+        township_id=township.id, official=draft.official, day=draft.day.isoformat(),
+        kind=draft.kind, record_id=draft.record_id if draft.kind in OF_RECORDS else None,
+        site_id=None if site is None else site.id, start_ms=draft.start_ms, end_ms=draft.end_ms,
+        really=draft.really if draft.kind == "mistaken" else None, undoes=draft.undoes,
+        reason=reason, attachment_id=None if attachment is None else attachment.id, by=by.name,
+        by_official=by.official, at_ms=to_ms(now),
+    )  # fmt: skip
+    session.add(row)
+    session.flush()
+    return row
+
+
+def decide(
+    session: Session,
+    correction_id: int,
+    approve: bool,
+    note: str,
+    by: User,
+    now: datetime,
+) -> CorrectionDecision:
+    """Appends the decision, once. Raises NotFound, NotAllowed, InputInvalid (decided already).
+
+    An approved `mistaken` opens a finding: the person's templates let somebody else in.
+    """
+    require(by, Act.DECIDE, by.township_id)
+    row = session.scalar(
+        select(Correction).where(
+            Correction.id == correction_id, Correction.township_id == by.township_id
+        )
+    )
+    if row is None:
+        raise NotFound(say("没有这条更正", "there is no such correction"))
+    not_own(by, row.official, row.really)
+    another_person(by, row.by, row.by_official)
+    if _decision(session, row.id) is not None:
+        raise InputInvalid("decided", say("已有决定", "that is decided already"))
+    if approve and row.undoes is not None and _undone(session, by.township_id, row.undoes):
+        raise InputInvalid("undone", say("已经撤销", "that is undone already"))
+    made = CorrectionDecision(
+        township_id=row.township_id, correction_id=row.id, approved=approve,
+        note=clean(note, 500), by=by.name, by_official=by.official, at_ms=to_ms(now),
+    )  # fmt: skip
+    session.add(made)
+    session.flush()
+    if approve and row.kind == "mistaken":
+        findings.note_mistake(session, row, by, now)
+    return made
+
+
+def listing(
+    session: Session,
+    township: Township,
+    state: str = "",
+    official: str | None = None,
+    day: date | None = None,
+    limit: int = 200,
+) -> list[Ruled]:
+    """Corrections, newest first, with their decisions; filtered where asked."""
+    query = _query(township).order_by(Correction.id.desc()).limit(limit)
+    if official is not None:
+        query = query.where((Correction.official == official) | (Correction.really == official))
+    if day is not None:
+        query = query.where(Correction.day == day.isoformat())
+    if state == "proposed":
+        query = query.where(CorrectionDecision.id.is_(None))
+    elif state:
+        query = query.where(CorrectionDecision.approved == (state != "refused"))
+    return [one for one in _views(session, township, query) if not state or one.state == state]
+
+
+def by_ids(session: Session, township: Township, ids: Iterable[int]) -> dict[int, Ruled]:
+    """Corrections by id."""
+    wanted = sorted(set(ids))
+    if not wanted:
+        return {}
+    query = _query(township).where(Correction.id.in_(wanted))
+    return {one.id: one for one in _views(session, township, query)}
+
+
+def of_days(
+    session: Session, township: Township, first: date, last: date, codes: Iterable[str]
+) -> dict[tuple[str, date], list[Ruled]]:
+    """All corrections, decided or not, of some officials' days, oldest first."""
+    query = (
+        _query(township)
+        .where(
+            Correction.day.between(first.isoformat(), last.isoformat()),
+            Correction.official.in_(list(codes)),
+        )
+        .order_by(Correction.id)
+    )
+    found: dict[tuple[str, date], list[Ruled]] = {}
+    for one in _views(session, township, query):
+        found.setdefault((one.official, one.day), []).append(one)
+    return found
+
+
+def _check(session: Session, township: Township, draft: Draft, now: datetime) -> Site | None:
+    """What must hold of the proposal's own fields; returns the site that it names."""
+    _, _, (day,) = person_days(session, township, draft.official, [draft.day], now)
+    one = day.people[draft.official]
+    if draft.kind in OF_RECORDS and draft.record_id not in one.records:
+        raise NotFound(say("当天没有这条记录", "that day has no such record"))
+    if draft.kind == "mistaken" and draft.really is not None:
+        official_of(session, township, draft.really)
+        if draft.really == draft.official:
+            raise InputInvalid("really", say("是同一人", "that is the same person"), "really")
+    if draft.kind in ("presence", "time"):
+        start, end = draft.start_ms, draft.end_ms
+        inside = start is not None and one.start_ms <= start < one.end_ms
+        if not inside or (start or 0) > to_ms(now):
+            raise InputInvalid("start", say("时间须在当天", "the time is not of that day"), "start")
+        if end is not None and not (start or 0) < end <= one.end_ms:
+            raise InputInvalid("end", say("结束须晚于开始", "it must end after it starts"), "end")
+    if draft.kind == "presence":
+        return site_named(session, township, draft.site)
+    if draft.kind == "direction" and draft.site:
+        return site_named(session, township, draft.site)
+    return None
+
+
+def _check_undo(session: Session, township: Township, draft: Draft) -> None:
+    held = session.scalar(
+        select(Correction).where(
+            Correction.id == (draft.undoes or 0), Correction.township_id == township.id
+        )
+    )
+    decision = None if held is None else _decision(session, held.id)
+    if held is None or decision is None or not decision.approved:
+        raise NotFound(say("没有可撤销的更正", "there is no approved correction to undo"))
+    if (held.official, held.day) != (draft.official, draft.day.isoformat()):
+        raise NotFound(say("没有可撤销的更正", "there is no approved correction to undo"))
+    if _undone(session, township.id, held.id):
+        raise InputInvalid("undone", say("已经撤销", "that is undone already"))
+
+
+def _decision(session: Session, correction_id: int) -> CorrectionDecision | None:
+    return session.scalar(
+        select(CorrectionDecision).where(CorrectionDecision.correction_id == correction_id)
+    )
+
+
+def _undone(session: Session, township_id: int, correction_id: int) -> bool:
+    return correction_id in _undone_of(session, township_id, [correction_id])
+
+
+def _undone_of(session: Session, township_id: int, ids: Iterable[int]) -> set[int]:
+    """Those that an approved `undo` takes back which is not itself undone."""
+    rows = session.execute(
+        select(Correction.id, Correction.undoes)
+        .join(CorrectionDecision, CorrectionDecision.correction_id == Correction.id)
+        .where(
+            Correction.township_id == township_id,
+            Correction.undoes.is_not(None),
+            CorrectionDecision.approved,
+        )
+        .order_by(Correction.id.desc())
+    )
+    gone: set[int] = set()
+    for undo, target in rows:
+        if undo not in gone and target is not None:
+            gone.add(target)
+    return gone & set(ids)
+
+
+def _query(township: Township) -> Any:  # a Select, whose type differs between releases
+    return (
+        select(Correction, CorrectionDecision, Official.name, Site.name, Attachment.name)
+        .join(
+            Official,
+            (Official.official == Correction.official)
+            & (Official.township_id == Correction.township_id),
+        )
+        .outerjoin(CorrectionDecision, CorrectionDecision.correction_id == Correction.id)
+        .outerjoin(Site, Site.id == Correction.site_id)
+        .outerjoin(Attachment, Attachment.id == Correction.attachment_id)
+        .where(Correction.township_id == township.id)
+    )
+
+
+def _views(
+    session: Session,
+    township: Township,
+    query: Any,
+) -> list[Ruled]:
+    rows = session.execute(query).all()
+    undone = _undone_of(session, township.id, [row[0].id for row in rows]) if rows else set()
+    return [_view(r[0], r[1], r[2], r[3], r[4], r[0].id in undone) for r in rows]
+
+
+def _view(
+    row: Correction,
+    decision: CorrectionDecision | None,
+    name: str,
+    site: str | None,
+    attachment: str | None,
+    undone: bool,
+) -> Ruled:
+    if decision is None:
+        state = "proposed"
+    elif not decision.approved:
+        state = "refused"
+    else:
+        state = "undone" if undone else "approved"
+    return Ruled(
+        row.id, row.official, name, date.fromisoformat(row.day), row.kind, row.record_id,
+        site or "", row.start_ms, row.end_ms, row.really, row.undoes, row.reason,
+        row.attachment_id, attachment or "", row.by, row.by_official, from_ms(row.at_ms), state,
+        None if decision is None else decision.by,
+        None if decision is None else from_ms(decision.at_ms),
+        "" if decision is None else decision.note,
+    )  # fmt: skip

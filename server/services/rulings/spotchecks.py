@@ -1,0 +1,202 @@
+"""Spot checks: drawn at random from who is expected, logged, and what the inspector saw."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date, datetime
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from attendance.days import day_of, from_ms, to_ms
+from attendance.i18n import say
+from server.errors import InputInvalid, NotFound
+from server.models import Attachment, SpotCheck, SpotDraw, Township, User
+from server.rules import draw
+from server.rules.where import Answer, where_at
+from server.services.permissions import Act, not_own, require
+from server.services.sheets.days import person_days
+from server.services.sheets.inputs import facts_of
+from server.services.sheets.roster import Roster, roster_of
+from server.services.townships import clean
+
+SEEN = ("there", "not_there", "elsewhere", "excused")
+MAX_SITES, MAX_PEOPLE = 100, 50
+
+
+@dataclass(frozen=True)
+class Looked:
+    """What an inspector saw of one official, and where the records say they were then."""
+
+    id: int
+    official: str
+    site: str
+    seen: str
+    seen_at: datetime
+    text: str
+    attachment_id: int | None
+    by: str
+    at: datetime
+
+
+@dataclass(frozen=True)
+class Draw:
+    """A draw, whether it can be made again from its seed, and what was seen, oldest first."""
+
+    id: int
+    day: date
+    seed: str
+    ballot: draw.Ballot
+    drawn: draw.Drawn
+    reproducible: bool
+    by: str
+    at: datetime
+    looked: tuple[Looked, ...]
+
+
+def population_of(roster: Roster, day: date) -> dict[str, list[str]]:
+    """The codes of those expected at each site on a day."""
+    found: dict[str, list[str]] = {}
+    usual = roster.usual(day)
+    for person in roster.people:
+        for expected in roster.expected(person, day, usual):
+            found.setdefault(expected.place.name, []).append(person.official)
+    return found
+
+
+def make_draw(
+    session: Session,
+    township: Township,
+    day: date,
+    sites: int,
+    people: int,
+    seed: str,
+    by: User,
+    now: datetime,
+) -> SpotDraw:
+    """Draws sites and people expected there. `seed` is hexadecimal, from the system's randomness.
+
+    Every draw stays: who draws until they like the outcome is seen to have done so. Raises
+    NotAllowed, InputInvalid.
+    """
+    require(by, Act.INSPECT, township)
+    if not (1 <= sites <= MAX_SITES and 1 <= people <= MAX_PEOPLE):
+        raise InputInvalid("draw", say("数量超出范围", "a number is out of range"), "sites")
+    population = population_of(roster_of(session, township), day)
+    if by.official is not None:  # nobody inspects themselves
+        population = {s: [c for c in codes if c != by.official] for s, codes in population.items()}
+    if not any(population.values()):
+        raise InputInvalid("nobody", say("当天无人应到", "nobody is expected that day"), "day")
+    ballot = draw.Ballot(sites, people, population)
+    row = SpotDraw(
+        township_id=township.id, day=day.isoformat(), seed=seed, population=draw.to_json(ballot),
+        drawn=draw.to_json(draw.draw(seed, ballot)), by=by.name, at_ms=to_ms(now),
+    )  # fmt: skip
+    session.add(row)
+    session.flush()
+    return row
+
+
+def record(
+    session: Session,
+    township: Township,
+    draw_id: int,
+    official: str,
+    seen: str,
+    seen_ms: int,
+    text: str,
+    by: User,
+    now: datetime,
+    attachment: Attachment | None = None,
+) -> SpotCheck:
+    """Appends what the inspector saw of somebody who was drawn. Raises NotAllowed, NotFound,
+    InputInvalid."""
+    require(by, Act.INSPECT, township)
+    not_own(by, official)
+    made = one(session, township, draw_id)
+    site = next((s for s, codes in made.drawn.people.items() if official in codes), None)
+    if site is None:
+        raise NotFound(say("此人未被抽中", "that official was not drawn"))
+    if seen not in SEEN or seen_ms > to_ms(now):
+        raise InputInvalid("seen", say("请选择看到的情况", "choose what was seen"), "seen")
+    roster = roster_of(session, township)
+    place = next(p for p in roster.places.values() if p.name == site)
+    row = SpotCheck(
+        township_id=township.id, draw_id=draw_id, official=official, site_id=place.id, seen=seen,
+        seen_ms=seen_ms, text=clean(text, 500),
+        attachment_id=None if attachment is None else attachment.id, by=by.name,
+        by_official=by.official, at_ms=to_ms(now),
+    )  # fmt: skip
+    session.add(row)
+    session.flush()
+    return row
+
+
+def one(session: Session, township: Township, draw_id: int) -> Draw:
+    """One draw. Raises NotFound."""
+    row = session.scalar(
+        select(SpotDraw).where(SpotDraw.id == draw_id, SpotDraw.township_id == township.id)
+    )
+    if row is None:
+        raise NotFound(say("没有这次抽查", "there is no such draw"))
+    return _views(session, township, [row])[0]
+
+
+def listing(session: Session, township: Township, limit: int = 50) -> list[Draw]:
+    """Draws with what was seen, newest first, in two queries."""
+    rows = session.scalars(
+        select(SpotDraw)
+        .where(SpotDraw.township_id == township.id)
+        .order_by(SpotDraw.id.desc())
+        .limit(limit)
+    ).all()
+    return _views(session, township, list(rows))
+
+
+def _views(session: Session, township: Township, rows: list[SpotDraw]) -> list[Draw]:
+    looked: dict[int, list[Looked]] = {}
+    names = {p.id: p.name for p in roster_of(session, township).places.values()}
+    if rows:
+        for c in session.scalars(
+            select(SpotCheck)
+            .where(
+                SpotCheck.township_id == township.id,
+                SpotCheck.draw_id.in_([row.id for row in rows]),
+            )
+            .order_by(SpotCheck.id)
+        ):
+            looked.setdefault(c.draw_id, []).append(
+                Looked(
+                    c.id, c.official, names.get(c.site_id or 0, ""), c.seen, from_ms(c.seen_ms),
+                    c.text, c.attachment_id, c.by, from_ms(c.at_ms),
+                )
+            )  # fmt: skip
+    return [_view(row, tuple(looked.get(row.id, ()))) for row in rows]
+
+
+def _view(row: SpotDraw, looked: tuple[Looked, ...]) -> Draw:
+    ballot, drawn = draw.ballot_from(row.population), draw.drawn_from(row.drawn)
+    return Draw(
+        row.id, date.fromisoformat(row.day), row.seed, ballot, drawn,
+        draw.draw(row.seed, ballot) == drawn, row.by, from_ms(row.at_ms), looked,
+    )  # fmt: skip
+
+
+def where_was(
+    session: Session, township: Township, official: str, at_ms: int, now: datetime
+) -> Answer:
+    """Where the records say an official was at a moment, and how sure that is.
+
+    Raises KeyError for a code that the roster does not hold.
+    """
+    day = day_of(at_ms)
+    roster, inputs, (made,) = person_days(session, township, official, [day], now)
+    here = made.people[official]
+    facts = facts_of(session, township, here.start_ms, here.end_ms, official)
+    own = facts.on(official, here.start_ms, here.end_ms) + inputs.doubtful.get(official, [])
+    places = [e.place.id for e in here.expected] or [
+        p.id for p in roster.places.values() if p.kind == "office"
+    ]
+    complete = all(inputs.kiosks.complete(place, here.start_ms, at_ms) for place in places)
+    distinct = {fact.record_id: fact for fact in own}
+    return where_at(official, distinct.values(), inputs.absences.get(official, ()), at_ms, complete)

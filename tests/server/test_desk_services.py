@@ -1,0 +1,402 @@
+"""Corrections, findings, spot checks, leave of the county, rosters and signed months."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
+
+import pytest
+from PIL import Image
+from sqlalchemy.orm import Session
+
+from attendance.days import day_end_ms, day_start_ms, from_ms
+from attendance.statuses import Kind, Status
+from server.errors import InputInvalid, NotAllowed, NotFound
+from server.models import Township, User
+from server.rules.terms import Allowance, LeaveTerms, MonthDays, UsualShifts
+from server.services import daysheet, leave, rosters
+from server.services.rulings import attachments, corrections, findings, spotchecks, statements
+from server.services.rulings.corrections import Draft
+from server.services.sheets.months import grid
+from server.services.townships import only_township
+
+from .conftest import Kiosk, Machine, Office
+
+TODAY = date(2026, 3, 18)
+NINE = day_start_ms(TODAY) + 9 * 3_600_000
+
+
+@pytest.fixture
+def people(office: Office, desk: Machine) -> dict[str, User]:
+    """One account of each role; `own` is a leader who is the cadre zhang-3."""
+    made = {
+        name: office.user(name, role)
+        for name, role in (("clerk", "clerk"), ("leader", "leader"), ("second", "leader"),
+                           ("inspector", "inspector"), ("admin", "admin"))
+    }  # fmt: skip
+    made["own"] = office.user("own", "leader", official="zhang-3")
+    return made
+
+
+@pytest.fixture
+def session(office: Office, people: dict[str, User]) -> Session:
+    """A writing session; what a test does stays in it."""
+    with office.context.database.session(write=True) as opened:
+        yield opened  # type: ignore[misc]
+
+
+@pytest.fixture
+def township(session: Session) -> Township:
+    return only_township(session)
+
+
+def at(day: date, hour: float = 12) -> datetime:
+    return from_ms(day_start_ms(day) + int(hour * 3_600_000))
+
+
+def verdict(session: Session, township: Township, code: str, day: date, now: datetime) -> str:
+    sheet = daysheet.day_sheet(session, township, day, now)
+    return next(row.verdict for row in sheet.rows if row.official == code)
+
+
+def come(office: Office, village: Kiosk, code: str = "zhang-3") -> str:
+    """Checks in at 09:00 of 18 March and goes on to the next day, when the site has reported."""
+    village.record(code)
+    village.sync()
+    with office.context.database.session() as reading:
+        sheet = daysheet.day_sheet(reading, only_township(reading), TODAY, office.clock())
+    return next(r for r in sheet.rows if r.official == code).entries[0].record_id
+
+
+def next_day(office: Office, village: Kiosk) -> None:
+    office.clock.now = at(TODAY + timedelta(1), 10).astimezone(UTC)
+    village.sync()
+
+
+def test_a_correction_counts_once_another_person_approved_it(
+    office: Office, village: Kiosk, people: dict[str, User]
+) -> None:
+    record = come(office, village)
+    next_day(office, village)
+    now = office.clock()
+    with office.context.database.session(write=True) as session:
+        township = only_township(session)
+        assert verdict(session, township, "zhang-3", TODAY, now) == "came"
+        draft = Draft("zhang-3", TODAY, "void", "误刷", record_id=record)
+        made = corrections.propose(session, township, draft, people["clerk"], now)
+        assert verdict(session, township, "zhang-3", TODAY, now) == "came", "only proposed"
+        for wrong in ("clerk", "inspector", "admin"):
+            with pytest.raises(NotAllowed):
+                corrections.decide(session, made.id, True, "", people[wrong], now)
+        with pytest.raises(NotAllowed, match=r"own|本人"):
+            corrections.decide(session, made.id, True, "", people["own"], now)
+        corrections.decide(session, made.id, True, "查实", people["leader"], now)
+        assert verdict(session, township, "zhang-3", TODAY, now) == "absent"
+        with pytest.raises(InputInvalid):
+            corrections.decide(session, made.id, False, "", people["second"], now)
+        (shown,) = corrections.listing(session, township, official="zhang-3")
+        assert (shown.state, shown.by, shown.decided_by) == ("approved", "clerk", "leader")
+        sheet = daysheet.day_sheet(session, township, TODAY, now)
+        row = next(r for r in sheet.rows if r.official == "zhang-3")
+        assert [e.record_id for e in row.entries] == [record], "the original stays for ever"
+        assert row.corrected == (made.id,)
+        undo = Draft("zhang-3", TODAY, "undo", "查错了", undoes=made.id)
+        back = corrections.propose(session, township, undo, people["clerk"], now)
+        corrections.decide(session, back.id, True, "", people["leader"], now)
+        assert verdict(session, township, "zhang-3", TODAY, now) == "came"
+        assert corrections.by_ids(session, township, [made.id])[made.id].state == "undone"
+        with pytest.raises(InputInvalid):
+            corrections.propose(session, township, undo, people["clerk"], now)
+
+
+def test_nobody_corrects_or_approves_their_own(
+    office: Office, village: Kiosk, people: dict[str, User]
+) -> None:
+    record = come(office, village, "li-4")
+    now = office.clock()
+    with office.context.database.session(write=True) as session:
+        township = only_township(session)
+        own = Draft("zhang-3", TODAY, "presence", "在", site="杏树村", start_ms=NINE)
+        with pytest.raises(NotAllowed):
+            corrections.propose(session, township, own, people["own"], now)
+        for_me = Draft("li-4", TODAY, "mistaken", "是我", record_id=record, really="zhang-3")
+        with pytest.raises(NotAllowed):
+            corrections.propose(session, township, for_me, people["own"], now)
+        made = corrections.propose(session, township, for_me, people["leader"], now)
+        for wrong in ("own", "leader"):
+            with pytest.raises(NotAllowed):
+                corrections.decide(session, made.id, True, "", people[wrong], now)
+        corrections.decide(session, made.id, True, "", people["second"], now)
+        assert verdict(session, township, "zhang-3", TODAY, now) == "came"
+        assert verdict(session, township, "li-4", TODAY, now) == "not_yet"
+        (finding,) = findings.listing(session, township)
+        assert (finding.kind, finding.official, finding.state) == ("mistaken", "li-4", "open")
+
+
+def test_what_a_proposal_must_say(office: Office, village: Kiosk, people: dict[str, User]) -> None:
+    record = come(office, village)
+    now, clerk = office.clock(), people["clerk"]
+    good = Draft("zhang-3", TODAY, "void", "误刷", record_id=record)
+    with office.context.database.session(write=True) as session:
+        township = only_township(session)
+        for draft, error in (
+            (replace(good, reason=" "), InputInvalid),
+            (replace(good, kind="delete"), InputInvalid),
+            (replace(good, day=TODAY + timedelta(1)), InputInvalid),
+            (replace(good, official="nobody"), NotFound),
+            (replace(good, record_id="r"), NotFound),
+            (replace(good, official="li-4"), NotFound),
+            (replace(good, day=TODAY - timedelta(1)), NotFound),
+            (replace(good, kind="presence", site="月球", start_ms=NINE), NotFound),
+            (replace(good, kind="presence", site="杏树村"), InputInvalid),
+            (
+                replace(good, kind="presence", site="杏树村", start_ms=NINE + 3_600_000),
+                InputInvalid,
+            ),
+            (replace(good, kind="time", start_ms=NINE - 86_400_000), InputInvalid),
+            (replace(good, kind="mistaken", really="zhang-3"), InputInvalid),
+            (replace(good, kind="undo", undoes=77), NotFound),
+        ):
+            with pytest.raises(error):
+                corrections.propose(session, township, draft, clerk, now)
+        with pytest.raises(NotAllowed):
+            corrections.propose(session, township, good, people["inspector"], now)
+        stranger = only_township(session, "白水乡")
+        with pytest.raises(NotAllowed):
+            corrections.propose(session, stranger, good, clerk, now)
+
+
+def test_attachments_are_pictures_or_pdfs_whatever_their_names_say(
+    session: Session, township: Township, people: dict[str, User], office: Office
+) -> None:
+    def keep(body: bytes, name: str = "照片.exe"):  # type: ignore[no-untyped-def]
+        return attachments.store(session, township, name, body, people["clerk"], office.clock())
+
+    out = io.BytesIO()
+    picture = Image.new("RGB", (3000, 200), "red")
+    picture.save(out, "PNG", pnginfo=None)
+    row = keep(out.getvalue())
+    held = attachments.load(session, township, row.id)
+    assert (held.mime, held.name) == ("image/jpeg", "照片.jpg")
+    assert max(Image.open(io.BytesIO(held.content)).size) == 1800
+    assert keep(b"%PDF-1.7 x", "a/b/批文.pdf").name == "批文.pdf"
+    assert keep(b"") is None
+    for bad in (b"MZ\x90", b"<svg/>", b"GIF89a", out.getvalue()[:60], b"%PDF-" + b"x" * (3 << 20),
+                b"\xff\xd8" + b"x" * (9 << 20)):  # fmt: skip
+        with pytest.raises(InputInvalid):
+            keep(bad)
+    with pytest.raises(NotFound):
+        attachments.load(session, only_township(session, "白水乡"), row.id)
+
+
+def test_long_leave_waits_for_the_county(
+    session: Session, township: Township, people: dict[str, User], office: Office
+) -> None:
+    now = office.clock()
+
+    def asked(days: int, status: Status = Status.ON_LEAVE):  # type: ignore[no-untyped-def]
+        return leave.ask(session, township, "zhang-3", status, from_ms(day_start_ms(TODAY)),
+                         from_ms(day_end_ms(TODAY + timedelta(days - 1))), "事假",
+                         people["clerk"], now)  # fmt: skip
+
+    short, long = asked(3), asked(6)  # Wednesday to Friday, Wednesday to Monday
+    for row in (short, long):
+        leave.decide(session, row.id, True, people["leader"], now)
+    states = {one.id: one.state for one in leave.listing(session, township)}
+    assert states == {short.id: "approved", long.id: "county"}
+    assert {one.approved for one in leave.absences(session, township, NINE, NINE)} == {True, False}
+    with pytest.raises(InputInvalid):
+        leave.step(session, long.id, "county_approved", " ", people["clerk"], now)
+    with pytest.raises(NotAllowed):
+        leave.step(session, long.id, "county_approved", "1 号", people["own"], now)
+    with pytest.raises(NotAllowed):
+        leave.step(session, long.id, "county_approved", "1 号", people["inspector"], now)
+    leave.step(session, long.id, "county_approved", "县字 1 号", people["clerk"], now)
+    view = leave.listing(session, township)[0]
+    assert (view.state, view.reference, view.days) == ("approved", "县字 1 号", 4)
+    leave.step(session, long.id, "withdrawn", "", people["clerk"], now)
+    assert leave.listing(session, township)[0].state == "withdrawn"
+    assert len(leave.absences(session, township, NINE, NINE)) == 1
+    rosters.set_rule(session, township, LeaveTerms(10), TODAY, "", people["leader"], now)
+    again = asked(6)
+    leave.decide(session, again.id, True, people["leader"], now)
+    assert leave.listing(session, township)[0].state == "approved", "the rule of that day"
+    trip = asked(9, Status.BUSINESS_TRIP)
+    leave.decide(session, trip.id, True, people["leader"], now)
+    assert leave.listing(session, township)[0].state == "approved"
+
+
+def test_a_finding_from_draw_to_closing(
+    office: Office, village: Kiosk, people: dict[str, User]
+) -> None:
+    come(office, village)
+    now = office.clock.step(hours=1)
+    inspector, clerk = people["inspector"], people["clerk"]
+    with office.context.database.session(write=True) as session:
+        township = only_township(session)
+        with pytest.raises(NotAllowed):
+            spotchecks.make_draw(session, township, TODAY, 1, 5, "ab", clerk, now)
+        row = spotchecks.make_draw(session, township, TODAY, 1, 5, "ab" * 16, inspector, now)
+        made = spotchecks.one(session, township, row.id)
+        assert made.reproducible
+        assert set(made.drawn.people["杏树村"]) == {"zhang-3", "li-4"}
+        with pytest.raises(NotFound):
+            spotchecks.record(
+                session, township, row.id, "wang-5", "there", NINE, "", inspector, now
+            )
+        check = spotchecks.record(
+            session,
+            township,
+            row.id,
+            "zhang-3",
+            "not_there",
+            NINE + 1_800_000,
+            "无人",
+            inspector,
+            now,
+        )
+        answer = spotchecks.where_was(session, township, "zhang-3", NINE + 1_800_000, now)
+        assert (answer.where.status, answer.where.site) == (Status.IN_VILLAGE, "杏树村")
+        finding = findings.open_finding(
+            session, township, "absent", TODAY, "不在村", inspector, now, "zhang-3", "杏树村",
+            spot_check_id=check.id,
+        )  # fmt: skip
+        with pytest.raises(NotAllowed):
+            findings.add_event(session, township, finding.id, "closed", "好", clerk, now)
+        with pytest.raises(NotAllowed):
+            findings.add_event(session, township, finding.id, "closed", "好", people["own"], now)
+        findings.add_event(session, township, finding.id, "answered", "去邻村", clerk, now)
+        findings.add_event(session, township, finding.id, "closed", "属实", inspector, now)
+        with pytest.raises(InputInvalid):
+            findings.add_event(session, township, finding.id, "answered", "再", clerk, now)
+        found = findings.one(session, township, finding.id)
+        assert (found.state, [s.what for s in found.steps]) == ("closed", ["answered", "closed"])
+        with pytest.raises(NotFound):
+            findings.one(session, only_township(session, "白水乡"), finding.id)
+
+
+def test_a_pattern_changes_from_today_on_and_the_past_keeps_its_own(
+    session: Session, township: Township, people: dict[str, User], office: Office
+) -> None:
+    now, clerk = office.clock(), people["clerk"]
+    shift = rosters.add_shift(session, township, "夜班", 22 * 60, 6 * 60, clerk, now, late_min=5)
+    assert shift.end_min == 30 * 60
+    for wrong in ((60, 61, 40, 40), (60, 50 * 60, 0, 0), (-1, 60, 0, 0)):
+        with pytest.raises(InputInvalid):
+            rosters.add_shift(session, township, "x", wrong[0], wrong[1], clerk, now, *wrong[2:])
+    with pytest.raises(InputInvalid):
+        rosters.set_pattern(session, township, "zhang-3", "杏树村", 31, None,
+                            TODAY - timedelta(1), clerk, now)  # fmt: skip
+    tomorrow = TODAY + timedelta(1)
+    rosters.set_pattern(session, township, "zhang-3", "杏树村", 0, None, tomorrow, clerk, now)
+    rosters.set_day(session, township, "wang-5", TODAY, "at", clerk, now, "杏树村")
+
+    def expected(code: str, day: date) -> tuple[str, ...]:
+        sheet = daysheet.day_sheet(session, township, day, now)
+        return next(r.expected_sites for r in sheet.rows if r.official == code)
+
+    assert expected("zhang-3", TODAY) == ("杏树村",)
+    assert expected("zhang-3", tomorrow) == ()
+    assert expected("wang-5", TODAY) == ("杏树村",)
+    rosters.set_day(session, township, "wang-5", TODAY, "pattern", clerk, now)
+    assert expected("wang-5", TODAY) == ()
+    rosters.set_calendar(session, township, TODAY, False, "庙会", clerk, now)
+    assert expected("li-4", TODAY) == ()
+    rosters.set_calendar(session, township, TODAY, None, "", clerk, now)
+    assert expected("li-4", TODAY) == ("杏树村",)
+    with pytest.raises(NotAllowed):
+        rosters.set_rule(session, township, MonthDays(20), TODAY, "", clerk, now)
+
+
+def test_a_month_is_signed_as_it_was_seen_and_later_corrections_come_next_month(
+    office: Office, village: Kiosk, people: dict[str, User]
+) -> None:
+    record = come(office, village)
+    leader, clerk = people["leader"], people["clerk"]
+    with office.context.database.transaction() as session:
+        township = only_township(session)
+        rosters.set_rule(session, township, MonthDays(20), date(2026, 3, 1), "", leader,
+                         office.clock())  # fmt: skip
+    now = office.clock.now = datetime(2026, 4, 2, 2, tzinfo=UTC)
+    village.sync()
+    with office.context.database.session(write=True) as session:
+        township = only_township(session)
+        shown = statements.statement_of(session, township, "2026-03", now)
+        seen = statements.hashlib.sha256(statements.encode(shown)).hexdigest()
+        mine = next(p for p in shown.people if p.official == "zhang-3")
+        assert (mine.paid_days, mine.fen, mine.village_days, mine.minimum) == (1, 3500, 1, 20)
+        assert [(d.day, d.why) for d in mine.days if d.fen] == [("2026-03-18", "paid")]
+        assert sum(mine.verdicts.values()) >= len(mine.days)
+        for wrong, error in ((clerk, NotAllowed), (people["inspector"], NotAllowed)):
+            with pytest.raises(error):
+                statements.sign(session, township, "2026-03", wrong, now, seen)
+        with pytest.raises(InputInvalid, match=r"变化|changed"):
+            statements.sign(session, township, "2026-03", leader, now, "0" * 64)
+        with pytest.raises(InputInvalid, match=r"结束|over"):
+            statements.sign(session, township, "2026-04", leader, now, seen)
+        statements.sign(session, township, "2026-03", leader, now, seen)
+        with pytest.raises(InputInvalid, match=r"签字|signed"):
+            statements.sign(session, township, "2026-03", leader, now, seen)
+        draft = Draft("zhang-3", TODAY, "void", "误刷", record_id=record)
+        made = corrections.propose(session, township, draft, clerk, now)
+        corrections.decide(session, made.id, True, "", leader, now)
+        frozen = statements.signed_statement(session, township, "2026-03")
+        assert frozen == shown, "what was signed stays"
+        april = statements.statement_of(session, township, "2026-04", now)
+        assert [(c.official, c.day, c.was_fen, c.is_fen) for c in april.changes] == [
+            ("zhang-3", "2026-03-18", 3500, 0)
+        ]
+        assert april.fen == april.fen_days - 3500
+        later = office.clock.now = datetime(2026, 5, 3, 2, tzinfo=UTC)
+        april = statements.statement_of(session, township, "2026-04", later)
+        seen = statements.hashlib.sha256(statements.encode(april)).hexdigest()
+        statements.sign(session, township, "2026-04", leader, later, seen)
+        assert statements.statement_of(session, township, "2026-05", later).changes == []
+
+
+def test_the_grid_adds_up_and_names_groups_with_too_few_people(
+    office: Office, village: Kiosk, people: dict[str, User]
+) -> None:
+    come(office, village)
+    now, clerk = office.clock(), people["clerk"]
+    with office.context.database.transaction() as session:
+        township = only_township(session)
+        group = daysheet.days_of(session, township, [TODAY], now)[0].groups[0]
+        rosters.set_group(session, township, group.id, "zhang-3", None, 2, ["杏树村"], clerk)
+        hours = rosters.add_shift(
+            session, township, "早班", 8 * 60, 16 * 60, clerk, now, late_min=30
+        )
+        usual = UsualShifts(village=hours.id)
+        rosters.set_rule(session, township, usual, TODAY, "", people["leader"], now)
+        rosters.set_rule(session, township, Allowance(late_counts=False), TODAY, "",
+                         people["leader"], now)  # fmt: skip
+    next_day(office, village)
+    with office.context.database.session() as session:
+        township = only_township(session)
+        days = [TODAY - timedelta(1), TODAY, TODAY + timedelta(1)]
+        made = grid(session, township, days, office.clock())
+        assert made.short == {TODAY: {group.name: 1}}
+        for row in made.rows:
+            assert sum(row.totals.verdicts.values()) == sum(d is not None for d in row.days)
+        mine = next(r for r in made.rows if r.person.official == "zhang-3")
+        assert [d.judged.verdict for d in mine.days if d] == ["not_expected", "late", "not_yet"]
+        statement = statements.statement_of(session, township, "2026-03", office.clock())
+        line = next(p for p in statement.people if p.official == "zhang-3").days[0]
+        assert (line.why, line.fen) == ("too_late", 0)
+
+
+def test_a_check_out_alone_and_a_kept_day_that_hears_of_news(
+    office: Office, village: Kiosk, people: dict[str, User]
+) -> None:
+    village.record("zhang-3", kind=Kind.CHECKOUT, status=Status.LEFT)
+    village.sync()
+    seen = []
+    for _ in range(2):
+        with office.context.database.session() as session:
+            sheet = daysheet.day_sheet(session, only_township(session), TODAY, office.clock())
+            seen.append({r.official: r.verdict for r in sheet.rows})
+        village.record("li-4")
+        village.sync()
+    assert [s["li-4"] for s in seen] == ["not_yet", "came"]
+    assert seen[0]["zhang-3"] == "came"
