@@ -37,6 +37,9 @@ SERVER = [
     "Flask-WTF>=1.2.2,<1.4",
     "SQLAlchemy>=2.0.45,<2.2",
     "alembic>=1.17,<1.21",
+    # PostgreSQL's driver (LGPL, linked at run time), with libpq in its wheel: no compiler, and no
+    # library of the system's, so that --database works wherever the server was installed.
+    "psycopg[binary]>=3.2,<3.4",
     "gunicorn>=25,<28",
     "argon2-cffi>=25.1,<26",
     "chinesecalendar>=1.11,<2",

@@ -13,8 +13,10 @@ from contextlib import closing
 from pathlib import Path
 
 from attendance.i18n import say
-from server.config import ServerConfig, load_keys
+from server.config import ServerConfig, load_keys, store_url
+from server.db import migrate
 from server.errors import AlreadyInitialised, BackupInvalid, DatabaseUnusable
+from server.transfer import copy_into
 
 _KEYS = ("secret.key", "server.key")
 _DATABASE = "server.db"
@@ -24,15 +26,10 @@ _PORTRAITS = "portraits"
 def backup(config: ServerConfig, target: Path) -> None:
     """Writes database, keys and portraits into a tar file (0600), while the server serves.
 
-    The file appears whole or not at all. Raises NotInitialised, DatabaseUnusable, OSError.
+    The database in it is a SQLite file, also where it lies in PostgreSQL: one form, which
+    `restore` puts into either. The file appears whole or not at all. Raises NotInitialised,
+    DatabaseUnusable, OSError.
     """
-    if config.database_url is not None:
-        raise DatabaseUnusable(
-            say(
-                "PostgreSQL 请用 pg_dump 备份，并另存密钥和 portraits 文件夹",
-                "back PostgreSQL up with pg_dump, and keep the keys and portraits beside it",
-            )
-        )
     load_keys(config)
     with tempfile.TemporaryDirectory(dir=config.data, prefix=".backup-") as folder:
         copy = Path(folder) / _DATABASE
@@ -40,7 +37,10 @@ def backup(config: ServerConfig, target: Path) -> None:
         pictures = Path(folder) / _PORTRAITS
         pictures.mkdir()
         _link_all(config.portraits, pictures)
-        _copy_database(config.database_file, copy)
+        if config.is_sqlite:
+            _copy_database(config.database_file, copy)
+        else:
+            copy_into(config, ServerConfig(Path(folder)))
         _link_all(config.portraits, pictures)
         waiting = target.with_name(target.name + ".new")
         handle = os.open(waiting, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
@@ -87,9 +87,10 @@ def _add(tar: tarfile.TarFile, name: str, data: bytes) -> None:
 
 
 def restore(config: ServerConfig, source: Path) -> None:
-    """Puts a backup into an empty (or no) data folder.
+    """Puts a backup into an empty (or no) data folder and, where one is named, a database.
 
-    Raises AlreadyInitialised for a folder that holds anything, BackupInvalid for another file.
+    Raises AlreadyInitialised for a folder or database that holds anything, BackupInvalid for
+    another file.
     """
     if config.data.exists() and any(config.data.iterdir()):
         raise AlreadyInitialised(
@@ -104,6 +105,12 @@ def restore(config: ServerConfig, source: Path) -> None:
         _unpack(source, made)
         load_keys(ServerConfig(made))
         _check_database(made / _DATABASE)
+        if not config.is_sqlite:
+            here = ServerConfig(made)
+            migrate(here)  # a backup may be of an older release
+            copy_into(here, config)
+            here.database_file.unlink()
+            store_url(ServerConfig(made, config.database_url))
         if config.data.exists():
             config.data.rmdir()
         made.rename(config.data)

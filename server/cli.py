@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 
 from attendance.errors import QuxiangError, WireInvalid
 from attendance.i18n import defect, say
-from server.config import ServerConfig, load_keys, make_keys
+from server.config import SCHEMES, ServerConfig, load_keys, make_keys, store_url, stored_url
 from server.context import utcnow
 from server.errors import (
     AlreadyInitialised,
@@ -61,10 +61,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
-    def add(name: str, run: Callable[[argparse.Namespace], int], what: str, database: bool = True
+    def add(name: str, run: Callable[[argparse.Namespace], int], what: str
             ) -> argparse.ArgumentParser:  # fmt: skip
         command = commands.add_parser(name, help=what, description=what)
-        _data(command, database)
+        _data(command)
         command.set_defaults(run=run)
         return command
 
@@ -99,7 +99,7 @@ def _parser() -> argparse.ArgumentParser:
     user = commands.add_parser("user", help="accounts", description="Accounts.")
     actions = user.add_subparsers(dest="action", required=True, metavar="ACTION")
     new = actions.add_parser("add", help="add an account", description="Adds an account.")
-    _data(new, True)
+    _data(new)
     new.add_argument("name", metavar="NAME")
     new.add_argument("--role", choices=("admin", "clerk", "inspector", "leader"), required=True)
     new.add_argument("--official", metavar="ID", help="the cadre whose account this is")
@@ -121,7 +121,7 @@ def _parser() -> argparse.ArgumentParser:
         ("settle", _device_change, "let a forked kiosk go on in a new epoch, a revoked device in"),
     ):
         command = actions.add_parser(name, help=what, description=what)
-        _data(command, True)
+        _data(command)
         command.set_defaults(run=run)
         if name != "list":
             command.add_argument("id", metavar="ID")
@@ -134,7 +134,7 @@ def _parser() -> argparse.ArgumentParser:
         ("backup", _backup, "write the whole state into one file"),
         ("restore", _restore, "put a backup into an empty folder"),
     ):
-        command = add(name, run, what, database=False)
+        command = add(name, run, what)
         command.add_argument("file", type=Path, metavar="FILE")
 
     demo = add("demo", _demo, "a full made-up township")
@@ -144,12 +144,14 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _data(command: argparse.ArgumentParser, database: bool) -> None:
+def _data(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--data", type=Path, default=DEFAULT_DATA, metavar="DIR", help=f"default {DEFAULT_DATA}"
     )
-    if database:
-        command.add_argument("--database", metavar="URL", help="a PostgreSQL database instead")
+    command.add_argument(
+        "--database", metavar="URL",
+        help="a PostgreSQL database instead; init, restore, demo and the first run remember it",
+    )  # fmt: skip
 
 
 def _port(text: str) -> int:
@@ -167,9 +169,16 @@ def _positive(text: str) -> int:
 
 
 def _config(args: argparse.Namespace) -> ServerConfig:
+    data = args.data.expanduser()
+    url: str | None = getattr(args, "database", None) or stored_url(data)
+    if url is not None and not url.startswith(SCHEMES):
+        raise InputInvalid(
+            "database",
+            say("--database 应为 postgresql://…", "--database is like postgresql://USER@HOST/NAME"),
+        )
     return ServerConfig(
-        args.data.expanduser(),
-        getattr(args, "database", None),
+        data,
+        url,
         secure_cookies=getattr(args, "secure_cookies", False)
         or getattr(args, "tls_cert", None) is not None,
         hosts=tuple(getattr(args, "hostname", ())),
@@ -182,7 +191,7 @@ def _transaction(config: ServerConfig) -> Iterator[Session]:
     from server.db import Database, migrate
 
     load_keys(config)
-    if config.database_url is None and not config.database_file.exists():
+    if config.is_sqlite and not config.database_file.exists():
         raise DatabaseUnusable(
             say(
                 f"缺少数据库 {config.database_file}：请从备份恢复",
@@ -202,6 +211,7 @@ def _init(args: argparse.Namespace) -> int:
     from server.db import migrate
     from server.services import accounts
     from server.services.townships import create_township
+    from server.transfer import need_empty
 
     config = _config(args)
     if config.database_file.exists() or (config.data / "server.key").exists():
@@ -212,8 +222,10 @@ def _init(args: argparse.Namespace) -> int:
                 "quxiang-server run serves it",
             )
         )
+    need_empty(config)
     make_keys(config)
     migrate(config)
+    store_url(config)
     password = accounts.new_password()
     now = utcnow()
     with _transaction(config) as session:
@@ -231,7 +243,7 @@ def _init(args: argparse.Namespace) -> int:
 
 
 def _run(args: argparse.Namespace) -> int:
-    from server import serve
+    from server import serve, transfer
     from server.app import create_app
     from server.db import migrate
 
@@ -245,6 +257,16 @@ def _run(args: argparse.Namespace) -> int:
     tls = None if args.tls_cert is None else serve.Tls(args.tls_cert, args.tls_key)
     config = _config(args)
     load_keys(config)
+    moved = transfer.move_in(config)
+    if moved is not None:
+        print(
+            say(
+                f"已将 {moved} 行数据从 server.db 移入 PostgreSQL；原文件保留为 {transfer.MOVED}",
+                f"moved {moved} rows from server.db into PostgreSQL; the file is kept as "
+                f"{transfer.MOVED}",
+            ),
+            file=sys.stderr,
+        )
     migrate(config)
     create_app(config).extensions["quxiang"].database.close()  # whatever is wrong is said here
     if tls is not None:

@@ -13,6 +13,9 @@ from attendance.i18n import say
 from server.errors import NotInitialised
 
 _KEY_BYTES = 32
+_URL = "database.url"
+#: How the URL of a PostgreSQL database begins.
+SCHEMES = ("postgresql://", "postgres://", "postgresql+psycopg://")
 
 
 @dataclass(frozen=True)
@@ -34,7 +37,7 @@ class ServerConfig:
         """The SQLAlchemy URL of the database."""
         if self.database_url is None:
             return f"sqlite:///{self.data.absolute() / 'server.db'}"
-        for old in ("postgresql://", "postgres://"):
+        for old in SCHEMES[:2]:
             if self.database_url.startswith(old):
                 return "postgresql+psycopg://" + self.database_url[len(old) :]
         return self.database_url
@@ -53,6 +56,11 @@ class ServerConfig:
     def certificate(self) -> Path:
         """A copy of the certificate that TLS presents, for pairing codes."""
         return self.data / "tls.crt"
+
+    @property
+    def place(self) -> str:
+        """Where the database is, for people; without the password of a URL."""
+        return str(self.database_file) if self.is_sqlite else "PostgreSQL"
 
     @property
     def portraits(self) -> Path:
@@ -89,6 +97,25 @@ def make_keys(config: ServerConfig) -> ServerKeys:
                 file.flush()
                 os.fsync(file.fileno())
     return load_keys(config)
+
+
+def store_url(config: ServerConfig) -> None:
+    """Lets the data folder remember its database, so that no command need be told again (0600)."""
+    path = config.data / _URL
+    if config.database_url is None:
+        path.unlink(missing_ok=True)
+        return
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(handle, "w", encoding="utf-8") as file:
+        file.write(config.database_url + "\n")
+
+
+def stored_url(data: Path) -> str | None:
+    """The database that `store_url` noted; None for the SQLite file."""
+    try:
+        return (data / _URL).read_text(encoding="utf-8").strip() or None
+    except FileNotFoundError:
+        return None
 
 
 def load_keys(config: ServerConfig) -> ServerKeys:

@@ -52,11 +52,12 @@ class Database:
             self.engine = create_engine(
                 config.url, pool_size=POOL_SIZE, max_overflow=POOL_SIZE, pool_pre_ping=True
             )
-        self._writer = self.engine.execution_options(quxiang_write=True)
+            event.listen(self.engine, "connect", _prepare_postgresql)
+        self.writer = self.engine.execution_options(quxiang_write=True)
 
     def session(self, write: bool = False) -> Session:
         """A new session. The caller commits and closes it."""
-        return Session(self._writer if write else self.engine, expire_on_commit=False)
+        return Session(self.writer if write else self.engine, expire_on_commit=False)
 
     def _begin_sqlite(self, connection: Connection) -> None:
         if not connection.get_execution_options().get("quxiang_write", False):
@@ -98,6 +99,13 @@ def _prepare_sqlite(connection: sqlite3.Connection, _record: Any) -> None:
         "cache_size = -4000",
     ):
         connection.execute(f"PRAGMA {pragma}").close()
+
+
+def _prepare_postgresql(connection: Any, _record: Any) -> None:
+    # Whoever waits longer for a lock is told to come again, as on SQLite.
+    connection.autocommit = True
+    connection.execute(f"SET lock_timeout = {BUSY_TIMEOUT_MS}")
+    connection.autocommit = False
 
 
 def _leave_wal(database: Database) -> None:
@@ -184,7 +192,7 @@ def migrate(config: ServerConfig) -> None:
     try:
         if config.is_sqlite:
             _leave_wal(database)
-        with database._writer.connect() as connection, connection.begin():
+        with database.writer.connect() as connection, connection.begin():
             check_version(connection)
             command.upgrade(_alembic(connection), "head")
     except (DatabaseError, sqlite3.Error) as error:
@@ -210,7 +218,7 @@ def check_version(connection: Connection) -> bool:
 
 def unusable(config: ServerConfig, error: Exception) -> DatabaseUnusable:
     """One clear line for a database that cannot be opened."""
-    place = str(config.database_file) if config.database_url is None else "the database URL"
+    place = config.place
     what = str(getattr(error, "orig", error)).strip().splitlines() or [type(error).__name__]
     return DatabaseUnusable(
         say(

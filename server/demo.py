@@ -17,13 +17,14 @@ from attendance.i18n import say
 from attendance.records import Record, encode_record
 from attendance.signing import DeviceKeys, to_text
 from attendance.statuses import Kind, Method, SiteKind, Status, presence_at
-from server.config import ServerConfig, ServerKeys, make_keys
+from server.config import ServerConfig, ServerKeys, make_keys, store_url
 from server.db import Database, migrate
 from server.errors import AlreadyInitialised
 from server.models import Device, Role, Township, User
 from server.rules.calendar import Calendar
 from server.services import accounts, checkpoints, cursors, desk, intake, leave, pairing, verify
 from server.services.townships import create_township
+from server.transfer import need_empty
 
 TOWNSHIP = "青山乡"
 OFFICE = "青山乡政府"
@@ -145,8 +146,10 @@ def make_demo(
                 f"{config.data} holds a server already: give the demo another folder",
             )
         )
+    need_empty(config)
     keys = make_keys(config)
     migrate(config)
+    store_url(config)
     database = Database(config)
     try:
         yield from _Demo(database, keys, officials, sites, days, now).run()

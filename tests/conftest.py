@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import shutil
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+
+from tests.postgres import Cluster
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -55,6 +57,27 @@ def environ() -> dict[str, str]:
     """The environment for commands that a test starts: English, mock pins, nothing inherited."""
     kept = {k: v for k, v in os.environ.items() if not k.startswith(("QUXIANG_", "LC_", "LANG"))}
     return {**kept, "QUXIANG_LANG": "en", "GPIOZERO_PIN_FACTORY": "mock", "PYTHONUNBUFFERED": "1"}
+
+
+#: Makes a database, empty or like another one: its URL, or None where that is the SQLite file.
+NewDatabase = Callable[..., str | None]
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Cluster]:
+    """A PostgreSQL that only this run uses."""
+    cluster = Cluster()
+    yield cluster
+    cluster.close()
+
+
+@pytest.fixture(scope="session", params=["sqlite", "postgresql"])
+def new_database(request: pytest.FixtureRequest) -> NewDatabase:
+    """Whoever asks for this, by itself or through `office` or `world`, runs on both databases."""
+    if request.param == "sqlite":
+        return lambda like=None: None
+    cluster: Cluster = request.getfixturevalue("postgres")
+    return cluster.new
 
 
 FLAGS = [

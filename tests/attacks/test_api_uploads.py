@@ -25,11 +25,12 @@ from attendance.chain import genesis
 from attendance.records import Record, encode_record
 from attendance.signing import DeviceKeys, to_text
 from attendance.statuses import Kind, Method, Status
-from server.config import ServerConfig, load_keys
+from server.config import ServerConfig, load_keys, stored_url
 from server.context import utcnow
 from server.db import Database
 from server.services import pairing
 from server.services.townships import only_township
+from tests.conftest import NewDatabase
 
 MUTATIONS = 300
 
@@ -66,7 +67,7 @@ class Attacker:
 
 
 def pair(attacker: Attacker) -> Attacker:
-    config = ServerConfig(attacker.data)
+    config = ServerConfig(attacker.data, stored_url(attacker.data))
     database = Database(config)
     with database.transaction() as session:
         code = pairing.make_code(
@@ -88,10 +89,16 @@ COMMAND = [sys.executable, "-m", "server.cli"]
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Attacker]:
+def server(
+    tmp_path_factory: pytest.TempPathFactory, new_database: NewDatabase
+) -> Iterator[Attacker]:
     """A township server under gunicorn on a port of its own, ended afterwards."""
     data = tmp_path_factory.mktemp("township") / "server"
-    subprocess.run([*COMMAND, "init", "--data", str(data)], check=True, capture_output=True)
+    url = new_database()
+    where = [] if url is None else ["--database", url]
+    subprocess.run(
+        [*COMMAND, "init", "--data", str(data), *where], check=True, capture_output=True
+    )
     process = subprocess.Popen(
         [*COMMAND, "run", "--data", str(data), "--port", "0", "--workers", "1"],
         stdout=subprocess.PIPE, text=True,

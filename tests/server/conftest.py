@@ -27,6 +27,7 @@ from server.db import migrate
 from server.models import Device, Township, User
 from server.services import accounts, pairing
 from server.services.townships import create_township, only_township
+from tests.conftest import NewDatabase
 
 #: A Wednesday, 09:00 in Shanghai.
 MORNING = datetime(2026, 3, 18, 1, 0, tzinfo=UTC)
@@ -176,7 +177,7 @@ class Kiosk(Machine):
 
 @dataclass
 class Office:
-    """A server over a real SQLite file, and the means to people it."""
+    """A server over a real database, and the means to people it."""
 
     config: ServerConfig
     app: Flask
@@ -264,32 +265,45 @@ def clock() -> FakeClock:
 
 
 @pytest.fixture(scope="session")
-def migrated(tmp_path_factory: pytest.TempPathFactory) -> ServerConfig:
+def migrated(
+    tmp_path_factory: pytest.TempPathFactory, new_database: NewDatabase
+) -> ServerConfig:
     """An empty, migrated server, to be copied: migrating takes a third of a second."""
-    config = ServerConfig(tmp_path_factory.mktemp("migrated"))
+    config = ServerConfig(tmp_path_factory.mktemp("migrated"), new_database())
     make_keys(config)
     migrate(config)
     return config
 
 
-def copy_of(migrated: ServerConfig, folder: Path, clock: FakeClock) -> Office:
+def copy_of(
+    migrated: ServerConfig, new_database: NewDatabase, folder: Path, clock: FakeClock
+) -> Office:
     """An empty server of its own, with the same keys."""
-    config = ServerConfig(folder)
+    config = ServerConfig(folder, new_database(migrated.database_url))
     config.portraits.mkdir(parents=True)
     for name in ("server.db", "secret.key", "server.key"):
-        (folder / name).write_bytes((migrated.data / name).read_bytes())
+        if (migrated.data / name).exists():
+            (folder / name).write_bytes((migrated.data / name).read_bytes())
     return Office(config, create_app(config, clock=clock), clock)
 
 
 @pytest.fixture
-def office(migrated: ServerConfig, tmp_path: Path, clock: FakeClock) -> Iterator[Office]:
-    """A server with the townships 青山乡 and, strangers to it, 白水乡."""
-    made = copy_of(migrated, tmp_path / "server", clock)
+def office(
+    request: pytest.FixtureRequest,
+    migrated: ServerConfig,
+    new_database: NewDatabase,
+    tmp_path: Path,
+    clock: FakeClock,
+) -> Iterator[Office]:
+    """A server with the townships 青山乡 and, strangers to it, 白水乡; on each database."""
+    made = copy_of(migrated, new_database, tmp_path / "server", clock)
     with made.context.database.transaction() as session:
         create_township(session, "青山乡", clock())
         create_township(session, "白水乡", clock())
     yield made
     made.context.database.close()
+    if made.config.database_url is not None:
+        request.getfixturevalue("postgres").drop(made.config.database_url)
 
 
 @pytest.fixture

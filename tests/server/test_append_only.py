@@ -5,15 +5,29 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import shutil
-import sqlite3
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sqlalchemy import inspect
+from sqlalchemy import (
+    Boolean,
+    Connection,
+    LargeBinary,
+    NullPool,
+    String,
+    Text,
+    create_engine,
+    func,
+    inspect,
+    select,
+    text,
+)
+from sqlalchemy.exc import DatabaseError, IntegrityError
 
 from attendance import wire
 from server.config import ServerConfig, load_keys, make_keys
@@ -24,54 +38,80 @@ from server.services import checkpoints
 from server.services.merkle import Tree, leaf_hash
 from server.services.protected import COLUMNS, PROTECTED
 from server.services.verify import Bad, verify
+from tests.conftest import NewDatabase
 
 from .conftest import MORNING, Kiosk, Machine, Office
 
 
+@dataclass
+class Copies:
+    """A township that ends on a checkpoint, and as many copies of it as are to be spoiled."""
+
+    config: ServerConfig
+    new_database: NewDatabase
+
+    def copy(self, folder: Path) -> ServerConfig:
+        shutil.copytree(self.config.data, folder)
+        return ServerConfig(folder, self.new_database(self.config.database_url))
+
+
 @pytest.fixture(scope="module")
-def township(tmp_path_factory: pytest.TempPathFactory) -> ServerConfig:
-    """A demo township that ends on a checkpoint, with a row in every protected table."""
-    config = ServerConfig(tmp_path_factory.mktemp("township") / "server")
+def township(tmp_path_factory: pytest.TempPathFactory, new_database: NewDatabase) -> Copies:
+    """A demo township with a row in every protected table."""
+    config = ServerConfig(tmp_path_factory.mktemp("township") / "server", new_database())
     list(make_demo(config, 9, 4, 5, MORNING))
-    with sqlite3.connect(config.database_file) as raw:
-        device, mine, head = raw.execute("SELECT id, township_id, head FROM device").fetchone()
+    with by_hand(config) as raw:
+        device, mine = raw.exec_driver_sql(
+            "SELECT id, township_id FROM device ORDER BY kind, id LIMIT 1"
+        ).one()
         for table in ("rejected_record", "quarantined"):
             raw.execute(
-                f"INSERT INTO {table} (township_id, device_id, epoch, seq, payload, head, why, "  # noqa: S608
-                "received_ms) VALUES (?, ?, 1, 1, x'00', ?, 'x', 1)",
-                (mine, device, head),
+                text(
+                    f"INSERT INTO {table} (township_id, device_id, epoch, seq, payload, head, "  # noqa: S608
+                    "why, received_ms) VALUES (:mine, :device, 1, 1, :zero, :zero, 'x', 1)"
+                ),
+                {"mine": mine, "device": device, "zero": b"\0"},
             )
         raw.execute(
-            "INSERT INTO withdrawal (township_id, official, at_ms, device_id, received_ms) "
-            "VALUES (?, 'QS-001', 1, ?, 1)",
-            (mine, device),
+            text(
+                "INSERT INTO withdrawal (township_id, official, at_ms, device_id, received_ms) "
+                "VALUES (:mine, 'QS-001', 1, :device, 1)"
+            ),
+            {"mine": mine, "device": device},
         )
+        if not config.is_sqlite:
+            raw.exec_driver_sql("SET session_replication_role = replica")
         _fill(raw)
-    raw.close()
     database = Database(config)
     with database.transaction() as session:
         checkpoints.make_all(session, load_keys(config).sign_seed, MORNING)
     database.close()
-    return config
+    return Copies(config, new_database)
 
 
-def _fill(raw: sqlite3.Connection) -> None:
+def _fill(raw: Connection) -> None:
     """A row, of whatever fits, in every table that the demo left empty."""
-    made_up = {"VARCHAR": "'x'", "TEXT": "'{}'", "BLOB": "x'00'"}
-    for table, columns in COLUMNS.items():
-        if raw.execute(f"SELECT count(*) FROM {table}").fetchone()[0]:  # noqa: S608
+    for name in COLUMNS:
+        table = Base.metadata.tables[name]
+        if raw.scalar(select(func.count()).select_from(table)):
             continue
-        kinds = {row[1]: row[2].split("(")[0] for row in raw.execute(f"PRAGMA table_info({table})")}
-        names = ",".join(f'"{name}"' for name in columns)
-        values = ",".join(made_up.get(kinds[name], "1") for name in columns)
-        raw.execute(f"INSERT INTO {table} ({names}) VALUES ({values})")  # noqa: S608
+        kinds: dict[type, object] = {String: "x", Text: "{}", LargeBinary: b"\0", Boolean: True}
+        made_up = {c.name: kinds.get(type(c.type), 1) for c in table.columns}
+        raw.execute(table.insert(), made_up)
 
 
 @pytest.fixture
-def copy(township: ServerConfig, tmp_path: Path) -> ServerConfig:
+def copy(township: Copies, tmp_path: Path) -> ServerConfig:
     """The township again, to be spoiled."""
-    shutil.copytree(township.data, tmp_path / "server")
-    return ServerConfig(tmp_path / "server")
+    return township.copy(tmp_path / "server")
+
+
+@pytest.fixture
+def file(copy: ServerConfig) -> ServerConfig:
+    """The same where it is a SQLite file: PostgreSQL lets no value of another type in."""
+    if not copy.is_sqlite:
+        pytest.skip("PostgreSQL's columns have types that nobody gets round")
+    return copy
 
 
 def found(config: ServerConfig, witness: Path | None = None) -> list[Bad]:
@@ -84,44 +124,62 @@ def found(config: ServerConfig, witness: Path | None = None) -> list[Bad]:
         database.close()
 
 
+@contextmanager
+def by_hand(config: ServerConfig) -> Iterator[Connection]:
+    """A plain connection, as somebody with the database's own client has one; commits."""
+    engine = create_engine(config.url, poolclass=NullPool)
+    with engine.connect() as connection:
+        yield connection
+        connection.commit()
+
+
 def attack(config: ServerConfig, *statements: str) -> None:
     """SQL by somebody who can write the file: cuts the guards, does it, puts the guards back."""
-    with closing(sqlite3.connect(config.database_file)) as raw:
-        guards = raw.execute(
-            "SELECT name, sql FROM sqlite_master WHERE type = 'trigger'"
-        ).fetchall()
-        for name, _ in guards:
-            raw.execute(f"DROP TRIGGER {name}")
+    with by_hand(config) as raw:
+        guards = []
+        if config.is_sqlite:
+            query = "SELECT name, sql FROM sqlite_master WHERE type = 'trigger'"
+            guards = list(raw.exec_driver_sql(query))
+            for name, _ in guards:
+                raw.exec_driver_sql(f"DROP TRIGGER {name}")
+        else:
+            raw.exec_driver_sql("SET session_replication_role = replica")
         for statement in statements:
-            assert raw.execute(statement).rowcount > 0, statement
+            assert raw.exec_driver_sql(statement).rowcount > 0, statement
         for _, sql in guards:
-            raw.execute(sql)
-        raw.commit()
+            raw.exec_driver_sql(sql)
 
 
 def newest(config: ServerConfig, table: str) -> int:
-    with closing(sqlite3.connect(config.database_file)) as raw:
-        return int(raw.execute(f"SELECT max(id) FROM {table}").fetchone()[0])  # noqa: S608
+    with by_hand(config) as raw:
+        return int(raw.exec_driver_sql(f"SELECT max(id) FROM {table}").scalar_one())  # noqa: S608
 
 
 @pytest.mark.parametrize("table", PROTECTED)
 def test_the_database_refuses_to_change_or_delete(copy: ServerConfig, table: str) -> None:
-    with closing(sqlite3.connect(copy.database_file)) as raw:
-        assert raw.execute(f"SELECT count(*) FROM {table}").fetchone()[0] > 0  # noqa: S608
-        for statement in (f"UPDATE {table} SET id = id", f"DELETE FROM {table}"):  # noqa: S608
-            with pytest.raises(sqlite3.IntegrityError, match=f"{table} is append-only"):
-                raw.execute(statement)
+    for statement in (f"UPDATE {table} SET id = id", f"DELETE FROM {table}"):  # noqa: S608
+        with by_hand(copy) as raw:
+            assert raw.exec_driver_sql(f"SELECT count(*) FROM {table}").scalar_one() > 0  # noqa: S608
+            with pytest.raises(DatabaseError, match=f"{table} is append-only"):
+                raw.exec_driver_sql(statement)
+            raw.rollback()
 
 
-def test_what_replaces_a_row_is_refused_on_our_own_connections(copy: ServerConfig) -> None:
+def test_what_empties_or_replaces_is_refused_on_our_own_connections(copy: ServerConfig) -> None:
+    statement = "TRUNCATE leave CASCADE"
+    if copy.is_sqlite:
+        statement = "REPLACE INTO leave SELECT * FROM leave"
     database = Database(copy)
     with database.session(write=True) as session, pytest.raises(Exception, match="append-only"):
-        session.connection().exec_driver_sql("REPLACE INTO leave SELECT * FROM leave")
+        session.connection().exec_driver_sql(statement)
     database.close()
 
 
 @pytest.mark.parametrize("table", COLUMNS)
-def test_verify_names_the_row_that_was_updated(copy: ServerConfig, table: str) -> None:
+def test_verify_names_the_row_that_was_updated_inserted_or_deleted(
+    copy: ServerConfig, table: str
+) -> None:
+    """In this order: each is found beside what was done before it."""
     rowid = newest(copy, table)
     column = {"epoch": "opened_ms", "leave": "asked_ms", "contact": "pending"}.get(
         table, "received_ms" if "received_ms" in COLUMNS[table] else "at_ms"
@@ -130,30 +188,23 @@ def test_verify_names_the_row_that_was_updated(copy: ServerConfig, table: str) -
     rest = [bad for bad in found(copy) if not _made_up(bad)]
     assert [(bad.table, bad.rowid) for bad in rest] == [(table, rowid)]
     assert "changed after checkpoint" in rest[0].reason
-
-
-@pytest.mark.parametrize("table", COLUMNS)
-def test_verify_names_the_row_that_was_deleted(copy: ServerConfig, table: str) -> None:
-    rowid = newest(copy, table)
-    attack(copy, f"DELETE FROM {table} WHERE id = {rowid}")  # noqa: S608
-    assert (table, rowid) in [(b.table, b.rowid) for b in found(copy) if "deleted" in b.reason]
-
-
-@pytest.mark.parametrize("table", COLUMNS)
-def test_verify_names_the_row_that_was_inserted_behind_a_checkpoint(
-    copy: ServerConfig, table: str
-) -> None:
     # The one way in between: below the lowest id, since above the highest is what is new.
     names = ",".join(f'"{n}"' for n in COLUMNS[table] if n != "id")
     fresh = {"seq": "seq + 999999", "record_id": "'00000000-0000-4000-8000-000000000000'",
-             "epoch": "epoch + (('{t}' = 'epoch') * 7)", "month": "'1999-01'",
+             "epoch": "epoch + {bump}", "month": "'1999-01'",
              "correction_id": "correction_id + 999999"}  # fmt: skip
-    values = ",".join(fresh.get(n, f'"{n}"').format(t=table) for n in COLUMNS[table] if n != "id")
+    values = ",".join(
+        fresh.get(n, f'"{n}"').format(bump=7 if table == "epoch" else 0)
+        for n in COLUMNS[table]
+        if n != "id"
+    )
     attack(
         copy,
         f"INSERT INTO {table} (id, {names}) SELECT -5, {values} FROM {table} LIMIT 1",  # noqa: S608
     )
     assert (table, -5) in [(b.table, b.rowid) for b in found(copy) if "inserted" in b.reason]
+    attack(copy, f"DELETE FROM {table} WHERE id = {rowid}")  # noqa: S608
+    assert (table, rowid) in [(b.table, b.rowid) for b in found(copy) if "deleted" in b.reason]
 
 
 def _made_up(bad: Bad) -> bool:
@@ -161,17 +212,19 @@ def _made_up(bad: Bad) -> bool:
     return bad.table == "rejected_record" and ("kiosk" in bad.reason or "chain" in bad.reason)
 
 
-def test_what_is_no_text_at_all_does_not_blind_verify(copy: ServerConfig) -> None:
+def test_what_is_no_text_at_all_does_not_blind_verify(file: ServerConfig) -> None:
+    copy = file
     for table, column in (("record", "official"), ("audit_entry", "target")):
         good = copy.database_file.read_bytes()
         for value in ("CAST(x'ff00fe' AS TEXT)", "zeroblob(9)", "1e400", "NULL"):
-            with contextlib.suppress(sqlite3.IntegrityError):  # of NOT NULL
+            with contextlib.suppress(IntegrityError):  # of NOT NULL
                 attack(copy, f"UPDATE {table} SET {column} = {value} WHERE id = 3")  # noqa: S608
                 assert (table, 3) in [(bad.table, bad.rowid) for bad in found(copy)], value
             copy.database_file.write_bytes(good)
 
 
-def test_values_of_another_type_are_named_and_stop_nothing(copy: ServerConfig) -> None:
+def test_values_of_another_type_are_named_and_stop_nothing(file: ServerConfig) -> None:
+    copy = file
     for table, column in (
         ("epoch", "epoch"), ("epoch", "cites"), ("epoch", "device_id"), ("rejected_record", "seq"),
         ("rejected_record", "head"), ("record", "seq"), ("record", "payload"), ("record", "head"),
@@ -191,31 +244,53 @@ def test_values_of_another_type_are_named_and_stop_nothing(copy: ServerConfig) -
 
 
 def test_guards_that_were_cut_are_named(copy: ServerConfig) -> None:
-    with closing(sqlite3.connect(copy.database_file)) as raw:
-        raw.execute("DROP TRIGGER contact_no_delete")
-        raw.execute("DROP TRIGGER leave_no_update")
-        raw.execute(
-            "CREATE TRIGGER leave_no_update BEFORE UPDATE ON leave WHEN 0 "
-            "BEGIN SELECT RAISE(ABORT, 'leave is append-only'); END"
-        )
-        raw.commit()
+    with by_hand(copy) as raw:
+        if copy.is_sqlite:
+            raw.exec_driver_sql("DROP TRIGGER contact_no_delete")
+            raw.exec_driver_sql("DROP TRIGGER leave_no_update")
+            raw.exec_driver_sql(
+                "CREATE TRIGGER leave_no_update BEFORE UPDATE ON leave WHEN 0 "
+                "BEGIN SELECT RAISE(ABORT, 'leave is append-only'); END"
+            )
+        else:
+            raw.exec_driver_sql("ALTER TABLE contact DISABLE TRIGGER contact_no_change")
+            raw.exec_driver_sql("DROP TRIGGER leave_no_change ON leave")
+            raw.exec_driver_sql(
+                "CREATE TRIGGER leave_no_change BEFORE UPDATE OR DELETE ON leave FOR EACH ROW "
+                "WHEN (false) EXECUTE FUNCTION quxiang_append_only()"
+            )
     cut = [bad.table for bad in found(copy) if bad.rowid == "-"]
     assert cut == ["contact", "leave"]
 
 
-def test_leaves_and_checkpoints_vouch_for_themselves(copy: ServerConfig) -> None:
-    number = newest(copy, "checkpoint")
-    for statement, word in (
-        ("UPDATE checkpoint_leaves SET leaves = zeroblob(length(leaves)) WHERE id = 1", "root"),
-        (f"UPDATE checkpoint SET root = zeroblob(32) WHERE id = {number}", "signature"),  # noqa: S608
-        (f"UPDATE checkpoint SET at_ms = at_ms + 1 WHERE id = {number}", "signature"),  # noqa: S608
-        ("DELETE FROM checkpoint WHERE id = 1", "missing"),
+def test_a_guard_that_was_hollowed_out_is_named(copy: ServerConfig) -> None:
+    if copy.is_sqlite:
+        pytest.skip("SQLite's triggers call no function")
+    with by_hand(copy) as raw:
+        raw.exec_driver_sql(
+            "CREATE OR REPLACE FUNCTION quxiang_append_only() RETURNS trigger LANGUAGE plpgsql "
+            "AS $$ BEGIN RETURN NEW; END $$"
+        )
+    assert {bad.table for bad in found(copy) if bad.rowid == "-"} == set(PROTECTED)
+
+
+def test_leaves_and_checkpoints_vouch_for_themselves(township: Copies, tmp_path: Path) -> None:
+    zeros = {32: "zeroblob(32)", 0: "zeroblob(length(leaves))"}
+    if not township.config.is_sqlite:
+        zeros = {n: "decode(repeat('00', %s), 'hex')" % (n or "length(leaves)") for n in zeros}
+    number = newest(township.config, "checkpoint")
+    for turn, (statement, word) in enumerate(
+        (
+            (f"UPDATE checkpoint_leaves SET leaves = {zeros[0]} WHERE id = 1", "root"),  # noqa: S608
+            (f"UPDATE checkpoint SET root = {zeros[32]} WHERE id = {number}", "signature"),  # noqa: S608
+            (f"UPDATE checkpoint SET at_ms = at_ms + 1 WHERE id = {number}", "signature"),  # noqa: S608
+            ("DELETE FROM checkpoint WHERE id = 1", "missing"),
+        )
     ):
-        good = copy.database_file.read_bytes()
+        copy = township.copy(tmp_path / str(turn))
         attack(copy, statement)
         bad = [b.reason for b in found(copy) if b.table == "checkpoint"]
         assert any(word in reason for reason in bad), (statement, bad)
-        copy.database_file.write_bytes(good)
 
 
 def test_a_witness_sees_what_the_servers_own_key_can_hide(
@@ -313,12 +388,14 @@ def test_every_column_is_vouched_for() -> None:
         assert set(columns) == set(Base.metadata.tables[table].columns.keys()), table
 
 
-def test_the_revision_guards_every_protected_table_and_can_be_undone(tmp_path: Path) -> None:
+def test_the_revision_guards_every_protected_table_and_can_be_undone(
+    tmp_path: Path, new_database: NewDatabase
+) -> None:
     from alembic import command
 
     from server.db import _alembic
 
-    config = ServerConfig(tmp_path / "server")
+    config = ServerConfig(tmp_path / "server", new_database())
     make_keys(config)
     migrate(config)
     assert found(config) == []

@@ -18,6 +18,7 @@ from server.app import create_app
 from server.config import ServerConfig
 from server.models import Device, EpochRow, Quarantined, RecordRow, RejectedRecord
 from server.services.townships import create_township
+from tests.conftest import NewDatabase
 
 from .conftest import MORNING, FakeClock, Kiosk, Machine, Office, copy_of, ms
 
@@ -300,7 +301,7 @@ def test_completeness_needs_the_very_same_chain(office: Office, village: Kiosk) 
 
 
 def test_a_server_restored_from_a_backup_gets_everything_again(
-    office: Office, village: Kiosk, tmp_path: Path
+    office: Office, village: Kiosk, new_database: NewDatabase, tmp_path: Path
 ) -> None:
     from server.backup import backup, restore
 
@@ -310,13 +311,14 @@ def test_a_server_restored_from_a_backup_gets_everything_again(
     village.record()
     village.sync()
     office.context.database.close()
-    old = ServerConfig(tmp_path / "old")
+    old = ServerConfig(tmp_path / "old", new_database())
     restore(old, tmp_path / "b.tar")
     app = create_app(old, clock=office.clock)
     village.client = app.test_client()
     ack = village.sync()
     assert ack is not None
     assert (ack.seq, [r.result for r in ack.results]) == (2, ["stored"])
+    app.extensions["quxiang"].database.close()
 
 
 @settings(
@@ -324,10 +326,10 @@ def test_a_server_restored_from_a_backup_gets_everything_again(
 )
 @given(st.data())
 def test_any_splitting_order_and_repetition_ends_the_same(
-    migrated: ServerConfig, data: st.DataObject
+    migrated: ServerConfig, new_database: NewDatabase, data: st.DataObject
 ) -> None:
     folder = Path(tempfile.mkdtemp(dir=migrated.data))
-    office = copy_of(migrated, folder / "server", FakeClock(MORNING))
+    office = copy_of(migrated, new_database, folder / "server", FakeClock(MORNING))
     with office.context.database.transaction() as session:
         create_township(session, "青山乡", office.clock())
     kiosks = [office.kiosk("杏树村"), office.kiosk("柳林村")]

@@ -16,16 +16,20 @@ from server.models import Official, Township
 from server.services import portraits
 from server.web.board import STREAMS, watcher
 from server.web.watcher import Watcher
+from tests.conftest import NewDatabase
 from tests.server.web_seed import World, fill, make_world
 
 KEYS = ["name", "title", "phone", "status", "colour", "shape", "until"]
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> World:
-    made = make_world(tmp_path_factory.mktemp("board"))
+def world(
+    tmp_path_factory: pytest.TempPathFactory, new_database: NewDatabase
+) -> Iterator[World]:
+    made = make_world(tmp_path_factory.mktemp("board"), url=new_database())
     fill(made)
-    return made
+    yield made
+    made.app.extensions["quxiang"].database.close()
 
 
 @pytest.fixture

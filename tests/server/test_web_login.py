@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import re
 import threading
+from collections.abc import Iterator
 from datetime import timedelta
 
 import pytest
@@ -16,6 +17,7 @@ from attendance.statuses import Status
 from server.models import AuditEntry, LeaveRow, User
 from server.services import accounts
 from server.web.security import safe_next
+from tests.conftest import NewDatabase
 from tests.server.web_seed import PASSWORD, World, fill, make_world, sign_in, token_of
 
 PRIVATE = ("/day", "/day.csv", "/officials", "/officials/A001", "/officials/A001.csv", "/leave",
@@ -24,10 +26,13 @@ ROLES = ("admin", "clerk", "inspector", "leader")
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> World:
-    made = make_world(tmp_path_factory.mktemp("login"))
+def world(
+    tmp_path_factory: pytest.TempPathFactory, new_database: NewDatabase
+) -> Iterator[World]:
+    made = make_world(tmp_path_factory.mktemp("login"), url=new_database())
     fill(made)
-    return made
+    yield made
+    made.app.extensions["quxiang"].database.close()
 
 
 def refused(browser: FlaskClient, user: str, password: str) -> TestResponse:

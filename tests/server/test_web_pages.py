@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from time import perf_counter
 
@@ -14,14 +15,18 @@ from sqlalchemy import event
 from attendance.statuses import Kind, Method, Status
 from server.models import Official
 from server.web import csvs, words
+from tests.conftest import NewDatabase
 from tests.server.web_seed import GROUPS, LONG_NAME, World, fill, make_world
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> World:
-    made = make_world(tmp_path_factory.mktemp("pages"))
+def world(
+    tmp_path_factory: pytest.TempPathFactory, new_database: NewDatabase
+) -> Iterator[World]:
+    made = make_world(tmp_path_factory.mktemp("pages"), url=new_database())
     fill(made)
-    return made
+    yield made
+    made.app.extensions["quxiang"].database.close()
 
 
 def rows_of(html: str) -> dict[str, str]:
@@ -234,8 +239,10 @@ def statements(world: World, path: str) -> int:
     return len(seen)
 
 
-def test_a_thousand_officials_take_no_more_queries(world: World, tmp_path: Path) -> None:
-    large = make_world(tmp_path, people=1000)
+def test_a_thousand_officials_take_no_more_queries(
+    world: World, new_database: NewDatabase, tmp_path: Path
+) -> None:
+    large = make_world(tmp_path, people=1000, url=new_database())
     kiosk = large.kiosks[0]
     kiosk.sync()
     for n, code in enumerate(large.codes):

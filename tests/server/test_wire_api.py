@@ -6,18 +6,20 @@ import base64
 import hashlib
 import io
 import json
-import sqlite3
 from datetime import timedelta
+from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
-from sqlalchemy import event, select
+from sqlalchemy import NullPool, create_engine, event, select
 
 from attendance import wire
 from attendance.days import to_ms
 from attendance.pairing import PairingCode
 from attendance.signing import DeviceKeys, from_text, seal, to_text
 from attendance.statuses import Kind, Method, SiteKind, Status
+from server.backup import backup
 from server.context import Context
 from server.models import Device, GalleryRow, Official, WithdrawalRow, WorkGroup
 from server.services import leave
@@ -86,9 +88,13 @@ def test_ten_wrong_codes_close_pairing_for_ten_minutes(office: Office) -> None:
     office.pair("kiosk", code)
 
 
-def test_the_database_does_not_hold_the_code(office: Office) -> None:
+def test_the_database_does_not_hold_the_code(office: Office, tmp_path: Path) -> None:
     secret = PairingCode.parse(office.code("kiosk", "杏树村")).secret
-    raw = office.config.database_file.read_bytes()
+    if office.config.is_sqlite:
+        raw = office.config.database_file.read_bytes()
+    else:
+        backup(office.config, tmp_path / "b.tar")
+        raw = (tmp_path / "b.tar").read_bytes()
     assert secret.encode() not in raw
     assert hashlib.sha256(secret.encode()).hexdigest().encode() not in raw
 
@@ -329,17 +335,23 @@ def test_the_document_names_every_request(office: Office) -> None:
 def test_a_locked_database_is_busy_not_broken(office: Office, village: Kiosk) -> None:
     context: Context = office.context
     context.database.engine.dispose()
+    sqlite = office.config.is_sqlite
 
     @event.listens_for(context.database.engine, "connect")
-    def impatient(connection: sqlite3.Connection, _record: object) -> None:
-        connection.execute("PRAGMA busy_timeout = 50")
+    def impatient(connection: Any, _record: object) -> None:
+        connection.execute("PRAGMA busy_timeout = 50" if sqlite else "SET lock_timeout = 50")
+        if not sqlite:
+            connection.commit()
 
     village.cursor()  # connects: that, too, would wait
-    with sqlite3.connect(office.config.database_file, isolation_level=None) as other:
-        other.execute("BEGIN EXCLUSIVE")
+    other = create_engine(office.config.url, poolclass=NullPool)
+    with other.connect().execution_options(isolation_level="AUTOCOMMIT") as hand:
+        hand.exec_driver_sql("BEGIN EXCLUSIVE" if sqlite else "BEGIN")
+        if not sqlite:
+            hand.exec_driver_sql("LOCK TABLE record IN EXCLUSIVE MODE")
         village.record()
         answer = village.upload()
-        other.execute("ROLLBACK")
+        hand.exec_driver_sql("ROLLBACK")
     assert problem(answer) == (503, "busy")
     assert answer.headers["Retry-After"] == "5"
     assert village.upload().status_code == 200

@@ -214,9 +214,12 @@ def sign_in(browser: FlaskClient, user: str, password: str = PASSWORD):  # type:
     return browser.post("/login", data=form)
 
 
-def make_world(folder: Path, people: int = 36) -> World:
-    """Two townships, accounts of each role, paired kiosks, nothing recorded yet."""
-    config = ServerConfig(folder)
+def make_world(folder: Path, people: int = 36, url: str | None = None) -> World:
+    """Two townships, accounts of each role, paired kiosks, nothing recorded yet.
+
+    `url` is an empty PostgreSQL database, None for a SQLite file.
+    """
+    config = ServerConfig(folder, url)
     make_keys(config)
     db.migrate(config)
     hand = Hand(shanghai(19, "07:00"))

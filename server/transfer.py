@@ -1,0 +1,121 @@
+"""Every row of a server's database into another one: SQLite to PostgreSQL and back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from sqlalchemy import Connection, Table, func, insert, select, text
+
+from attendance.i18n import say
+from server.config import ServerConfig, store_url
+from server.db import Database, migrate
+from server.errors import AlreadyInitialised
+from server.models import Base, Township
+
+#: Rows carried at once, some 10 MB.
+_PAGE = 5_000
+#: What a township's SQLite file is called once its rows are in PostgreSQL.
+MOVED = "server.db.moved"
+
+
+def copy_into(source: ServerConfig, target: ServerConfig) -> int:
+    """Copies all rows as of one moment into a database that holds none; how many.
+
+    Ids, bytes and checkpoints stay what they are, so `verify` says of the copy what it says of the
+    original. `target` is made or brought up to this release first. Raises AlreadyInitialised where
+    it holds a township, DatabaseUnusable, DatabaseTooNew.
+    """
+    migrate(target)
+    old, new = Database(source), Database(target)
+    count = 0
+    try:
+        if not is_empty(new):
+            raise _in_use()
+        # One moment of all tables: SQLite's transaction is one; PostgreSQL is asked for it.
+        level = {} if source.is_sqlite else {"isolation_level": "REPEATABLE READ"}
+        with (
+            old.engine.connect().execution_options(**level) as reader,
+            new.writer.connect() as writer,
+            writer.begin(),
+        ):
+            for table in Base.metadata.sorted_tables:
+                count += _copy_table(reader, writer, table)
+    finally:
+        old.close()
+        new.close()
+    return count
+
+
+def _copy_table(reader: Connection, writer: Connection, table: Table) -> int:
+    count = 0
+    rows = reader.execute(select(table).execution_options(yield_per=_PAGE))
+    for page in rows.partitions():
+        writer.execute(insert(table), [dict(row._mapping) for row in page])
+        count += len(page)
+    if writer.dialect.name == "postgresql" and count and table.columns.get("id") is not None:
+        sequence = writer.scalar(
+            text("SELECT pg_get_serial_sequence(:name, 'id')"), {"name": table.name}
+        )
+        if sequence is not None:
+            # Not above the highest id, but above what was ever given: ids are not used twice.
+            highest = writer.scalar(select(func.max(table.columns["id"])))
+            writer.execute(text("SELECT setval(:name, :value)"),
+                           {"name": sequence, "value": max(1, highest)})  # fmt: skip
+    return count
+
+
+def need_empty(config: ServerConfig) -> None:
+    """Before a server is set up in a database: raises AlreadyInitialised where there is one.
+
+    Raises DatabaseUnusable too; a SQLite file that is not there yet is not made.
+    """
+    if config.is_sqlite:
+        return
+    migrate(config)
+    database = Database(config)
+    try:
+        empty = is_empty(database)
+    finally:
+        database.close()
+    if not empty:
+        raise _in_use()
+
+
+def is_empty(database: Database) -> bool:
+    """Whether no township was ever made in it."""
+    with database.session() as session:
+        return session.scalar(select(Township.id).limit(1)) is None
+
+
+def move_in(config: ServerConfig) -> int | None:
+    """Moves the township of a data folder's SQLite file into the empty database of `config`.
+
+    The folder remembers the database from then on, and keeps the file under another name. None
+    where there is nothing to move: no file, or a database in use.
+    """
+    file: Path = config.database_file
+    if config.is_sqlite or not file.exists():
+        return None
+    migrate(config)
+    database = Database(config)
+    try:
+        empty = is_empty(database)
+    finally:
+        database.close()
+    here = ServerConfig(config.data)
+    if not empty:
+        return None
+    migrate(here)
+    count = copy_into(here, config)
+    store_url(config)
+    file.rename(file.with_name(MOVED))
+    return count
+
+
+def _in_use() -> AlreadyInitialised:
+    return AlreadyInitialised(
+        say(
+            "该数据库中已有服务器，不会覆盖：请另建一个空数据库",
+            "that database holds a server already and is not overwritten: make an empty one",
+        )
+    )

@@ -1,0 +1,124 @@
+"""The commands on PostgreSQL, and a township that moves there and back."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import psycopg
+import pytest
+import requests
+
+from server.config import ServerConfig, load_keys, stored_url
+from server.db import Database
+from server.demo import make_demo
+from server.models import Base
+from server.services.verify import verify
+from server.transfer import MOVED, copy_into
+from tests.postgres import Cluster
+from tests.server.conftest import MORNING
+from tests.server.test_cli import Run, refused, run
+
+__all__ = ["run"]
+
+
+def rows(config: ServerConfig) -> dict[str, list[tuple[object, ...]]]:
+    """Everything there is, by table."""
+    database = Database(config)
+    with database.engine.connect() as connection:
+        found = {
+            table.name: sorted((tuple(row) for row in connection.execute(table.select())), key=repr)
+            for table in Base.metadata.sorted_tables
+        }
+    database.close()
+    return found
+
+
+def sound(config: ServerConfig) -> bool:
+    database = Database(config)
+    try:
+        with database.session() as session:
+            return list(verify(session, load_keys(config).sign_public)) == []
+    finally:
+        database.close()
+
+
+def test_every_command_finds_the_database_that_init_was_told(
+    run: Run, postgres: Cluster, tmp_path: Path
+) -> None:
+    url = postgres.new()
+    assert run("init", "--database", url).returncode == 0
+    data = tmp_path / "server"
+    assert not (data / "server.db").exists()
+    assert (data / "database.url").stat().st_mode & 0o077 == 0
+    assert run("code", "--kind", "kiosk", "--site", "杏树村").returncode == 0
+    assert run("user", "add", "wenshu", "--role", "clerk").returncode == 0
+    assert run("checkpoint").stdout.startswith("checkpoint 1 over ")
+    assert run("witness", str(tmp_path / "w.json")).returncode == 0
+    assert run("verify", "--witness", str(tmp_path / "w.json")).returncode == 0
+    assert len(run("device", "list").stdout.splitlines()) == 0
+    refused(run("init", "--database", url), "holds a server already")
+    refused(run("init", "--database", url, data=tmp_path / "other"), "make an empty one")
+    assert not (tmp_path / "other").exists()
+    gone = postgres.url("nowhere")
+    refused(run("init", "--database", gone, data=tmp_path / "other"), "PostgreSQL", "nowhere")
+    assert not (tmp_path / "other").exists()
+    refused(run("verify", "--database", "mysql://x"), "postgresql://")
+    with psycopg.connect(url, autocommit=True) as raw:
+        raw.execute("SET session_replication_role = replica")
+        raw.execute("UPDATE audit_entry SET target = 'x' WHERE id = 1")
+    done = run("verify")
+    assert done.stdout.startswith("audit_entry 1 it was changed after checkpoint 1")
+    assert done.returncode == 1
+
+
+def test_the_first_run_on_postgresql_moves_the_township_in(
+    run: Run, postgres: Cluster, tmp_path: Path, environ: dict[str, str]
+) -> None:
+    assert run("demo", "--officials", "6", "--sites", "2", "--days", "2").returncode == 0
+    data, url = tmp_path / "server", postgres.new()
+    before = rows(ServerConfig(data))
+    command = [sys.executable, "-m", "server.cli", "run", "--data", str(data), "--port", "0",
+               "--database", url]  # fmt: skip
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                               env=environ)  # fmt: skip
+    try:
+        assert process.stdout is not None
+        found = re.search(r"http://\S+", process.stdout.readline())
+        assert found is not None
+        assert len(requests.get(f"{found[0]}/board.json", timeout=10).json()["rows"]) == 6
+        # While it serves: one file, in the one form.
+        assert run("backup", str(tmp_path / "b.tar")).returncode == 0
+    finally:
+        process.terminate()
+        _, error = process.communicate(timeout=30)
+    assert "moved" in error
+    assert process.returncode == 0
+    assert (data / MOVED).exists()
+    assert stored_url(data) == url
+    assert rows(ServerConfig(data, url)) == before
+    assert run("verify").returncode == 0
+    assert run("user", "add", "later", "--role", "clerk").returncode == 0, "ids go on"
+    for other, place in (("sqlite", None), ("postgresql", postgres.new())):
+        folder = tmp_path / other
+        where = [] if place is None else ["--database", place]
+        assert run("restore", str(tmp_path / "b.tar"), *where, data=folder).returncode == 0
+        assert rows(ServerConfig(folder, place)) == before
+        assert run("verify", data=folder).returncode == 0
+        assert run("checkpoint", data=folder).returncode == 0
+    refused(run("restore", str(tmp_path / "b.tar"), "--database", url, data=tmp_path / "third"),
+            "make an empty one")  # fmt: skip
+    assert not (tmp_path / "third").exists()
+
+
+def test_a_copy_is_sound_and_none_is_made_over_another(postgres: Cluster, tmp_path: Path) -> None:
+    here = ServerConfig(tmp_path / "here")
+    list(make_demo(here, 5, 2, 2, MORNING))
+    there = ServerConfig(tmp_path / "here", postgres.new())
+    count = copy_into(here, there)
+    assert count == sum(map(len, rows(here).values()))
+    assert sound(there)
+    with pytest.raises(FileExistsError, match="empty"):
+        copy_into(here, there)
