@@ -300,10 +300,12 @@ def office(
     with made.context.database.transaction() as session:
         create_township(session, "青山乡", clock())
         create_township(session, "白水乡", clock())
+    url = made.config.database_url
+    cluster = None if url is None else request.getfixturevalue("postgres")
     yield made
     made.context.database.close()
-    if made.config.database_url is not None:
-        request.getfixturevalue("postgres").drop(made.config.database_url)
+    if cluster is not None:
+        cluster.drop(url)
 
 
 @pytest.fixture
