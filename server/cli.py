@@ -5,21 +5,20 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.orm import Session
 
 from attendance.errors import QuxiangError, WireInvalid
 from attendance.i18n import defect, say
-from server.config import SCHEMES, ServerConfig, load_keys, make_keys, store_url, stored_url
+from server import cli_evidence as evidence
+from server.cli_base import config_of, fail, transaction
+from server.config import ServerConfig, load_keys, make_keys, store_url
 from server.context import utcnow
 from server.errors import (
     AlreadyInitialised,
     CertificateInvalid,
-    DatabaseUnusable,
     InputInvalid,
 )
 
@@ -38,21 +37,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return 130
     except QuxiangError as error:
-        return _fail(str(error))
+        return fail(str(error))
     except DBAPIError as error:
         lines = str(error.orig).strip().splitlines()
         what = lines[0] if lines else type(error).__name__
-        return _fail(say(f"数据库出错：{what}", f"the database failed: {what}"))
+        return fail(say(f"数据库出错：{what}", f"the database failed: {what}"))
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
-        return _fail(f"{where}{error.strerror or error}")
+        return fail(f"{where}{error.strerror or error}")
     except Exception as error:  # noqa: BLE001 - unforeseen, and still one line for whoever types
-        return _fail(defect(error))
-
-
-def _fail(line: str) -> int:
-    print(f"quxiang-server: {' '.join(line.split())}", file=sys.stderr)
-    return 1
+        return fail(defect(error))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -107,7 +101,7 @@ def _parser() -> argparse.ArgumentParser:
     new.add_argument("--township", metavar="NAME")
     new.set_defaults(run=_user_add)
 
-    verify = add("verify", _verify, "check every chain; a bad row is one line")
+    verify = add("verify", evidence.verify, "check every chain; a bad row is one line")
     verify.add_argument("--tables", action="store_true", help="list the protected tables")
     verify.add_argument(
         "--witness", type=Path, metavar="FILE", help="compare with this copy of the checkpoints"
@@ -116,9 +110,9 @@ def _parser() -> argparse.ArgumentParser:
     device = commands.add_parser("device", help="paired machines", description="Paired machines.")
     actions = device.add_subparsers(dest="action", required=True, metavar="ACTION")
     for name, run, what in (
-        ("list", _device_list, "list kiosks and desks and their state"),
-        ("revoke", _device_change, "count nothing more of a device; it is kept for a review"),
-        ("settle", _device_change, "let a forked kiosk go on in a new epoch, a revoked device in"),
+        ("list", evidence.device_list, "list kiosks and desks and their state"),
+        ("revoke", evidence.device_change, "count nothing more of a device; it is kept for a review"),
+        ("settle", evidence.device_change, "let a forked kiosk go on in a new epoch, a revoked device in"),
     ):
         command = actions.add_parser(name, help=what, description=what)
         _data(command)
@@ -126,8 +120,8 @@ def _parser() -> argparse.ArgumentParser:
         if name != "list":
             command.add_argument("id", metavar="ID")
 
-    add("checkpoint", _checkpoint, "sign a checkpoint over everything stored until now")
-    witness = add("witness", _witness, "copy the checkpoints for a witness elsewhere")
+    add("checkpoint", evidence.checkpoint, "sign a checkpoint over everything stored until now")
+    witness = add("witness", evidence.witness, "copy the checkpoints for a witness elsewhere")
     witness.add_argument("file", type=Path, metavar="FILE")
 
     for name, run, what in (
@@ -168,52 +162,13 @@ def _positive(text: str) -> int:
     return number
 
 
-def _config(args: argparse.Namespace) -> ServerConfig:
-    data = args.data.expanduser()
-    url: str | None = getattr(args, "database", None) or stored_url(data)
-    if url is not None and not url.startswith(SCHEMES):
-        raise InputInvalid(
-            "database",
-            say("--database 应为 postgresql://…", "--database is like postgresql://USER@HOST/NAME"),
-        )
-    return ServerConfig(
-        data,
-        url,
-        secure_cookies=getattr(args, "secure_cookies", False)
-        or getattr(args, "tls_cert", None) is not None,
-        hosts=tuple(getattr(args, "hostname", ())),
-    )
-
-
-@contextmanager
-def _transaction(config: ServerConfig) -> Iterator[Session]:
-    """A committing session on an initialised server's database, brought up to this release."""
-    from server.db import Database, migrate
-
-    load_keys(config)
-    if config.is_sqlite and not config.database_file.exists():
-        raise DatabaseUnusable(
-            say(
-                f"缺少数据库 {config.database_file}：请从备份恢复",
-                f"the database {config.database_file} is missing: restore a backup",
-            )
-        )
-    migrate(config)
-    database = Database(config)
-    try:
-        with database.transaction() as session:
-            yield session
-    finally:
-        database.close()
-
-
 def _init(args: argparse.Namespace) -> int:
     from server.db import migrate
     from server.services import accounts
     from server.services.townships import create_township
     from server.transfer import need_empty
 
-    config = _config(args)
+    config = config_of(args)
     if config.database_file.exists() or (config.data / "server.key").exists():
         raise AlreadyInitialised(
             say(
@@ -228,7 +183,7 @@ def _init(args: argparse.Namespace) -> int:
     store_url(config)
     password = accounts.new_password()
     now = utcnow()
-    with _transaction(config) as session:
+    with transaction(config) as session:
         township = create_township(session, args.township, now)
         accounts.add_user(session, township, ADMINISTRATOR, "admin", password, now)
     print(say(f"已建立服务器：{config.data}", f"the server is set up in {config.data}"))
@@ -255,7 +210,7 @@ def _run(args: argparse.Namespace) -> int:
             )
         )
     tls = None if args.tls_cert is None else serve.Tls(args.tls_cert, args.tls_key)
-    config = _config(args)
+    config = config_of(args)
     load_keys(config)
     moved = transfer.move_in(config)
     if moved is not None:
@@ -291,9 +246,9 @@ def _code(args: argparse.Namespace) -> int:
     from server.services import audit, pairing
     from server.services.townships import only_township
 
-    config = _config(args)
+    config = config_of(args)
     now = utcnow()
-    with _transaction(config) as session:
+    with transaction(config) as session:
         township = only_township(session, args.township)
         keys = load_keys(config)
         if args.tls_cert is not None:
@@ -328,7 +283,7 @@ def _user_add(args: argparse.Namespace) -> int:
                 "password_file", say(f"{given} 不是 UTF-8 文本", f"{given} is not UTF-8 text")
             ) from None
     now = utcnow()
-    with _transaction(_config(args)) as session:
+    with transaction(config_of(args)) as session:
         township = only_township(session, args.township)
         accounts.add_user(
             session, township, args.name, args.role, password, now, args.official, given is None
@@ -341,92 +296,10 @@ def _user_add(args: argparse.Namespace) -> int:
     return 0
 
 
-def _device_list(args: argparse.Namespace) -> int:
-    from attendance.days import SHANGHAI
-    from server.services import devices
-
-    never = say("从未联系", "never")
-    with _transaction(_config(args)) as session:
-        for d in devices.states(session):
-            heard = d.last_contact
-            when = never if heard is None else f"{heard.astimezone(SHANGHAI):%Y-%m-%d %H:%M}"
-            apart = say(f"待发 {d.pending}，隔离 {d.quarantined}",
-                        f"{d.pending} waiting, {d.quarantined} in quarantine")  # fmt: skip
-            print(d.id, d.kind, d.site or "-", d.state, d.fingerprint, when, apart, sep="\t")
-    return 0
-
-
-def _device_change(args: argparse.Namespace) -> int:
-    from server.services import devices
-
-    with _transaction(_config(args)) as session:
-        if args.action == "revoke":
-            devices.revoke(session, args.id, utcnow())
-            print(say(f"已撤销设备 {args.id}", f"{args.id} is revoked"))
-        else:
-            devices.settle(session, args.id, utcnow())
-            print(
-                say(
-                    f"设备 {args.id} 可以继续工作；分叉记录留在隔离区待查",
-                    f"{args.id} may go on; its other history stays in quarantine for a review",
-                )
-            )
-    return 0
-
-
-def _verify(args: argparse.Namespace) -> int:
-    from server.services import checkpoints, verify
-
-    if args.tables:
-        print("\n".join(verify.PROTECTED))
-        return 0
-    config = _config(args)
-    witness = None if args.witness is None else checkpoints.read_witness(args.witness)
-    bad = 0
-    with _transaction(config) as session:
-        for row in verify.verify(session, load_keys(config).sign_public, witness):
-            print(row, flush=True)
-            bad += 1
-    if bad:
-        return _fail(say(f"发现 {bad} 处异常", f"{bad} rows are not what they were"))
-    print(say("全部一致", "everything is consistent"))
-    return 0
-
-
-def _checkpoint(args: argparse.Namespace) -> int:
-    from server.services import checkpoints
-
-    config = _config(args)
-    with _transaction(config) as session:
-        last = checkpoints.make_all(session, load_keys(config).sign_seed, utcnow())
-        number, size = (0, 0) if last is None else (last.id, last.size)
-    print(
-        say(f"检查点 {number}，共 {size} 行", f"checkpoint {number} over {size} rows")
-        if number
-        else say("还没有任何记录可签", "there is nothing to sign yet")
-    )
-    return 0
-
-
-def _witness(args: argparse.Namespace) -> int:
-    from server.services import checkpoints
-
-    config = _config(args)
-    with _transaction(config) as session:
-        checkpoints.write_witness(session, load_keys(config).sign_public, args.file)
-    print(
-        say(
-            f"检查点已写入 {args.file}：请存放在管理员接触不到的地方",
-            f"the checkpoints are in {args.file}: keep it out of the administrator's reach",
-        )
-    )
-    return 0
-
-
 def _backup(args: argparse.Namespace) -> int:
     from server.backup import backup
 
-    backup(_config(args), args.file)
+    backup(config_of(args), args.file)
     print(say(f"已备份到 {args.file}", f"backed up to {args.file}"))
     return 0
 
@@ -434,7 +307,7 @@ def _backup(args: argparse.Namespace) -> int:
 def _restore(args: argparse.Namespace) -> int:
     from server.backup import restore
 
-    config = _config(args)
+    config = config_of(args)
     restore(config, args.file)
     print(say(f"已恢复到 {config.data}", f"restored into {config.data}"))
     return 0
@@ -443,7 +316,7 @@ def _restore(args: argparse.Namespace) -> int:
 def _demo(args: argparse.Namespace) -> int:
     from server.demo import make_demo
 
-    for line in make_demo(_config(args), args.officials, args.sites, args.days, utcnow()):
+    for line in make_demo(config_of(args), args.officials, args.sites, args.days, utcnow()):
         print(line, flush=True)
     return 0
 
