@@ -109,10 +109,11 @@ def _parser() -> argparse.ArgumentParser:
 
     device = commands.add_parser("device", help="paired machines", description="Paired machines.")
     actions = device.add_subparsers(dest="action", required=True, metavar="ACTION")
+    change = evidence.device_change
     for name, run, what in (
         ("list", evidence.device_list, "list kiosks and desks and their state"),
-        ("revoke", evidence.device_change, "count nothing more of a device; it is kept for a review"),
-        ("settle", evidence.device_change, "let a forked kiosk go on in a new epoch, a revoked device in"),
+        ("revoke", change, "count nothing more of a device; it is kept for a review"),
+        ("settle", change, "let a forked kiosk go on in a new epoch, a revoked device in"),
     ):
         command = actions.add_parser(name, help=what, description=what)
         _data(command)
