@@ -190,7 +190,10 @@ class BatchReply(Reply, frozen=True, kw_only=True):
 
 
 class WhereaboutsRow(Reply, frozen=True, kw_only=True):
-    """One official as the server knows them; the fields of `attendance.whereabouts.Whereabouts`."""
+    """One official as the server knows them; the fields of `attendance.whereabouts.Whereabouts`.
+
+    `portrait` is the token of the public picture (`GET /portraits/TOKEN`), None for none.
+    """
 
     official: str
     name: str
@@ -201,6 +204,8 @@ class WhereaboutsRow(Reply, frozen=True, kw_only=True):
     until_ms: int | None = None
     cls: str | None = None
     pending: bool = False
+    phone: str = ""
+    portrait: str | None = None
 
 
 class Snapshot(Reply, frozen=True, kw_only=True):

@@ -112,6 +112,7 @@ CURSOR = f"{PREFIX}/cursor"
 RECORDS = f"{PREFIX}/records"
 WHEREABOUTS = f"{PREFIX}/whereabouts"
 GALLERY = f"{PREFIX}/gallery"
+PORTRAITS = f"{PREFIX}/portraits"  # /TOKEN
 DESK_SITES = f"{PREFIX}/desk/sites"
 DESK_KIOSKS = f"{PREFIX}/desk/kiosks"
 DESK_ROSTER = f"{PREFIX}/desk/roster"

@@ -6,6 +6,7 @@ DIR/server.crt      the server's own certificate, where pairing was given one
 DIR/kiosk.db        records, chain, outbox (`kiosk.store`), with -wal, -shm and -lock beside it
 DIR/kiosk.lock      held by the one process that runs the kiosk
 DIR/vault/          templates and PIN hashes, encrypted (`kiosk.vault`)
+DIR/portraits/      pictures of the public board, for the television (`kiosk.portraits`)
 DIR/wiring.toml     optional: which pins each lamp has (docs/wiring.md)
 DIR/models/         optional: weights
 """
@@ -32,6 +33,7 @@ KEYS = "device.key"
 DATABASE = "kiosk.db"
 RUN_LOCK = "kiosk.lock"
 VAULT = "vault"
+PORTRAITS = "portraits"
 
 
 def default_data() -> Path:

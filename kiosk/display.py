@@ -10,7 +10,7 @@ from attendance.chain import head_code
 from attendance.clock import Anchor, from_anchor, wall_is_off
 from attendance.days import day_of, day_start_ms
 from attendance.whereabouts import FUTURE_TOLERANCE_MS
-from attendance.wire import Snapshot
+from attendance.wire import Snapshot, WhereaboutsRow
 from hardware.errors import LampError
 from kiosk.board import BoardRow, board_rows
 from kiosk.clock import Clock
@@ -18,6 +18,7 @@ from kiosk.exchange import SyncReport, last_contact, last_snapshot
 from kiosk.initials import initials
 from kiosk.lampkeeper import LampKeeper
 from kiosk.people import People
+from kiosk.portraits import Portraits
 from kiosk.screen.feed import ScreenFeed
 from kiosk.store import Store
 
@@ -40,7 +41,9 @@ class Display:
         *,
         mono: Callable[[], float] = time.monotonic,
         on_show: Callable[[list[BoardRow]], None] | None = None,
+        portraits: Portraits | None = None,
     ) -> None:
+        self._portraits = portraits
         self._on_show = on_show
         self._store = store
         self._keeper = keeper
@@ -132,8 +135,9 @@ class Display:
             self._on_show(self.rows)
         failed = self._keeper.failed
         self._feed.fault("lamps", {"zh": "灯板故障", "en": "lamp fault"} if failed else None)
+        public = {row.official: row for row in self.snapshot.rows} if self.snapshot else {}
         self._feed.update(
-            rows=[self._row(row) for row in self.rows],
+            rows=[self._row(row, public.get(row.official)) for row in self.rows],
             people=[
                 {"official": p.official, "name": p.name, "initials": initials(p.name)}
                 for p in people.all
@@ -158,12 +162,16 @@ class Display:
             self._pushed = mono
             self._feed.update(clock={"now_ms": self.now_ms(), "sure": self.sure})
 
-    def _row(self, row: BoardRow) -> Mapping[str, Any]:
+    def _row(self, row: BoardRow, public: WhereaboutsRow | None) -> Mapping[str, Any]:
         lamp = self._keeper.shown.get(row.official)
+        portrait = public.portrait if public else None
+        here = portrait and self._portraits and self._portraits.path(portrait)
         return {
             "official": row.official,
             "name": row.name,
             "title": row.title,
+            "phone": public.phone if public else "",
+            "portrait": portrait if here else None,
             "status": row.word_key,
             "colour": row.colour,
             "blinking": row.blinking,

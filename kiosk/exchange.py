@@ -20,6 +20,7 @@ from kiosk.config import KioskConfig
 from kiosk.drafts import Acked, Batch
 from kiosk.errors import GalleryRefused, KioskError, ServerRefused
 from kiosk.link import Gap, Link
+from kiosk.portraits import Portraits
 from kiosk.store import Store
 from kiosk.vault import Vault, settle_erasures
 
@@ -58,7 +59,7 @@ class SyncClient:
     """One kiosk's exchanges with its server. One thread at a time; other processes may sync too.
 
     `clock` stamps what the kiosk writes; `save` keeps a configuration that learned the desk's key;
-    `health` is asked before each cursor.
+    `health` is asked before each cursor; `portraits` follow the board where there are any.
     """
 
     def __init__(
@@ -72,7 +73,9 @@ class SyncClient:
         *,
         save: Callable[[KioskConfig], None] | None = None,
         health: Callable[[], Health | None] | None = None,
+        portraits: Portraits | None = None,
     ) -> None:
+        self._portraits = portraits
         self._config = config
         self._keys = keys
         self._store = store
@@ -122,6 +125,8 @@ class SyncClient:
         snapshot = self._fetch_snapshot()
         heard = self._clock.read().wall_ms
         self._note(heard, snapshot)
+        if self._portraits is not None:
+            self._portraits.follow(snapshot.rows, self._fetch_portrait)
         return SyncReport(
             sent,
             *acked,
@@ -278,6 +283,9 @@ class SyncClient:
     def _fetch_snapshot(self) -> Snapshot:
         answer = self._link.ask("GET", wire.WHEREABOUTS, limit=wire.MAX_UNPACKED)
         return _decoded(answer.body, Snapshot, wire.MAX_UNPACKED)
+
+    def _fetch_portrait(self, token: str) -> bytes:
+        return self._link.ask("GET", f"{wire.PORTRAITS}/{token}", limit=wire.MAX_PORTRAIT).body
 
     def _note(self, heard_ms: int, snapshot: Snapshot) -> None:
         known = last_snapshot(self._store)

@@ -101,6 +101,7 @@ class FakeTownship:
         self.cites: dict[tuple[str, int], bytes] = {}
         self.galleries: dict[str, wire.GalleryPackage] = {}
         self.rows: list[wire.WhereaboutsRow] = []
+        self.portraits: dict[str, bytes] = {}
         self.now_ms = 1_780_000_000_000
         self.requests: list[tuple[str, str]] = []
         self.cursors: list[wire.CursorRequest] = []
@@ -194,6 +195,9 @@ class FakeTownship:
             version = hashlib.sha256(wire.encode(self.rows)).hexdigest()[:12]
             rows = list(self.rows)
             return 200, wire.encode(wire.Snapshot(version=version, as_of_ms=self.now_ms, rows=rows))
+        if method == "GET" and path.startswith(f"{wire.PORTRAITS}/"):
+            jpeg = self.portraits.get(path.rsplit("/", 1)[1])
+            return (404, _problem("not_found")) if jpeg is None else (200, jpeg)
         if (method, path) == ("GET", wire.GALLERY):
             have = int(parse_qs(urlsplit(target).query)["have"][0])
             if self._version(device) <= have:

@@ -29,7 +29,7 @@ from kiosk.checkin import CheckinService
 from kiosk.clock import Clock, FrameClock, SystemClock
 from kiosk.commands import driver_of, wiring_of
 from kiosk.condition import Survey
-from kiosk.config import load_config, run_lock, save_config
+from kiosk.config import PORTRAITS, load_config, run_lock, save_config
 from kiosk.display import Display
 from kiosk.errors import StoreUnusable
 from kiosk.events import EventLog
@@ -42,6 +42,7 @@ from kiosk.notes import Notes
 from kiosk.notify import Notifier
 from kiosk.people import People
 from kiosk.pins import Pins
+from kiosk.portraits import Portraits
 from kiosk.prune import DEFAULT_DAYS
 from kiosk.refusals import RefusalCount
 from kiosk.releases import own_release
@@ -179,12 +180,15 @@ class _Run:
             card_needs_pin=getattr(args, "card_needs_pin", False),
         )
         self.keeper = LampKeeper(stack.enter_context(self._open_lamps(people)), self.events)
+        # Only a kiosk with a page shows pictures.
+        self.portraits = Portraits(data / PORTRAITS) if args.screen is not None else None
         self.display = Display(
             self.store,
             self.keeper,
             self.feed,
             self.clock,
             on_show=self._shown,
+            portraits=self.portraits,
         )
         self.feed.update(
             site=config.site,
@@ -232,6 +236,7 @@ class _Run:
             base,
             save=lambda learned: save_config(data, learned),
             health=lambda: self.survey.look().health(),
+            portraits=self.portraits,
         )
         stack.callback(self.client.close)
         self._exchanging = threading.Lock()
@@ -315,7 +320,7 @@ class _Run:
         if self.args.screen is not None:
             logging.getLogger("waitress").setLevel(logging.ERROR)
             screen = self.stack.enter_context(
-                Screen(self.feed, self.kiosk, self.args.screen, self.survey.metrics)
+                Screen(self.feed, self.kiosk, self.args.screen, self.survey.metrics, self.portraits)
             )
             self.notes.say(say(f"屏幕：{screen.url}", f"screen: {screen.url}"))
         if self.args.until_end:

@@ -19,6 +19,7 @@ from flask import Flask, Response, abort, jsonify, render_template, request
 
 from attendance.statuses import CHOOSABLE, LOOKS, REASONS
 from kiosk.errors import KioskError
+from kiosk.portraits import Portraits
 from kiosk.screen.feed import ScreenFeed
 from kiosk.screen.notice import NOTICE
 from kiosk.screen.words import WORDS, word
@@ -75,11 +76,16 @@ class PortTaken(KioskError, OSError):
 
 
 def create_app(
-    feed: ScreenFeed, actions: Actions, port: int, metrics: Callable[[], bytes] | None = None
+    feed: ScreenFeed,
+    actions: Actions,
+    port: int,
+    metrics: Callable[[], bytes] | None = None,
+    portraits: Portraits | None = None,
 ) -> Flask:
     """The page's WSGI application. POSTs need the token that the page carries (one per start).
 
-    `metrics` gives what `/metrics` answers, Prometheus's text format 0.0.4.
+    `metrics` gives what `/metrics` answers, Prometheus's text format 0.0.4; `portraits` those of
+    the board on a television (`/tv`).
     """
     root = Path(__file__).resolve().parents[1]
     app = Flask(
@@ -129,6 +135,19 @@ def create_app(
             notice=NOTICE,
             w=lambda key: word(key, lang),
         )
+
+    @app.get("/tv")
+    def television() -> str:
+        chosen = request.args.get("lang") or request.cookies.get("lang")
+        lang = "en" if chosen == "en" else "zh"
+        return render_template("tv.html", lang=lang, start=start, w=lambda key: word(key, lang))
+
+    @app.get("/portraits/<token>.jpg")
+    def portrait(token: str) -> Response:
+        path = portraits.path(token) if portraits is not None else None
+        if path is None:
+            abort(404)
+        return Response(path.read_bytes(), content_type="image/jpeg")
 
     @app.get("/words.json")
     def words() -> Response:
@@ -265,6 +284,7 @@ class Screen:
         actions: Actions,
         port: int,
         metrics: Callable[[], bytes] | None = None,
+        portraits: Portraits | None = None,
     ) -> None:
         """Listens at once. Raises PortTaken."""
         from waitress.server import create_server
@@ -279,7 +299,7 @@ class Screen:
             raise _port_fault(error, port) from error
         self.port = int(listener.getsockname()[1])
         self._server: Any = create_server(
-            create_app(feed, actions, self.port, metrics),
+            create_app(feed, actions, self.port, metrics, portraits),
             sockets=[listener],
             threads=THREADS,
             connection_limit=64,

@@ -12,7 +12,7 @@ from server import db
 from server.api.answers import answer, ask, spoken
 from server.context import context, now
 from server.errors import ApiProblem
-from server.services import cursors, desk, intake, whereabouts
+from server.services import cursors, desk, intake, portraits, whereabouts
 
 blueprint = Blueprint("api_kiosk", __name__)
 
@@ -61,6 +61,17 @@ def whereabouts_now() -> Response:
     """`GET /whereabouts`."""
     asked = ask("kiosk")
     return answer(whereabouts.snapshot_for(db.session(), asked.fresh(), now()))
+
+
+@blueprint.get(f"{wire.PORTRAITS}/<token>")
+@spoken
+def portrait(token: str) -> Response:
+    """`GET /portraits/TOKEN`, for the board on a television."""
+    asked = ask("kiosk")
+    jpeg = portraits.shown_to(db.session(), asked.fresh(), token, context().config)
+    response = answer(jpeg)
+    response.content_type = "image/jpeg"
+    return response
 
 
 @blueprint.get(wire.GALLERY)

@@ -30,6 +30,8 @@ _PATHS: tuple[tuple[str, str, str, str, Any, Any, dict[int, str]], ...] = (
      wire.Batch, wire.BatchReply, {409: "gap (with wanted), fork", 429: "slow_down"}),
     (wire.WHEREABOUTS, "get", "kiosk", "Where the officials of this kiosk's board are",
      None, wire.Snapshot, {}),
+    (wire.PORTRAITS + "/{token}", "get", "kiosk", "A public portrait of this kiosk's board",
+     None, "image/jpeg", {404: "not_found"}),
     (wire.GALLERY, "get", "kiosk", "The sealed gallery, where it is newer than have",
      None, wire.GalleryPackage, {}),
     (wire.DESK_SITES, "get", "desk", "The township's sites", None, list[wire.SiteRow], {}),
@@ -128,7 +130,11 @@ def _operation(
     if reply == 204:
         responses: dict[str, Any] = {"204": {"description": "done"}}
     else:
-        content = {"application/json": {"schema": named[str(reply)]}}
+        content = (
+            {reply: {"schema": {"type": "string", "format": "binary"}}}
+            if isinstance(reply, str)
+            else {"application/json": {"schema": named[str(reply)]}}
+        )
         responses = {"200": {"description": "signed", "content": content}}
     if path == wire.GALLERY:
         responses["204"] = {"description": "the server's version is not above have"}

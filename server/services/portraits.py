@@ -9,10 +9,13 @@ import secrets
 from pathlib import Path
 
 from PIL import Image, ImageOps
+from sqlalchemy import select
+from sqlalchemy.orm import Session
 
 from attendance import wire
 from server.config import ServerConfig
 from server.errors import ApiProblem
+from server.models import Device, Official
 
 #: A telephone's picture has 12 to 50 million pixels; decoded at 3 bytes each this is 120 MB.
 MAX_PIXELS = 40_000_000
@@ -62,6 +65,19 @@ def path_of(config: ServerConfig, token: str) -> Path | None:
         return None
     path = config.portraits / f"{token}.jpg"
     return path if path.is_file() else None
+
+
+def shown_to(session: Session, device: Device, token: str, config: ServerConfig) -> bytes:
+    """A picture of the kiosk's own township's board. Raises ApiProblem `not_found`."""
+    shown = session.scalar(
+        select(Official.id).where(
+            Official.township_id == device.township_id, Official.active, Official.portrait == token
+        )
+    )
+    path = None if shown is None else path_of(config, token)
+    if path is None:
+        raise ApiProblem(404, "not_found", "no such portrait on this board")
+    return path.read_bytes()
 
 
 def forget(config: ServerConfig, token: str | None) -> None:

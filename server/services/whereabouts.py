@@ -209,6 +209,8 @@ def snapshot_for(session: Session, device: Device, now: datetime) -> wire.Snapsh
                 until_ms=person.where.until_ms,
                 cls=None if person.where.cls is None else str(person.where.cls),
                 pending=person.where.pending,
+                phone=person.phone,
+                portrait=person.portrait,
             )
             for person in people
         ],

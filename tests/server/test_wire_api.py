@@ -237,6 +237,28 @@ def jpeg(size: tuple[int, int] = (900, 1200)) -> bytes:
     return out.getvalue()
 
 
+def test_a_kiosk_gets_the_portraits_of_its_own_townships_board(
+    office: Office, desk: Machine, stranger: Machine, village: Kiosk
+) -> None:
+    desk.send("PUT", f"{wire.DESK_PORTRAITS}/zhang-3", jpeg())
+    snapshot = wire.decode(village.send("GET", wire.WHEREABOUTS).data, wire.Snapshot)
+    (row,) = [row for row in snapshot.rows if row.official == "zhang-3"]
+    assert row.phone == "13800000000"
+    target = f"{wire.PORTRAITS}/{row.portrait}"
+    got = village.send("GET", target)
+    assert (got.status_code, got.content_type) == (200, "image/jpeg")
+    with Image.open(io.BytesIO(got.data)) as picture:
+        assert picture.size == (480, 640)
+    elsewhere = office.kiosk("别处村", "village", township="白水乡")
+    assert problem(elsewhere.send("GET", target)) == (404, "not_found")
+    assert problem(desk.send("GET", target)) == (403, "wrong_kind")
+    for other in ("0" * 32, "..%2Fserver.key"):
+        assert problem(village.send("GET", f"{wire.PORTRAITS}/{other}"))[0] == 404
+    gone = wire.encode(wire.Withdrawal(official="zhang-3", at_ms=ms(MORNING)))
+    desk.send("POST", wire.DESK_WITHDRAWALS, gone)
+    assert problem(village.send("GET", target)) == (404, "not_found")
+
+
 def test_a_portrait_is_made_anew_and_withdrawn_with_the_person(
     office: Office, desk: Machine, village: Kiosk
 ) -> None:
