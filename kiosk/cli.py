@@ -110,6 +110,12 @@ def _add_run(run: argparse.ArgumentParser) -> None:
         help="how long records that the server holds stay here (at least 366, default 400)",
     )
     run.add_argument(
+        "--stick",
+        type=Path,
+        metavar="DIR",
+        help="where an unpaired kiosk looks for quxiang-pair.json (default: mounted USB sticks)",
+    )
+    run.add_argument(
         "--card-needs-pin", action="store_true", help="a card alone is not enough: ask the PIN too"
     )
     run.add_argument("--engine", choices=("sface", "dlib"), default="sface")

@@ -47,11 +47,11 @@ def check_address(text: str) -> str:
 
     Raises AddressRefused.
     """
-    parts = urlsplit(text.strip())
     try:
+        parts = urlsplit(text.strip())
         host, _ = parts.hostname, parts.port
     except ValueError:
-        host = None
+        parts, host = urlsplit(""), None
     if parts.scheme not in ("http", "https") or not host or parts.username is not None:
         raise AddressRefused(
             f"服务器地址 {text} 不对：应像 https://192.168.1.10:8443。",

@@ -29,7 +29,7 @@ from kiosk.checkin import CheckinService
 from kiosk.clock import Clock, FrameClock, SystemClock
 from kiosk.commands import driver_of, wiring_of
 from kiosk.condition import Survey
-from kiosk.config import PORTRAITS, load_config, run_lock, save_config
+from kiosk.config import CONFIG, PORTRAITS, load_config, run_lock, save_config
 from kiosk.display import Display
 from kiosk.errors import StoreUnusable
 from kiosk.events import EventLog
@@ -52,6 +52,7 @@ from kiosk.site import Site
 from kiosk.started import tell_started
 from kiosk.sync import SyncLoop
 from kiosk.troubles import Troubles
+from kiosk.unpaired import STICKS, pair_on_screen
 from kiosk.vault import settle_erasures
 from kiosk.watch import Watch
 from recognition.engine import load_engine
@@ -91,12 +92,23 @@ def main_run(
         sys.stderr.write(f"quxiang-kiosk: {wrong}\n")
         return 2
     data = Path(args.data)
-    load_config(data)  # a folder that was never paired is told before anything is made in it
+    at_screen = args.screen is not None and not (data / CONFIG).exists()
+    if not at_screen:
+        load_config(data)  # a folder that was never paired is told before anything is made in it
     with contextlib.ExitStack() as stack:
-        stack.enter_context(run_lock(data))
         told = stack.enter_context(_stopped_by_signals(stop or threading.Event()))
+        if at_screen:
+            sticks = getattr(args, "stick", None)
+            places = STICKS if sticks is None else (str(sticks),)
+            if not pair_on_screen(data, args.screen, told, _say, sticks=places):
+                return 0
+        stack.enter_context(run_lock(data))
         site = stack.enter_context(Site(data))
         return _Run(args, site, live, opener, told, stack).run()
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)
 
 
 def _wrong_usage(args: argparse.Namespace, live: bool) -> str:

@@ -87,6 +87,10 @@ def _parser() -> argparse.ArgumentParser:
     code.add_argument("--site-kind", choices=("village", "office"))
     code.add_argument("--township", metavar="NAME")
     code.add_argument(
+        "--file", type=Path, metavar="FILE", help="also write it there, for a kiosk's USB stick"
+    )
+    code.add_argument("--address", metavar="URL", help="this server's address, for --file")
+    code.add_argument(
         "--tls-cert", type=Path, metavar="FILE", help="the certificate of a TLS proxy before it"
     )
 
@@ -249,6 +253,10 @@ def _code(args: argparse.Namespace) -> int:
 
     config = config_of(args)
     now = utcnow()
+    if (args.file is None) != (args.address is None):
+        told = say("--file 与 --address 须同时给出", "--file and --address go together")
+        print(told, file=sys.stderr)
+        return 2
     with transaction(config) as session:
         township = only_township(session, args.township)
         keys = load_keys(config)
@@ -265,7 +273,9 @@ def _code(args: argparse.Namespace) -> int:
             pairing.kept_certificate(config),
         )
         audit.note_for(session, township.id, "command", "code", args.site or args.kind, now)
-    print(code)
+    print(code, flush=True)
+    if args.file is not None:
+        pairing.write_file(args.file, args.address, code)
     return 0
 
 

@@ -3,40 +3,29 @@
 from __future__ import annotations
 
 import contextlib
-import errno
-import hmac
 import json
-import secrets
-import socket
-import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
-from typing import Any, Protocol, Self
+from typing import Any, Protocol
 
 from flask import Flask, Response, abort, jsonify, render_template, request
 
 from attendance.statuses import CHOOSABLE, LOOKS, REASONS
-from kiosk.errors import KioskError
 from kiosk.portraits import Portraits
 from kiosk.screen.feed import ScreenFeed
 from kiosk.screen.notice import NOTICE
+from kiosk.screen.web import HOST as HOST
+from kiosk.screen.web import PortTaken as PortTaken
+from kiosk.screen.web import Server, body_of, guarded
 from kiosk.screen.words import WORDS, word
 
-HOST = "127.0.0.1"
 PICTURE_S = 0.1
 """Least time between two pictures to one browser: 10 a second."""
 EVENT_SEATS, PICTURE_SEATS = 6, 4
 """Streams at once. One screen uses one of each; the rest is for pages that are being reloaded."""
 THREADS = EVENT_SEATS + PICTURE_SEATS + 4
 HEARTBEAT_S = 3.0
-MAX_BODY = 4096
-
-POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
-    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-)
 
 
 @dataclass(frozen=True)
@@ -71,10 +60,6 @@ class Actions(Protocol):
         ...
 
 
-class PortTaken(KioskError, OSError):
-    """Another program listens on the screen's port, or it may not be used."""
-
-
 def create_app(
     feed: ScreenFeed,
     actions: Actions,
@@ -87,42 +72,7 @@ def create_app(
     `metrics` gives what `/metrics` answers, Prometheus's text format 0.0.4; `portraits` those of
     the board on a television (`/tv`).
     """
-    root = Path(__file__).resolve().parents[1]
-    app = Flask(
-        "kiosk.screen", template_folder=str(root / "templates"), static_folder=str(root / "static")
-    )
-    app.config["MAX_CONTENT_LENGTH"] = MAX_BODY
-    app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
-    token = secrets.token_urlsafe(24)
-    start = secrets.token_hex(4)
-    hosts = {f"{name}:{port}" for name in (HOST, "localhost")}
-    if port == 80:
-        hosts |= {HOST, "localhost"}
-
-    @app.before_request
-    def guard() -> None:
-        # A page of another origin must neither read nor act, whatever name it gives this machine.
-        if request.host not in hosts:
-            abort(421)
-        origin = request.headers.get("Origin")
-        if origin is not None and origin not in {f"http://{host}" for host in hosts}:
-            abort(403)
-        if request.headers.get("Sec-Fetch-Site") == "cross-site":
-            abort(403)
-        if request.method not in ("GET", "HEAD"):
-            given = request.headers.get("X-Screen-Token", "")
-            if not hmac.compare_digest(given.encode(), token.encode()) or not request.is_json:
-                abort(403)
-
-    @app.after_request
-    def harden(response: Response) -> Response:
-        response.headers["Content-Security-Policy"] = POLICY
-        response.headers["X-Content-Type-Options"] = "nosniff"
-        response.headers["Referrer-Policy"] = "no-referrer"
-        response.headers["Cross-Origin-Resource-Policy"] = "same-origin"
-        response.headers["Cross-Origin-Opener-Policy"] = "same-origin"
-        response.headers["Cache-Control"] = "no-store"
-        return response
+    app, token, start = guarded("kiosk.screen", port)
 
     @app.get("/")
     def page() -> str:
@@ -185,7 +135,7 @@ def create_app(
 
     @app.post("/pin")
     def pin() -> Response:
-        body = _body(official=(str, 64), pin=(str, 32))
+        body = body_of(official=(str, 64), pin=(str, 32))
         ticket = body.get("ticket")
         if ticket is not None and not (isinstance(ticket, str) and 0 < len(ticket) <= 64):
             abort(400)
@@ -193,11 +143,11 @@ def create_app(
 
     @app.post("/card")
     def card() -> Response:
-        return _answered(actions.card(_body(number=(str, 64))["number"]))
+        return _answered(actions.card(body_of(number=(str, 64))["number"]))
 
     @app.post("/choose")
     def choose() -> Response:
-        body = _body(record_id=(str, 36), status=(str, 32))
+        body = body_of(record_id=(str, 36), status=(str, 32))
         reason, until = body.get("reason"), body.get("until_ms")
         if reason is not None and not (isinstance(reason, str) and 0 < len(reason) <= 40):
             abort(400)
@@ -208,17 +158,6 @@ def create_app(
         return _answered(actions.choose(body["record_id"], body["status"], reason, until))
 
     return app
-
-
-def _body(**wanted: tuple[type, int]) -> dict[str, Any]:
-    body = request.get_json(silent=True)
-    if not isinstance(body, dict):
-        abort(400)
-    for key, (kind, longest) in wanted.items():
-        value = body.get(key)
-        if not isinstance(value, kind) or not 0 < len(value) <= longest:  # type: ignore[arg-type]
-            abort(400)
-    return body
 
 
 def _answered(answer: Answer) -> Response:
@@ -275,7 +214,7 @@ def _pictures(feed: ScreenFeed) -> Iterator[bytes]:
         time.sleep(max(0.0, PICTURE_S - (time.monotonic() - began)))
 
 
-class Screen:
+class Screen(Server):
     """Serves the page until closed. A context manager; `port` is the real one where 0 was asked."""
 
     def __init__(
@@ -287,75 +226,12 @@ class Screen:
         portraits: Portraits | None = None,
     ) -> None:
         """Listens at once. Raises PortTaken."""
-        from waitress.server import create_server
-
         self.feed = feed
-        listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-        try:
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            listener.bind((HOST, port))
-        except OSError as error:
-            listener.close()
-            raise _port_fault(error, port) from error
-        self.port = int(listener.getsockname()[1])
-        self._server: Any = create_server(
-            create_app(feed, actions, self.port, metrics, portraits),
-            sockets=[listener],
-            threads=THREADS,
-            connection_limit=64,
-            # A browser that does not read holds two pictures, not sixteen megabytes.
-            outbuf_high_watermark=100_000,
-            channel_request_lookahead=1,
-            max_request_body_size=MAX_BODY,
-            max_request_header_size=16_384,
-            ident=None,
-            clear_untrusted_proxy_headers=True,
+        super().__init__(
+            lambda real: create_app(feed, actions, real, metrics, portraits), port, THREADS
         )
-        self._thread = threading.Thread(target=self._run, name="screen", daemon=True)
-        self._closed = False
-        self._thread.start()
-
-    @property
-    def url(self) -> str:
-        """Where the page is."""
-        return f"http://{HOST}:{self.port}/"
-
-    def _run(self) -> None:
-        # Closing from another thread ends waitress's select loop by an error about its sockets.
-        with contextlib.suppress(OSError, ValueError):
-            self._server.run()
 
     def close(self) -> None:
         """Stop serving and let the port go."""
-        if self._closed:
-            return
-        self._closed = True
         self.feed.close()
-        # In the serving thread itself: sockets closed under a running select are not noticed.
-        with contextlib.suppress(OSError):  # woken for another reason, it may be done already
-            self._server.trigger.pull_trigger(self._stop)
-        self._thread.join(2)
-        self._server.task_dispatcher.shutdown(timeout=1)
-
-    def _stop(self) -> None:
-        from waitress import wasyncore
-
-        wasyncore.close_all(self._server._map, ignore_all=True)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-
-def _port_fault(error: OSError, port: int) -> PortTaken:
-    if error.errno == errno.EADDRINUSE:
-        return PortTaken(
-            f"端口 {port} 已被占用：请用 --screen 换一个端口，或先关闭占用它的程序",
-            f"port {port} is taken: choose another with --screen, or stop the program that uses it",
-        )
-    return PortTaken(
-        f"无法使用端口 {port}：请换一个 1024 以上的端口",
-        f"port {port} may not be used: choose one above 1024",
-    )
+        super().close()

@@ -108,6 +108,29 @@ WORDS: dict[str, Pair] = {
     "head_code": ("台账码", "Log code"),
 }
 
+PAIRING_WORDS: dict[str, Pair] = {
+    "title": ("去向 · 新终端配对", "Quxiang · Pairing a new kiosk"),
+    "language": ("English", "中文"),
+    "hint": (
+        "请输入服务器地址和配对码，或插入带 quxiang-pair.json 的 U 盘。",
+        "Type the server's address and the pairing code, or put in a USB stick with "
+        "quxiang-pair.json.",
+    ),
+    "server": ("服务器地址", "Server's address"),
+    "code": ("配对码（20 位）", "Pairing code (20 characters)"),
+    "delete": ("退格", "Delete"),
+    "other": ("换一栏", "Other field"),
+    "pair": ("配对", "Pair"),
+    "trying": ("正在连接……", "Connecting ..."),
+    "failed": ("没有成功，请再试一次", "That did not work, please try again"),
+    "compare": (
+        "已配对。请与登记台上显示的密钥指纹核对：",
+        "Paired. Compare this key fingerprint with the enrolment desk's:",
+    ),
+    "go_on": ("一致，开始使用", "They agree: go on"),
+    "starting": ("正在启动……", "Starting ..."),
+}
+
 LOOK_HERE: Pair = ("请站到框内，面对摄像头", "Stand in the oval and look into the camera")
 STATES: dict[str, Pair] = {
     "store": (

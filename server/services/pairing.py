@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import os
 import secrets
 from datetime import datetime
+from pathlib import Path
+from urllib.parse import urlsplit
 
 from sqlalchemy import delete, select, update
 from sqlalchemy.orm import Session
@@ -16,6 +19,7 @@ from attendance.days import to_ms
 from attendance.errors import SignatureInvalid, WireInvalid
 from attendance.i18n import say
 from attendance.pairing import PairingCode, certificate_digest
+from attendance.pairing_file import FILE_NAME, PairingFile
 from attendance.signing import KEY_BYTES, from_text, to_text
 from attendance.statuses import SiteKind
 from server.config import ServerConfig, ServerKeys
@@ -29,6 +33,26 @@ from server.services.townships import site_of
 LIFE_MS = 30 * 60_000
 WRONG = 10
 WINDOW_MS = 10 * 60_000
+
+
+def write_file(path: Path, address: str, code: PairingCode) -> None:
+    """Writes what a USB stick pairs a kiosk by; into `path`, or under the usual name where it is a
+    folder. 0600 where the file system knows modes. Raises OSError, and InputInvalid for an address
+    that is no http or https URL."""
+    parts = urlsplit(address)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise InputInvalid(
+            "address",
+            say("地址应像 https://192.168.1.10:8443", "write it like https://192.168.1.10:8443"),
+            "address",
+        )
+    target = path / FILE_NAME if path.is_dir() else path
+    body = wire.encode(PairingFile(server=address, code=str(code)))
+    fd = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(fd, "wb") as file:
+        file.write(body + b"\n")
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def make_code(

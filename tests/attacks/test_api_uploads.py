@@ -96,9 +96,7 @@ def server(
     data = tmp_path_factory.mktemp("township") / "server"
     url = new_database()
     where = [] if url is None else ["--database", url]
-    subprocess.run(
-        [*COMMAND, "init", "--data", str(data), *where], check=True, capture_output=True
-    )
+    subprocess.run([*COMMAND, "init", "--data", str(data), *where], check=True, capture_output=True)
     process = subprocess.Popen(
         [*COMMAND, "run", "--data", str(data), "--port", "0", "--workers", "1"],
         stdout=subprocess.PIPE, text=True,

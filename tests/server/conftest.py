@@ -265,9 +265,7 @@ def clock() -> FakeClock:
 
 
 @pytest.fixture(scope="session")
-def migrated(
-    tmp_path_factory: pytest.TempPathFactory, new_database: NewDatabase
-) -> ServerConfig:
+def migrated(tmp_path_factory: pytest.TempPathFactory, new_database: NewDatabase) -> ServerConfig:
     """An empty, migrated server, to be copied: migrating takes a third of a second."""
     config = ServerConfig(tmp_path_factory.mktemp("migrated"), new_database())
     make_keys(config)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import json
 import os
 import re
 import signal
@@ -77,6 +78,18 @@ def test_a_server_is_set_up_once(run: Run, tmp_path: Path) -> None:
     assert len(code.stdout.splitlines()) == 1
     refused(run("code", "--kind", "kiosk"), "--site")
     refused(run("code", "--kind", "kiosk", "--site", "杏树村", "--site-kind", "office"), "village")
+    address = ("--address", "https://192.168.1.10:8443")
+    stick = run("code", "--kind", "kiosk", "--site", "杏树村", *address, "--file", str(tmp_path))
+    assert len(stick.stdout.splitlines()) == 1  # the code and nothing else
+    written = tmp_path / "quxiang-pair.json"
+    assert json.loads(written.read_text()) == {
+        "v": 1, "server": address[1], "code": stick.stdout.strip()
+    }  # fmt: skip
+    assert written.stat().st_mode & 0o077 == 0
+    kiosk = ("code", "--kind", "kiosk", "--site", "杏树村")
+    assert run(*kiosk, "--file", str(tmp_path)).returncode == 2
+    refused(run(*kiosk, "--address", "zhen", "--file", str(tmp_path)), "https://")
+    refused(run(*kiosk, *address, "--file", "/no/such/file"), "/no/such/file")
     user = run("user", "add", "wenshu", "--role", "clerk")
     assert re.fullmatch(PASSWORD, user.stdout.splitlines()[-1])
     refused(run("user", "add", "wenshu", "--role", "clerk"), "already")

@@ -23,9 +23,7 @@ KEYS = ["name", "title", "phone", "status", "colour", "shape", "until"]
 
 
 @pytest.fixture(scope="module")
-def world(
-    tmp_path_factory: pytest.TempPathFactory, new_database: NewDatabase
-) -> Iterator[World]:
+def world(tmp_path_factory: pytest.TempPathFactory, new_database: NewDatabase) -> Iterator[World]:
     made = make_world(tmp_path_factory.mktemp("board"), url=new_database())
     fill(made)
     yield made

@@ -26,9 +26,7 @@ ROLES = ("admin", "clerk", "inspector", "leader")
 
 
 @pytest.fixture(scope="module")
-def world(
-    tmp_path_factory: pytest.TempPathFactory, new_database: NewDatabase
-) -> Iterator[World]:
+def world(tmp_path_factory: pytest.TempPathFactory, new_database: NewDatabase) -> Iterator[World]:
     made = make_world(tmp_path_factory.mktemp("login"), url=new_database())
     fill(made)
     yield made

@@ -20,9 +20,7 @@ from tests.server.web_seed import GROUPS, LONG_NAME, World, fill, make_world
 
 
 @pytest.fixture(scope="module")
-def world(
-    tmp_path_factory: pytest.TempPathFactory, new_database: NewDatabase
-) -> Iterator[World]:
+def world(tmp_path_factory: pytest.TempPathFactory, new_database: NewDatabase) -> Iterator[World]:
     made = make_world(tmp_path_factory.mktemp("pages"), url=new_database())
     fill(made)
     yield made

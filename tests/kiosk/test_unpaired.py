@@ -1,0 +1,245 @@
+"""A kiosk out of its box: paired by finger, by keyboard, by a stick, and going on by itself."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import cv2
+import numpy as np
+import pytest
+import requests
+
+from attendance.pairing_file import FILE_NAME
+from attendance.signing import fingerprint
+from kiosk.config import load_config, load_keys
+from kiosk.fakes import FakeTownship
+from kiosk.run import main_run
+from kiosk.screen.pairing import PairingScreen
+from kiosk.unpaired import RETRY_S, Pairing, full_address, pair_on_screen
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+WRONG = "0000-0000-0000-0000-0000"
+
+
+@pytest.fixture
+def township() -> Iterator[FakeTownship]:
+    made = FakeTownship()
+    yield made
+    made.close()
+
+
+def put_in(stick: Path, server: str, code: str) -> None:
+    stick.mkdir(parents=True, exist_ok=True)
+    (stick / FILE_NAME).write_text(json.dumps({"v": 1, "server": server, "code": code}), "utf-8")
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        ("192.168.1.10", "https://192.168.1.10:8443"),
+        (" 192.168.1.10:9000/ ", "https://192.168.1.10:9000"),
+        ("https://zhen.example", "https://zhen.example:8443"),
+        ("http://127.0.0.1:8000", "http://127.0.0.1:8000"),
+        ("[::1]", "https://[::1]:8443"),
+    ],
+)
+def test_an_address_may_be_typed_short(typed: str, meant: str) -> None:
+    assert full_address(typed) == meant
+
+
+def test_every_refusal_is_one_clear_sentence(tmp_path: Path, township: FakeTownship) -> None:
+    pairing = Pairing(tmp_path, sticks=())
+    for address, code, zh, en in [
+        (township.url, "12", "20 个字母和数字", "has 20 letters"),
+        (township.url, WRONG, "不是生成配对码的服务器", "another server"),
+        ("http://192.0.2.1", WRONG, "http 只能用于本机", "https address"),
+        ("http://127.0.0.1:1", WRONG, "连不上服务器", "was not reached"),
+        ("http://[", WRONG, "不对", "no server address"),
+    ]:
+        state = pairing.try_code(address, code)
+        assert (state["step"], zh in state["zh"], en in state["en"]) == ("ask", True, True), state
+        assert state["zh"].count("。") == 1
+    assert pairing.try_code(township.url, str(township.code))["step"] == "paired"
+    assert pairing.state["fingerprint"] == fingerprint(load_keys(tmp_path).box_public)
+
+
+def test_a_stick_pairs_alone_and_a_bad_one_is_tried_once(
+    tmp_path: Path, township: FakeTownship
+) -> None:
+    now = [100.0]
+    stick, data = tmp_path / "media" / "STICK", tmp_path / "kiosk"
+    pairing = Pairing(data, sticks=(str(tmp_path / "media" / "*"),), mono=lambda: now[0])
+    pairing.look_at_sticks()
+    assert pairing.state["step"] == "ask"
+    put_in(stick, township.url, WRONG[:-1] + "1")
+    for _ in range(3):
+        pairing.look_at_sticks()
+        now[0] += RETRY_S
+    assert "STICK" in pairing.state["zh"]
+    assert [method for method, _ in township.requests] == ["GET"]  # asked once, never told a secret
+    (stick / FILE_NAME).write_bytes(b"{")
+    pairing.look_at_sticks()
+    assert "无法读懂" in pairing.state["zh"]
+    township.down()
+    put_in(stick, township.url, str(township.code))
+    pairing.look_at_sticks()
+    assert "连不上" in pairing.state["zh"]
+    township.up()
+    pairing.look_at_sticks()  # not yet again
+    assert pairing.state["step"] == "ask"
+    now[0] += RETRY_S
+    pairing.look_at_sticks()
+    assert pairing.state["step"] == "paired"
+    assert load_config(data).site == "石桥村"
+
+
+def test_a_huge_or_vanished_file_is_nothing(tmp_path: Path) -> None:
+    stick = tmp_path / "s"
+    stick.mkdir()
+    (stick / FILE_NAME).write_bytes(b'{"v":1,' + b" " * 1_000_000 + b"}")
+    pairing = Pairing(tmp_path / "kiosk", sticks=(str(stick),))
+    pairing.look_at_sticks()
+    assert "无法读懂" in pairing.state["zh"]
+
+
+def test_stopping_before_anybody_paired_leaves_no_kiosk(tmp_path: Path, free_port: int) -> None:
+    stop, told = threading.Event(), []
+    thread = threading.Thread(
+        target=pair_on_screen,
+        args=(tmp_path / "k", free_port, stop, told.append),
+        kwargs={"sticks": ()},
+    )
+    thread.start()
+    page = f"http://127.0.0.1:{free_port}/"
+    wait_for(lambda: requests.get(page, timeout=2).status_code == 200)
+    assert (
+        requests.post(f"{page}pair", json={"server": "x", "code": "y"}, timeout=2).status_code
+        == 403
+    )
+    stop.set()
+    thread.join(5)
+    assert not thread.is_alive()
+    assert f":{free_port}/" in told[0]
+    assert not (tmp_path / "k" / "kiosk.json").exists()
+
+
+def wait_for(ready: Callable[[], Any], seconds: float = 30) -> None:
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        try:
+            if ready():
+                return
+        except requests.RequestException:
+            pass
+        time.sleep(0.05)
+    raise AssertionError("it did not come")
+
+
+@pytest.mark.browser
+def test_from_the_box_to_the_first_board_without_a_shell(
+    browser: Browser, tmp_path: Path, township: FakeTownship, free_port: int
+) -> None:
+    """`run` on a folder that was never paired: the page, the code, the fingerprint, the kiosk."""
+    pictures = tmp_path / "pictures"
+    pictures.mkdir()
+    cv2.imwrite(str(pictures / "a.png"), np.full((240, 320, 3), 90, np.uint8))
+    args = argparse.Namespace(
+        data=tmp_path / "kiosk",
+        camera=str(pictures),
+        lamps=None,
+        until_end=False,
+        events=str(tmp_path / "events.jsonl"),
+        screen=free_port,
+        liveness="doubtful",
+        realtime=False,
+        loop=True,
+        notice=None,
+        engine="sface",
+        stick=tmp_path / "no-stick",
+    )
+    stop, status = threading.Event(), []
+    kiosk = threading.Thread(target=lambda: status.append(main_run(args, stop=stop)))
+    kiosk.start()
+    page_url = f"http://127.0.0.1:{free_port}/"
+    context = browser.new_context(viewport={"width": 800, "height": 480}, has_touch=True)
+    page = context.new_page()
+    try:
+        wait_for(lambda: requests.get(page_url, timeout=2).status_code == 200)
+        page.goto(page_url)
+        type_by_touch(page, township.url, WRONG)
+        page.tap("#pair")
+        page.wait_for_selector("#told.bad:has-text('不是生成配对码的服务器')")
+        page.fill("#code", "")
+        page.tap("#code")
+        for letter in str(township.code).replace("-", ""):
+            page.tap(f'#keys button:text-is("{letter}")')
+        assert page.input_value("#code") == str(township.code)
+        page.tap("#pair")
+        page.wait_for_selector("#paired:visible")
+        mark = fingerprint(load_keys(args.data).box_public)
+        assert page.inner_text("#fingerprint") == mark
+        assert "石桥村" in page.inner_text("#whose")
+        page.tap("#go-on")
+        page.wait_for_selector("#site:has-text('石桥村')", timeout=60_000)
+        page.click("#open-notice")
+        assert mark in page.inner_text("#n-device")  # to be compared later, too
+    finally:
+        context.close()
+        stop.set()
+        kiosk.join(20)
+    assert status == [0]
+
+
+def type_by_touch(page: Page, server: str, code: str) -> None:
+    page.tap("#server")
+    for letter in server.removeprefix("http://"):
+        page.tap(f'#keys button:text-is("{letter.upper()}")')
+    page.fill("#server", f"http://{page.input_value('#server')}")  # no https on the test's loopback
+    page.tap("#other")
+    for letter in code.replace("-", ""):
+        page.tap(f'#keys button:text-is("{letter}")')
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("lang", ["zh", "en"])
+@pytest.mark.parametrize("size", [(800, 480), (1024, 600), (1920, 1080)])
+def test_the_page_fits_and_goes_by_keyboard(
+    browser: Browser,
+    tmp_path: Path,
+    township: FakeTownship,
+    misfits: Callable[[Page], list[str]],
+    pale: Callable[[Page], list[str]],
+    size: tuple[int, int],
+    lang: str,
+) -> None:
+    pairing = Pairing(tmp_path, sticks=())
+    with PairingScreen(pairing, 0) as screen:
+        context = browser.new_context(viewport={"width": size[0], "height": size[1]})
+        context.add_cookies([{"name": "lang", "value": lang, "url": screen.url}])
+        page = context.new_page()
+        page.goto(screen.url)
+        page.wait_for_selector("#keys button")
+        assert (misfits(page), pale(page)) == ([], [])
+        page.keyboard.type(township.url)
+        page.keyboard.press("Tab")
+        page.keyboard.type("abcd-efgh-jkmn-pqrs-tvwx")
+        page.keyboard.press("Enter")
+        page.wait_for_selector("#told.bad")
+        assert (misfits(page), pale(page)) == ([], [])
+        page.fill("#code", str(township.code))
+        page.keyboard.press("Enter")
+        page.wait_for_selector("#paired:visible")
+        assert (misfits(page), pale(page)) == ([], [])
+        page.screenshot(path=str(tmp_path / "paired.png"))
+        page.keyboard.press("Enter")
+        page.wait_for_selector("#starting:visible")
+        assert pairing.done.is_set()
+        context.close()
