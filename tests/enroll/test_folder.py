@@ -35,6 +35,7 @@ GOOD = {
     "consented_on": "2026-11-01",
     "pin": "482913",
     "portrait_consented_on": "",
+    "card": "",
 }
 
 
