@@ -29,6 +29,9 @@ lint: $(VENV)/.installed-test
 torture: setup $(VENV)/.installed-test
 	@$(BIN)/python -m tests.faults.kill --times 1000
 	@$(BIN)/python -m tests.faults.tamper --times 12
+	@$(BIN)/python -m tests.faults.thin --times 6000
+	@$(BIN)/python -m tests.faults.line --times 60 --mode sqlite
+	@$(BIN)/python -m tests.faults.line --times 60 --mode postgres || [ $$? = 77 ]
 	@$(BIN)/python -m tests.faults.power --times 1000 || [ $$? = 77 ]
 
 bench: setup $(VENV)/.installed-bench

@@ -179,14 +179,27 @@ class Result(Reply, frozen=True, kw_only=True):
     why: str | None = None
 
 
+class Run(Reply, frozen=True, kw_only=True):
+    """One ack for the records `first..last`, in a brief answer: `stored` or `duplicate`."""
+
+    first: int
+    last: int
+    result: str
+
+
 class BatchReply(Reply, frozen=True, kw_only=True):
-    """One result a record, in order, and the cursor after them."""
+    """One result a record, in order, and the cursor after them.
+
+    A brief answer (`attendance.wire.brief`) has `runs` for the acks that say no more than a word;
+    `head`, the server's after the batch, then stands for the records' ids.
+    """
 
     v: int = VERSION
     results: list[Result]
     epoch: int
     seq: int
     head: str
+    runs: list[Run] = []
 
 
 class WhereaboutsRow(Reply, frozen=True, kw_only=True):

@@ -93,6 +93,9 @@ from attendance.messages import (
     RosterRow as RosterRow,
 )
 from attendance.messages import (
+    Run as Run,
+)
+from attendance.messages import (
     SiteRow as SiteRow,
 )
 from attendance.messages import (
@@ -104,12 +107,15 @@ from attendance.messages import (
 from attendance.messages import (
     Withdrawal as Withdrawal,
 )
+from attendance.records import decode_record
 from attendance.signing import SIGNATURE_BYTES, DeviceKeys, check, from_text, to_text
 
 PREFIX = "/api/v1"
 PAIR = f"{PREFIX}/pair"
 CURSOR = f"{PREFIX}/cursor"
 RECORDS = f"{PREFIX}/records"
+#: The query by which a kiosk asks for a brief answer.
+BRIEF = "acks=brief"
 WHEREABOUTS = f"{PREFIX}/whereabouts"
 GALLERY = f"{PREFIX}/gallery"
 PORTRAITS = f"{PREFIX}/portraits"  # /TOKEN
@@ -221,7 +227,7 @@ def encode_batch(
     )
     signature = to_text(keys.sign(BATCH_DOMAIN, batch_claim(unsigned)))
     packed = io.BytesIO()
-    with gzip.GzipFile(fileobj=packed, mode="wb", mtime=0) as stream:
+    with gzip.GzipFile(fileobj=packed, mode="wb", compresslevel=9, mtime=0) as stream:
         stream.write(encode(msgspec.structs.replace(unsigned, signature=signature)))
     return packed.getvalue()
 
@@ -247,6 +253,40 @@ def decode_batch(body: bytes, public: bytes) -> tuple[Batch, list[bytes]]:
     if run_chain(bytes.fromhex(batch.before), payloads) != bytes.fromhex(batch.head):
         raise WireInvalid("the heads do not follow from the records")
     return batch, payloads
+
+
+def brief(reply: BatchReply, batch: Batch) -> BatchReply:
+    """The same acks in few bytes: a thin line must not carry every record's id back.
+
+    Only where the cursor stands at the end of the batch, so that its head vouches for all of it.
+    """
+    if (reply.epoch, reply.seq) != (batch.epoch, batch.last):
+        return reply
+    runs: list[Run] = []
+    rest: list[Result] = []
+    for result in reply.results:
+        if result.result not in ("stored", "duplicate") or result.why is not None:
+            rest.append(result)
+        elif runs and runs[-1].last == result.seq - 1 and runs[-1].result == result.result:
+            runs[-1] = Run(first=runs[-1].first, last=result.seq, result=result.result)
+        else:
+            runs.append(Run(first=result.seq, last=result.seq, result=result.result))
+    return msgspec.structs.replace(reply, results=rest, runs=runs)
+
+
+def spelled(reply: BatchReply, head: bytes | None, payloads: dict[int, bytes]) -> list[Result]:
+    """The acks of a brief answer, one a record, with the ids of our own records.
+
+    `head` is our head at the reply's cursor, `payloads` are the exact bytes sent, by number. A head
+    that is not ours vouches for nothing: the runs are then left out.
+    """
+    results = list(reply.results)
+    if head is not None and head.hex() == reply.head:
+        for run in reply.runs:
+            for seq in range(max(run.first, min(payloads)), min(run.last, max(payloads)) + 1):
+                own = decode_record(payloads[seq]).record_id
+                results.append(Result(seq=seq, record_id=own, result=run.result))
+    return sorted(results, key=lambda result: result.seq)
 
 
 def request_claim(method: str, target: str, body: bytes) -> bytes:

@@ -1,4 +1,4 @@
-"""The storage card, looked at while nobody checks in: full, read-only, failing or hung.
+"""The storage card, looked at while nobody checks in: read-only, failing or hung.
 
 Recording finds such a fault by itself, but only once somebody stands there. A thread of its own
 looks, since a slow card must not hold up a frame and a hung one must not hold up the alarm.
@@ -7,6 +7,7 @@ looks, since a slow card must not hold up a frame and a hung one must not hold u
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import threading
 import time
@@ -22,8 +23,6 @@ LOOK_S = 4.0
 that for decades, and a fault is told within ten seconds."""
 HUNG_S = 9.0
 """A look that lasts longer is itself the fault."""
-LEAST_BYTES = 1 << 20
-"""Less free space than this is full: SQLite's log could not take another page soon."""
 
 
 class Card:
@@ -59,11 +58,8 @@ class Card:
 
     def _look(self) -> StoreUnusable | None:
         try:
-            state = os.statvfs(self._folder)
-            if state.f_flag & os.ST_RDONLY:
+            if os.statvfs(self._folder).f_flag & os.ST_RDONLY:
                 return unusable(self._folder, "readonly")
-            if state.f_bavail * state.f_frsize < LEAST_BYTES:
-                return unusable(self._folder, "full")
             # Without O_TRUNC, so that the same block is written in place each time.
             path = self._folder / PROBE
             fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -73,7 +69,8 @@ class Card:
             finally:
                 os.close(fd)
         except OSError as error:
-            return unusable(self._folder, error)
+            # A full card is told by its free space; the database keeps a reserve of room.
+            return None if error.errno == errno.ENOSPC else unusable(self._folder, error)
         return None
 
     def _run(self) -> None:

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 LOW_MB = 300
 """Less free space than this is told: a year of 200 records a day takes about 100 MB."""
+FULL_MB = 2
+"""Less than this is full for whatever else wants room; the database keeps a reserve of its own."""
 WAITING_S = 3 * 86_400
 """A record that waits this long for the server is told; villages lose their line for days."""
 EXPIRING_MS = 14 * 86_400_000
@@ -90,9 +92,10 @@ class Condition:
 def _low(mb: int | None) -> Trouble | None:
     if mb is None or mb >= LOW_MB:
         return None
+    full = mb < FULL_MB
     return Trouble(
         "disk",
-        ("存储空间不足", "storage is nearly full"),
+        ("存储已满", "storage is full") if full else ("存储空间不足", "storage is nearly full"),
         ("请联系技术人员清理或更换存储卡", "have a technician free space or put in a larger card"),
     )
 

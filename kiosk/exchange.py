@@ -209,7 +209,8 @@ class SyncClient:
         total = Acked(0, 0, 0)
         while (batch := self._store.batch(*place, limit)) is not None:
             try:
-                answer = self._link.ask("POST", wire.RECORDS, self._sealed(batch))
+                target = f"{wire.RECORDS}?{wire.BRIEF}"
+                answer = self._link.ask("POST", target, self._sealed(batch))
             except Gap as gap:
                 gaps += 1
                 if gaps > _MOST_GAPS or gap.wanted > batch.first:
@@ -223,7 +224,9 @@ class SyncClient:
                 continue
             reply = _decoded(answer.body, wire.BatchReply)
             last = batch.first + len(batch.payloads) - 1
-            ours = [r for r in reply.results if batch.first <= r.seq <= last]
+            own = self._store.head_at(reply.epoch, reply.seq)
+            told = wire.spelled(reply, own, dict(enumerate(batch.payloads, batch.first)))
+            ours = [r for r in told if batch.first <= r.seq <= last]
             acked = self._store.acknowledge(batch.epoch, ours)
             sent += len(batch.payloads)
             total = Acked(*(a + b for a, b in zip(total, acked, strict=True)))

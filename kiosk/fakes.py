@@ -190,7 +190,7 @@ class FakeTownship:
         if (method, path) == ("POST", wire.CURSOR):
             return self._cursor(device, wire.decode(body, wire.CursorRequest))
         if (method, path) == ("POST", wire.RECORDS):
-            return self._batch(device, body)
+            return self._batch(device, body, brief=urlsplit(target).query == wire.BRIEF)
         if (method, path) == ("GET", wire.WHEREABOUTS):
             version = hashlib.sha256(wire.encode(self.rows)).hexdigest()[:12]
             rows = list(self.rows)
@@ -258,7 +258,7 @@ class FakeTownship:
         )
         return 200, wire.encode(reply)
 
-    def _batch(self, device: str, body: bytes) -> tuple[int, bytes]:
+    def _batch(self, device: str, body: bytes, *, brief: bool) -> tuple[int, bytes]:
         batch, payloads = wire.decode_batch(body, self.devices[device][0])
         if device in self.forked:
             return self._fork(device, payloads)
@@ -295,7 +295,7 @@ class FakeTownship:
             )
         epoch, seq, head = self.cursor(device)
         reply = wire.BatchReply(results=results, epoch=epoch, seq=seq, head=head.hex())
-        return 200, wire.encode(reply)
+        return 200, wire.encode(wire.brief(reply, batch) if brief else reply)
 
     def _fork(self, device: str, payloads: list[bytes]) -> tuple[int, bytes]:
         self.forked.add(device)

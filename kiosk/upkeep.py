@@ -25,6 +25,8 @@ from recognition.gallery import Gallery
 
 LOOK_S = 1.0
 """How often the kiosk looks whether another process recorded or imported something."""
+WARN_S = 4.0
+"""How often space, what waits and what runs out are looked at."""
 REFRESH_S = 10.0
 """How often the board is computed anew although nothing happened: leave ends, days change."""
 RETRY_S = 1.0
@@ -137,7 +139,7 @@ class Upkeep:
         self._mail: queue.SimpleQueue[Mail] = queue.SimpleQueue()
         self._gallery_version = -1
         self._generation: object = None
-        self._look_at = self._refresh_at = 0.0
+        self._look_at = self._refresh_at = self._warn_at = 0.0
         self._sync_fault: str | None = None
         self._wall_off: int | None = None
 
@@ -156,6 +158,9 @@ class Upkeep:
         if not changed and now < self._look_at:
             return
         self._look_at = now + LOOK_S
+        if now >= self._warn_at:
+            self._warn_at = now + WARN_S
+            self._warn()
         try:
             fault = self._card() if self._card else None
             if fault is not None:
@@ -176,7 +181,6 @@ class Upkeep:
             self._check_clock()
         except StoreUnusable as error:
             self.health.failed(error)
-        self._warn()
         self.refresh()
 
     def _warn(self) -> None:

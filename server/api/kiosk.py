@@ -52,6 +52,8 @@ def records() -> Response:
             session.commit()
     finally:
         _line.release()
+    if request.query_string.decode("latin-1") == wire.BRIEF:
+        reply = wire.brief(reply, upload.batch)
     return answer(reply)
 
 

@@ -171,3 +171,32 @@ def test_raw_records_keep_their_bytes() -> None:
         bytes(msgspec.json.decode(b'[{"b":1, "a":2}]', type=list[msgspec.Raw])[0])
         == b'{"b":1, "a":2}'
     )
+
+
+def test_a_brief_answer_says_the_same_and_only_where_the_head_is_ours() -> None:
+    sent = dict(enumerate(payloads(5, 3), 3))
+    heads = [run_chain(b"h" * 32, list(sent.values())[:n]) for n in range(6)]
+    body = wire.encode_batch(KEYS, DEVICE, 1, 3, b"h" * 32, list(sent.values()))
+    batch, _ = wire.decode_batch(body, KEYS.sign_public)
+    words = {3: "duplicate", 4: "stored", 5: "rejected", 6: "stored", 7: "stored"}
+    results = [
+        wire.Result(
+            seq=seq,
+            record_id=str(uuid.UUID(int=seq)),
+            result=word,
+            why="bad" if word == "rejected" else None,
+        )
+        for seq, word in words.items()
+    ]
+    whole = wire.BatchReply(results=results, epoch=1, seq=7, head=heads[5].hex())
+    short = wire.decode(wire.encode(wire.brief(whole, batch)), wire.BatchReply)
+    assert [(r.first, r.last, r.result) for r in short.runs] == [
+        (3, 3, "duplicate"), (4, 4, "stored"), (6, 7, "stored"),
+    ]  # fmt: skip
+    assert wire.spelled(short, heads[5], sent) == results
+    assert wire.spelled(short, heads[4], sent) == [results[2]], "another head vouches for none"
+    assert wire.spelled(short, None, sent) == [results[2]]
+    wide = msgspec.structs.replace(short, runs=[wire.Run(first=1, last=10**9, result="stored")])
+    assert [r.seq for r in wire.spelled(wide, heads[5], sent)] == [3, 4, 5, 5, 6, 7]
+    elsewhere = msgspec.structs.replace(whole, seq=9)
+    assert wire.brief(elsewhere, batch) == elsewhere

@@ -136,18 +136,19 @@ def free_port() -> int:
 
 
 @contextlib.contextmanager
-def served() -> Iterator[Town]:
-    """`quxiang-server run` on loopback in a folder of its own."""
+def served(database: str | None = None, workers: int = 1) -> Iterator[Town]:
+    """`quxiang-server run` on loopback in a folder of its own, its records in SQLite or there."""
     kept = {k: v for k, v in os.environ.items() if not k.startswith(("QUXIANG_", "LC_", "LANG"))}
     with tempfile.TemporaryDirectory(prefix="quxiang-faults-") as folder:
         town = Town(Path(folder), free_port(), {**kept, "QUXIANG_LANG": "en"})
+        town.database, town.workers = database, workers
         town.init()
         town.serve()
         try:
             yield town
         finally:
             if town.server is not None:
-                town.server.kill()
+                town.server.terminate()  # kills its workers too
                 town.server.wait()
 
 

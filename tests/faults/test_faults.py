@@ -33,6 +33,17 @@ def test_every_flipped_bit_is_named(root: Path, environ: dict[str, str]) -> None
     assert "each first bad one named" in run_tool("tamper", 4, root, environ)
 
 
+def test_a_month_offline_fits_a_thin_line(root: Path, environ: dict[str, str]) -> None:
+    assert "0 lost, 0 twice" in run_tool("thin", 400, root, environ)
+
+
+@pytest.mark.parametrize("mode", ["sqlite", "postgres"])
+def test_a_bad_line_and_a_bad_server_end_as_in_peace(
+    mode: str, root: Path, environ: dict[str, str]
+) -> None:
+    assert "the end is the same as in peace" in run_tool("line", 12, root, environ, "--mode", mode)
+
+
 def test_power_cuts_lose_nothing(root: Path, environ: dict[str, str]) -> None:
     said = run_tool("power", 15, root, environ)
     assert "0 lost, 0 unreadable, 0 galleries lost" in said

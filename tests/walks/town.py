@@ -27,6 +27,8 @@ class Town:
     environ: dict[str, str]
     server: subprocess.Popen[bytes] | None = None
     passwords: list[str] = field(default_factory=list)
+    database: str | None = None
+    workers: int = 1
 
     @property
     def url(self) -> str:
@@ -53,7 +55,8 @@ class Town:
         return str(self.folder / role)
 
     def init(self) -> None:
-        out = self.run("quxiang-server", "init", "--data", self.data("server")).stdout
+        where = ["--database", self.database] if self.database else []
+        out = self.run("quxiang-server", "init", "--data", self.data("server"), *where).stdout
         self.passwords.append(out.splitlines()[-1].strip())
 
     def serve(self) -> None:
@@ -61,7 +64,7 @@ class Town:
         with (self.folder / "server.log").open("ab") as log:
             self.server = subprocess.Popen(
                 [str(BIN / "quxiang-server"), "run", "--data", self.data("server"),
-                 "--port", str(self.port), "--workers", "1"],
+                 "--port", str(self.port), "--workers", str(self.workers)],
                 env=self.environ, stdout=log, stderr=log,
             )  # fmt: skip
         for _ in range(600):
