@@ -168,7 +168,7 @@ def _in_pose(face: Face, state: _State) -> bool:
 
 
 def _sample(engine: Engine, frame: Frame, face: Face, quality: Quality) -> Sample:
-    return Sample(f"frame {frame.index}", engine.embed(frame.image, face), quality)
+    return Sample(f"frame {frame.index}", engine.embed(frame.image, face, thorough=True), quality)
 
 
 def _sharpness(quality: Quality) -> float:

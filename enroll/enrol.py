@@ -99,7 +99,7 @@ def read_sample(engine: Engine, path: Path) -> Sample | PictureResult:
         return PictureResult(
             path.name, "refused", faults, Note(quality.words("zh"), quality.words("en"))
         )
-    return Sample(path.name, engine.embed(frame, face), quality)
+    return Sample(path.name, engine.embed(frame, face, thorough=True), quality)
 
 
 def read_samples(engine: Engine, paths: Sequence[Path]) -> tuple[list[Sample], list[PictureResult]]:

@@ -11,7 +11,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from recognition.gallery import Candidates, Gallery
+from recognition.gallery import Candidates, Gallery, template_of
 from recognition.guidance import Guidance
 from recognition.liveness import LivenessVerdict
 from recognition.quality import QualityFault
@@ -135,13 +135,15 @@ def identify(
 
     probes: float32, shape (n, d), embeddings of one face. span: seconds between the first and the
     last usable look. last: the face has gone, nothing better will come.
-    A person must reach `threshold` in the mean over the probes, lead by `margin`, and be the best
+    A person must reach `threshold` for the mean of the probes, lead by `margin`, and be the best
     of the gallery for `rules.frames` single probes.
     """
     waiting = Wait(Guidance.LOOK, track_id)
     if len(probes) < rules.frames or span < rules.seconds - TIME_SLACK:
         return waiting
-    found = gallery.search(probes)
+    # One embedding out of all: the mean direction of the looks, as a thorough look at a still is
+    # the mean of its views (docs/accuracy.md, "What was tried").
+    found = gallery.search(template_of(probes))
     patient = not last and span < rules.refuse_seconds - TIME_SLACK
     if found.best_id is None or found.best_score < threshold:
         return waiting if patient else Unknown(found.best_score, track_id, found.best_id)

@@ -76,8 +76,8 @@ class DlibEngine:
         """See `Engine.follow`."""
         return self._detector.follow(frame, face)
 
-    def embed(self, frame: Frame, face: Face) -> Template:
-        """See `Engine.embed`: float32, shape (128,)."""
+    def embed(self, frame: Frame, face: Face, *, thorough: bool = False) -> Template:
+        """See `Engine.embed`: float32, shape (128,); `thorough` changes nothing."""
         return unit(self.encoding(frame, square_box(face)))
 
     def encoding(self, frame: Frame, box: tuple[int, int, int, int]) -> NDArray[np.float64]:

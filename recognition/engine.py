@@ -51,8 +51,13 @@ class Engine(Protocol):
         else."""
         ...
 
-    def embed(self, frame: Frame, face: Face) -> Template:
-        """The template of `face` in `frame`: float32, shape (dimension,), L2 norm 1."""
+    def embed(self, frame: Frame, face: Face, *, thorough: bool = False) -> Template:
+        """The template of `face` in `frame`: float32, shape (dimension,), L2 norm 1.
+
+        thorough: the mean of several views of the face, for photographs, of which there is only
+        one; the looks of a track are averaged anyway. Costs some eight times as much; an engine
+        that gains nothing by it may do the same as without.
+        """
         ...
 
 

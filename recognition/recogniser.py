@@ -263,7 +263,7 @@ class Recogniser:
         if track.first_usable is None:
             track.first_usable, track.first_usable_index = t, index
         track.last_embedded = t
-        template = self.engine.embed(frame, face)
+        template = self.engine.embed(frame, face, thorough=self.stills)
         weight = sample_weight(quality.measures) if quality.measures else 0.0
         passive = None if isinstance(self._decision, Match) else self.liveness.look(frame, face)
         sample = Sample(t, index, template, weight, passive)

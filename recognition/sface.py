@@ -30,13 +30,18 @@ SHRINK_ABOVE = 160.0
 """Eye distance in pixels above which the face is shrunk with averaging before it is aligned: SFace
 sees 35 pixels between the eyes, and sampling every fifth pixel of a big photograph is noise."""
 SHRINK_TO = 80.0
+SHIFT = 2.0
+"""Pixels of the aligned 112 x 112 face by which a thorough look is shifted each way."""
+VIEWS = ((0.0, 0.0), (SHIFT, 0.0), (-SHIFT, 0.0), (0.0, SHIFT), (0.0, -SHIFT))
+EYES = 35.24
+"""Pixels between the eyes of an aligned face."""
 
 
 class SFaceEngine:
     """YuNet and SFace; see `Engine`. The networks load at the first use."""
 
     name = "sface"
-    model_id = model_id("sface", SFACE_SET, PREPROCESSING + " alignCrop-112 area-160-80")
+    model_id = model_id("sface", SFACE_SET, PREPROCESSING + " alignCrop-112 area-160-80 views-7")
     dimension = 128
     threshold = THRESHOLD
     margin = MARGIN
@@ -61,15 +66,40 @@ class SFaceEngine:
         """See `Engine.follow`."""
         return self._detector.follow(frame, face)
 
-    def embed(self, frame: Frame, face: Face) -> Template:
+    def embed(self, frame: Frame, face: Face, *, thorough: bool = False) -> Template:
         """See `Engine.embed`: float32, shape (128,)."""
+        frame = as_frame(frame)
+        if not thorough:
+            picture, points = shrunk(frame, face)
+            return unit(self._feature(self._aligned(picture, points)))
+        # Half of it aligned by the mean of several detections, as it is and mirrored; half by the
+        # one detection, shifted a little: what alignment leaves to chance is averaged away.
+        whole = np.zeros(self.dimension, np.float32)
+        again = Face(face.box, self._detector.landmarks(frame, face), face.score)
+        chip = self._aligned(*shrunk(frame, again))
+        for view in (chip, np.ascontiguousarray(chip[:, ::-1])):
+            whole += unit(self._feature(view)) / 2
+        picture, points = shrunk(frame, face)
+        across = (points[1] - points[0]) / EYES  # one pixel of the aligned face
+        down = np.array([-across[1], across[0]], np.float32)
+        for x, y in VIEWS:
+            chip = self._aligned(picture, points + np.float32(x) * across + np.float32(y) * down)
+            whole += unit(self._feature(chip)) / len(VIEWS)
+        return unit(whole)
+
+    def _aligned(self, picture: Frame, points: NDArray[np.float32]) -> Frame:
+        row = np.zeros((1, 15), np.float32)
+        row[0, 4:14] = points.reshape(-1)
+        return np.asarray(self._network().alignCrop(picture, row), np.uint8)
+
+    def _feature(self, chip: Frame) -> NDArray[np.float32]:
+        return np.asarray(self._network().feature(chip), np.float32)
+
+    def _network(self) -> cv2.FaceRecognizerSF:
         if self._net is None:
             with quiet_opencv():
                 self._net = cv2.FaceRecognizerSF.create(str(self._weights), "")
-        picture, points = shrunk(as_frame(frame), face)
-        row = np.zeros((1, 15), np.float32)
-        row[0, 4:14] = points.reshape(-1)
-        return unit(self._net.feature(self._net.alignCrop(picture, row)))
+        return self._net
 
 
 def shrunk(frame: Frame, face: Face) -> tuple[Frame, NDArray[np.float32]]:

@@ -31,6 +31,10 @@ FOLLOW_SIDE = 128
 FOLLOW_REACH = 2.5
 """A face is followed in a square this many times its box wide, shrunk to this many pixels: it has
 some 50 there, and may move by three quarters of its box from frame to frame."""
+AGAIN_SIDES = (64, 96, 128)
+"""Pixels to which a face's box is brought when it is looked for again (`YuNet.landmarks`)."""
+AGAIN_REACH = 1.5
+"""Half the side of the part of the picture that is searched then, in box sides."""
 PREPROCESSING = "yunet-320-2x-1"
 """Goes into the model id: what the detector sees decides the landmarks, and they the template."""
 
@@ -43,6 +47,7 @@ class YuNet:
         self._net: cv2.FaceDetectorYN | None = None
         self._size = (0, 0)
         self._follower: cv2.FaceDetectorYN | None = None
+        self._closer: cv2.FaceDetectorYN | None = None
 
     def detect(self, frame: Frame, *, thorough: bool = False) -> list[Face]:
         """As `Engine.detect`. Pictures of at most 320 pixels are doubled first."""
@@ -79,6 +84,35 @@ class YuNet:
         found = [_face(row, scale, scale, left, top) for row in _finite(rows)]
         was = (x, y, face.box[2])
         return min(found, key=lambda f: math.dist((*f.centre, f.box[2]), was), default=None)
+
+    def landmarks(self, frame: Frame, face: Face) -> NDArray[np.float32]:
+        """The five landmarks of `face` as the mean over several detections, the given one among
+        them, float32, shape (5, 2): one detection is off by some 2 % of the eyes' distance."""
+        frame = as_frame(frame)
+        x, y = face.centre
+        largest = max(face.box[2:])
+        reach = AGAIN_REACH * largest
+        found = [face.landmarks]
+        for side in AGAIN_SIDES:
+            scale = side / max(largest, 1e-3)
+            size = round(2 * reach * scale)
+            move = np.array(
+                [[scale, 0, (reach - x) * scale], [0, scale, (reach - y) * scale]], np.float32
+            )
+            part = np.asarray(cv2.warpAffine(frame, move, (size, size), flags=cv2.INTER_AREA))
+            if self._closer is None:
+                self._closer = self._create((size, size))
+            self._closer.setInputSize((size, size))
+            rows = _finite(self._closer.detect(part)[1])
+            middle = (size / 2, size / 2)
+            near = [
+                f for row in rows if math.dist((f := _face(row, 1, 1)).centre, middle) < side / 3
+            ]
+            if near:
+                best = max(near, key=lambda f: f.area)
+                corner = np.array([x - reach, y - reach], np.float32)
+                found.append(best.landmarks / np.float32(scale) + corner)
+        return np.asarray(np.mean(found, axis=0), np.float32)
 
     def _at(self, frame: Frame, side: int) -> list[Face]:
         height, width = frame.shape[:2]

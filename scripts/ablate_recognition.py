@@ -71,6 +71,7 @@ def variants(engine: Engine, frame: Frame, face: Face) -> dict[str, Template]:
     again = [p for p in (seen_again(engine, frame, face, side) for side in (64, 96, 128)) if p]
     mean = np.mean([points, *(f.landmarks for f in again)], axis=0).astype(np.float32)
     return {
+        "look: one view of the face": engine.embed(frame, face),
         "align: cubic": embed_chip(engine, placed(frame, points, 1, cv2.INTER_CUBIC)),
         "align: sampled densely, averaged": embed_chip(
             engine, placed(frame, points, finer, cv2.INTER_LINEAR)
@@ -140,7 +141,7 @@ def read_people(folder: Path, engine: Engine) -> list[Person]:
             face = choose_subject(engine.detect(frame, thorough=True), frame, None, still=True)
             if face is None:
                 continue
-            person.plain.append(engine.embed(frame, face))
+            person.plain.append(engine.embed(frame, face, thorough=True))
             for name, template in variants(engine, frame, face).items():
                 person.others.setdefault(name, []).append(template)
             person.looks.append(track_of(engine, frame, face, rng))
@@ -254,16 +255,19 @@ def experiments(
             return person.others[name][i][None]
 
         yield name, outcomes(people, other, probe, shipped)
-    yield "track of 8, shipped", outcomes(people, plain, lambda p, i: p.looks[i][0], shipped)
+    yield (
+        "track of 8, shipped",
+        outcomes(
+            people, plain, lambda p, i: fused(p.looks[i][0], np.ones_like(p.looks[i][1])), shipped
+        ),
+    )
     yield (
         "track: its first look alone",
         outcomes(people, plain, lambda p, i: p.looks[i][0][:1], shipped),
     )
     yield (
-        "track: mean embedding",
-        outcomes(
-            people, plain, lambda p, i: fused(p.looks[i][0], np.ones_like(p.looks[i][1])), shipped
-        ),
+        "track: mean of the looks' scores",
+        outcomes(people, plain, lambda p, i: p.looks[i][0], shipped),
     )
     yield (
         "track: embedding weighted by quality",

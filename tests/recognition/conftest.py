@@ -154,7 +154,7 @@ class ScriptedEngine:
         ]
         return min(near, key=lambda f: abs(f.box[2] - face.box[2]), default=None)
 
-    def embed(self, frame: Frame, face: Face) -> Template:
+    def embed(self, frame: Frame, face: Face, *, thorough: bool = False) -> Template:
         number = self._number(frame)
         self.embedded.append(number)
         return next(t for f, t in self.script[number] if f is face)

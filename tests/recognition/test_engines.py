@@ -13,7 +13,9 @@ from recognition.dlib_engine import DlibEngine, square_box
 from recognition.engine import Engine, load_engine
 from recognition.errors import RecognitionError
 from recognition.pictures import read_picture
+from recognition.sface import SFaceEngine
 from recognition.track import overlap
+from recognition.types import Face
 
 
 @pytest.fixture(params=["sface", "dlib"])
@@ -34,6 +36,23 @@ def test_the_interface(engine: Engine, clips) -> None:
     assert right_eye[0] < nose[0] < left_eye[0]
     assert right_mouth[0] < left_mouth[0]
     assert right_eye[1] < nose[1] < right_mouth[1]
+
+
+def test_a_thorough_look_averages_what_alignment_leaves_to_chance(
+    sface: SFaceEngine, clips
+) -> None:
+    """Landmarks that are off by three pixels change a thorough template less than a plain one."""
+    frame = clips[-1].frames[0]
+    (face,) = sface.detect(frame)
+    moved = Face(face.box, face.landmarks + np.float32([3, -2]), face.score)
+    plain, thorough = (
+        float(sface.embed(frame, face, thorough=t) @ sface.embed(frame, moved, thorough=t))
+        for t in (False, True)
+    )
+    assert thorough > plain
+    both = sface.embed(frame, face), sface.embed(frame, face, thorough=True)
+    assert np.linalg.norm(both[1]) == pytest.approx(1, abs=1e-5)
+    assert 0.9 < float(both[0] @ both[1]) < 0.9999
 
 
 def test_one_person_scores_above_two(engine: Engine, shared_data: Path) -> None:

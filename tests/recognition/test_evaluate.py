@@ -133,7 +133,7 @@ def test_a_broken_embedder_shows_in_the_figures(folder: Path, sface: Engine) -> 
         def __getattr__(self, name: str) -> Any:
             return getattr(sface, name)
 
-        def embed(self, frame: Any, face: Any) -> Any:
+        def embed(self, frame: Any, face: Any, *, thorough: bool = False) -> Any:
             return np.eye(1, 128, dtype=np.float32)[0]
 
     shown, _ = evaluate(folder, Blind(), 3, Liveness("off"))  # type: ignore[arg-type]

@@ -12,6 +12,7 @@ from recognition.decision import (
     MOVING,
     Ambiguous,
     Decision,
+    Identified,
     Match,
     NotLive,
     PoorQuality,
@@ -144,6 +145,17 @@ def test_the_looks_must_agree() -> None:
     found = identify(probes, 2.0, gallery, 0.5, 0.03, 1, MOVING)
     assert gallery.search(probes).best_score >= 0.5
     assert isinstance(found, Unknown)
+
+
+def test_a_track_is_compared_by_the_mean_of_its_looks() -> None:
+    """What differs from look to look by chance is averaged away before the comparison."""
+    axes = np.eye(8, dtype=np.float32)
+    gallery = Gallery("m", 8)
+    gallery.replace([("a", axes[:1])])
+    probes = np.stack([0.45 * axes[0] + np.sqrt(1 - 0.45**2) * axes[k] for k in (2, 3, 4)])
+    found = identify(probes.astype(np.float32), 2.0, gallery, 0.5, 0.03, 1, MOVING)
+    assert isinstance(found, Identified)
+    assert found.candidates.best_score == pytest.approx(0.45 / np.sqrt(0.45**2 + (1 - 0.45**2) / 3))
 
 
 def test_a_face_that_never_moves_is_not_live(scripted, person: Person, face_at) -> None:
