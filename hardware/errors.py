@@ -65,3 +65,11 @@ class NoGpio(LampError):
 
 class WiringError(HardwareError, ValueError):
     """The wiring file cannot be used as it stands."""
+
+
+class PanelError(HardwareError, RuntimeError):
+    """Something beside the screen (a button, the buzzer, the fill light ...) does not work."""
+
+
+class VoiceError(HardwareError, RuntimeError):
+    """Nothing can be said aloud."""

@@ -7,7 +7,8 @@ DIR/kiosk.db        records, chain, outbox (`kiosk.store`), with -wal, -shm and 
 DIR/kiosk.lock      held by the one process that runs the kiosk
 DIR/vault/          templates and PIN hashes, encrypted (`kiosk.vault`)
 DIR/portraits/      pictures of the public board, for the television (`kiosk.portraits`)
-DIR/wiring.toml     optional: which pins each lamp has (docs/wiring.md)
+DIR/wiring.toml     optional: what hangs on which pin (docs/wiring.md)
+DIR/kiosk.toml      optional: voice, buzzer, light, camera (`kiosk.settings`, docs/wiring.md)
 DIR/models/         optional: weights
 """
 

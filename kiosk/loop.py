@@ -33,6 +33,7 @@ from kiosk.upkeep import Mail, Upkeep
 from kiosk.vault import Vault
 from recognition.decision import Decision, Match, NotLive, Wait
 from recognition.recogniser import Observation, Recogniser
+from recognition.types import Face
 
 APPROACHING = 0.08
 """Height of a face, as a share of the picture's, from which it wakes the screen: some three metres
@@ -61,10 +62,23 @@ class Offered(Protocol):
         ...
 
 
+class Around(Protocol):
+    """What surrounds the screen: `kiosk.surroundings`."""
+
+    def turn(self) -> None:
+        """Once each turn of the loop."""
+        ...
+
+    def seen(self, image: NDArray[np.uint8], face: Face | None, t: float) -> None:
+        """A frame (uint8 BGR), the face looked at, and the frame's time in seconds."""
+        ...
+
+
 class Kiosk:
     """One run of a kiosk. `process` belongs to one thread; `pin` and `choose` to any.
 
-    `sync` is poked when a record waits; `beat` is called once each turn of the loop.
+    `sync` is poked when a record waits; `beat` is called once each turn of the loop; `around` is
+    what surrounds the screen; `greeted` the last greeting with its time on the monotonic clock.
     """
 
     def __init__(
@@ -112,6 +126,8 @@ class Kiosk:
         self._mono = mono
         self.sync: Poked | None = None
         self.beat: Callable[[], None] | None = None
+        self.around: Around | None = None
+        self.greeted: tuple[dict[str, Any], float] | None = None
         self._guard = threading.RLock()
         self._greetings: dict[str, dict[str, Any]] = {}
         self._settled: int | None = None
@@ -142,6 +158,8 @@ class Kiosk:
             self._decided_ms = time.time() * 1000
             tallest = max((face.box[3] for face in observation.faces), default=0.0)
             self._feed.update(near=bool(tallest >= APPROACHING * frame.image.shape[0]))
+            if self.around is not None:
+                self.around.seen(frame.image, observation.subject, frame.t)
             with self._guard:
                 self._follow(observation)
         self._busy += self._mono() - self._began
@@ -151,6 +169,8 @@ class Kiosk:
         """Do what is due between frames, or while none comes."""
         with self._guard:
             self._upkeep.turn()
+        if self.around is not None:
+            self.around.turn()
         if self.beat is not None:
             self.beat()
 
@@ -384,6 +404,7 @@ class Kiosk:
             "choices": outcome.verified,
         }
         self._greetings[record.official or ""] = greeting
+        self.greeted = greeting, self._mono()
         self._feed.tell(greeting)
         if self.sync is not None:
             self.sync.poke()
@@ -395,5 +416,6 @@ class Kiosk:
             return None
         # Another id each time, so that the page shows it anew; the choice is made for the record.
         shown = {**known, "again": True, "nonce": time.monotonic_ns()}
+        self.greeted = shown, self._mono()
         self._feed.tell(shown)
         return shown

@@ -31,7 +31,7 @@ from kiosk.commands import driver_of, wiring_of
 from kiosk.condition import Survey
 from kiosk.config import CONFIG, PORTRAITS, load_config, run_lock, save_config
 from kiosk.display import Display
-from kiosk.errors import StoreUnusable
+from kiosk.errors import ConfigInvalid, StoreUnusable
 from kiosk.events import EventLog
 from kiosk.exchange import SyncClient, SyncReport
 from kiosk.facelock import FaceLock
@@ -48,10 +48,12 @@ from kiosk.refusals import RefusalCount
 from kiosk.releases import own_release
 from kiosk.screen.app import Screen
 from kiosk.screen.feed import ScreenFeed
+from kiosk.settings import Settings, load_settings
 from kiosk.site import Site
 from kiosk.started import tell_started
+from kiosk.surroundings import Surroundings
 from kiosk.sync import SyncLoop
-from kiosk.troubles import Troubles
+from kiosk.troubles import Trouble, Troubles
 from kiosk.unpaired import STICKS, pair_on_screen
 from kiosk.vault import settle_erasures
 from kiosk.watch import Watch
@@ -59,6 +61,7 @@ from recognition.engine import load_engine
 from recognition.gallery import Gallery
 from recognition.recogniser import Recogniser
 
+BAD_SETTINGS = ("设置文件无法使用", "The settings file cannot be used")
 TEST_S = 0.4
 """Seconds that each colour of the lamps' self-test is lit at start."""
 LAST_SYNC_S = 40.0
@@ -240,6 +243,10 @@ class _Run:
             survey=self.survey.look,
         )
         card.start()
+        self.around = stack.enter_context(contextlib.closing(self._surroundings()))
+        self.around.kiosk = self.kiosk
+        self.kiosk.around = self.around
+        self.events.listen(self.around)
         self.client = SyncClient(
             config,
             site.keys,
@@ -305,6 +312,27 @@ class _Run:
             if asked and isinstance(error, NoGpio | WiringError):
                 raise
             return WaitingBoard(asked or "unknown", ids, opened, error)
+
+    def _surroundings(self) -> Surroundings:
+        """Voice, buttons and the rest; a file that cannot be read is told and leaves them out."""
+        settings, wiring = Settings(), None
+        try:
+            settings = load_settings(self.site.folder)
+        except ConfigInvalid as error:
+            words = error.words("zh"), error.words("en")
+            self.troubles.set("settings", Trouble("settings", BAD_SETTINGS, words))
+        # Told by the lamp board, which reads the same file.
+        with contextlib.suppress(HardwareError):
+            wiring = wiring_of(self.site.folder)
+        return Surroundings(
+            wiring,
+            settings,
+            live=self.live,
+            troubles=self.troubles,
+            feed=self.feed,
+            person_of=lambda official: self.service.people.get(official),
+            now_ms=self.display.now_ms,
+        )
 
     def _lamps(self) -> str:
         return "unknown" if self.keeper.failed else self.keeper.driver

@@ -73,6 +73,7 @@ const painters = {
   },
   mirror() { document.querySelector(".frame").classList.toggle("mirror", Boolean(state.mirror)); },
   near() { if (state.near) wake(LINGER_MS); },
+  motion() { if (state.motion) wake(LINGER_MS); },
   guidance() { if (state.guidance) wake(LINGER_MS); },
   camera() { if (!state.camera) sleep(); picture(); },
   rows() {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import re
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,11 +17,11 @@ import pytest
 import requests
 from gpiozero.pins.mock import MockFactory
 
-from attendance.statuses import Status
+from attendance.statuses import Kind, Status
 from attendance.wire import GalleryContents, Person, WhereaboutsRow
 from hardware.errors import LampError
 from hardware.fake_chips import PixelChips, ShiftChips
-from hardware.fakes import FakeCamera, mock_pins
+from hardware.fakes import FakeCamera, history, mock_pins
 from hardware.lamps import open_lamps
 from hardware.wiring import Chain, Wiring
 from hardware.wiring_file import load_wiring
@@ -220,6 +221,51 @@ def test_a_bad_wiring_file_leaves_check_in_alone_and_is_taken_when_it_is_right(
     kiosk.wire("driver = 'neon'")
     with pytest.raises(ValueError, match="driver must be one of"):
         kiosk.run(iter([NOBODY]), lamps="rgb")  # somebody typed it, and can put it right
+
+
+def test_a_button_after_a_check_in_takes_the_screens_path(kiosk: Kiosk) -> None:
+    """Buttons, door, tones and voice of a whole kiosk: each follows what was recorded."""
+    kiosk.wire(
+        "[lamps.XC-12]\nred = 17\ngreen = 27\nblue = 22\n[buttons]\nred = 5\ngreen = 6\n"
+        "[door]\npin = 20\nseconds = 0.2\n[buzzer]\npin = 18\n[motion]\npin = 16\n"
+    )
+    said = kiosk.folder / "said"
+    program = f"import sys; open({str(said)!r}, 'ab').write(sys.stdin.buffer.read())"
+    command = json.dumps(f'{sys.executable} -c "{program}"')
+    (kiosk.folder / "kiosk.toml").write_text(f"[voice]\ncommand = {command}\n", "utf-8")
+    lamp, door, button = [17, 27, 22], kiosk.pins.pin(20), kiosk.pins.pin(5)
+
+    def lit() -> list[float]:
+        return [kiosk.pins.pin(number).state for number in lamp]
+
+    def spoken(words: str) -> bool:
+        return said.exists() and words in said.read_text("utf-8")
+
+    def day() -> Iterator[Any]:
+        yield from until(kiosk.listed)
+        button.drive_low()  # nobody was recognised: nothing is chosen
+        button.drive_high()
+        yield NOBODY
+        kiosk.pins.pin(16).drive_high()
+        assert kiosk.pin("XC-12")["ok"]
+        assert lit() == [1, 1, 0]
+        yield from until(lambda: spoken("XC-12您好，已记录，下乡"))
+        yield from until(lambda: not door.state)
+        button.drive_low()
+        yield from until(lambda: lit() == [1, 0, 0])
+        button.drive_high()
+        yield from until(lambda: spoken("请休假"))
+
+    events = kiosk.run(day())
+    told = [(e["official"], e["status"], e["method"]) for e in events if e["event"] == "checkin"]
+    assert told == [("XC-12", "in_village", "pin"), ("XC-12", "on_leave", "pin")]
+    records = [r for r in kiosk.township.stored("k0000000") if r.official == "XC-12"]
+    assert [r.kind for r in records][:1] == [Kind.CHECKIN]
+    if len(records) > 1:
+        assert (records[1].kind, records[1].supersedes) == (Kind.AMEND, records[0].record_id)
+    assert history(kiosk.pins, 20)[:3] == [0, 1, 0]
+    assert any(state.state for state in kiosk.pins.pin(18).states)  # it was heard
+    assert [e for e in events if e["event"] == "fault"] == []
 
 
 # -- the keeper alone: faults between two changes --------------------------------------------
