@@ -19,8 +19,10 @@ from attendance.signing import fingerprint
 from attendance.statuses import SiteKind
 from hardware.camera import open_camera
 from hardware.errors import HardwareError, NoGpio, Notice, WiringError
-from hardware.frames import Camera
+from hardware.frames import Camera, Image
 from hardware.lamps import LampBoard, open_lamps
+from hardware.lookout import PictureWatch, Thermometer
+from hardware.turned import TurnedCamera
 from hardware.waiting import WaitingBoard
 from kiosk.badges import BadgeReader
 from kiosk.board import BoardRow
@@ -31,7 +33,7 @@ from kiosk.commands import driver_of, wiring_of
 from kiosk.condition import Survey
 from kiosk.config import CONFIG, PORTRAITS, load_config, run_lock, save_config
 from kiosk.display import Display
-from kiosk.errors import ConfigInvalid, StoreUnusable
+from kiosk.errors import StoreUnusable
 from kiosk.events import EventLog
 from kiosk.exchange import SyncClient, SyncReport
 from kiosk.facelock import FaceLock
@@ -48,20 +50,20 @@ from kiosk.refusals import RefusalCount
 from kiosk.releases import own_release
 from kiosk.screen.app import Screen
 from kiosk.screen.feed import ScreenFeed
-from kiosk.settings import Settings, load_settings
+from kiosk.settings import settings_or_trouble
 from kiosk.site import Site
 from kiosk.started import tell_started
 from kiosk.surroundings import Surroundings
 from kiosk.sync import SyncLoop
-from kiosk.troubles import Trouble, Troubles
+from kiosk.troubles import Troubles
 from kiosk.unpaired import STICKS, pair_on_screen
 from kiosk.vault import settle_erasures
+from kiosk.views import Lookout
 from kiosk.watch import Watch
 from recognition.engine import load_engine
 from recognition.gallery import Gallery
 from recognition.recogniser import Recogniser
 
-BAD_SETTINGS = ("设置文件无法使用", "The settings file cannot be used")
 TEST_S = 0.4
 """Seconds that each colour of the lamps' self-test is lit at start."""
 LAST_SYNC_S = 40.0
@@ -176,6 +178,7 @@ class _Run:
         self.troubles = Troubles(self.feed, self.events, self._note_troubles)
         self._note_troubles("[]")
         self._camera = "starting"
+        self.settings = settings_or_trouble(data, self.troubles)
         card = Card(data)
         stack.callback(card.close)
         engine = load_engine(args.engine, data)
@@ -268,6 +271,7 @@ class _Run:
             stop,
             live=live,
             on_state=self._note_state,
+            lookout=Lookout(PictureWatch(self._best()), Thermometer(), self.feed, self.troubles),
         )
         self.notifier = Notifier()
         self.kiosk.beat = self._beat
@@ -315,18 +319,13 @@ class _Run:
 
     def _surroundings(self) -> Surroundings:
         """Voice, buttons and the rest; a file that cannot be read is told and leaves them out."""
-        settings, wiring = Settings(), None
-        try:
-            settings = load_settings(self.site.folder)
-        except ConfigInvalid as error:
-            words = error.words("zh"), error.words("en")
-            self.troubles.set("settings", Trouble("settings", BAD_SETTINGS, words))
+        wiring = None
         # Told by the lamp board, which reads the same file.
         with contextlib.suppress(HardwareError):
             wiring = wiring_of(self.site.folder)
         return Surroundings(
             wiring,
-            settings,
+            self.settings,
             live=self.live,
             troubles=self.troubles,
             feed=self.feed,
@@ -408,13 +407,22 @@ class _Run:
         self.kiosk.idle()
 
     def _open_camera(self) -> Camera:
-        return self.opener(
+        camera = self.opener(
             self.args.camera,
             realtime=self.args.realtime or self.args.loop,
             loop=self.args.loop,
             sleep=self._sleep,
             on_fault=self._skipped,
         )
+        degrees = self.settings.camera.rotate
+        return TurnedCamera(camera, degrees) if degrees else camera
+
+    def _best(self) -> Callable[[Image], float] | None:
+        """How sure the detector is of a face; only the scores of YuNet can be compared."""
+        detect = self.recogniser.engine.detect
+        if self.args.engine != "sface":
+            return None
+        return lambda image: max((face.score for face in detect(image)), default=0.0)
 
     def _sleep(self, seconds: float) -> None:
         self.stop.wait(seconds)

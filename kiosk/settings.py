@@ -16,9 +16,11 @@ import msgspec
 from hardware.light import BRIGHT, DARK
 from hardware.voice import COMMAND
 from kiosk.errors import ConfigInvalid
+from kiosk.troubles import Trouble, Troubles
 
 SETTINGS = "kiosk.toml"
 MAX_BYTES = 64 * 1024
+BAD = ("设置文件无法使用", "The settings file cannot be used")
 
 Clock = Annotated[str, msgspec.Meta(pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9]$")]
 """A time of day of Asia/Shanghai, `21:30`."""
@@ -102,6 +104,16 @@ def load_settings(folder: Path) -> Settings:
             f"the settings file {path} cannot be used ({why}): mend it, or remove it",
         ) from error
     return settings
+
+
+def settings_or_trouble(folder: Path, troubles: Troubles) -> Settings:
+    """The settings of that folder; a file that cannot be used is told, and the usual ones hold."""
+    try:
+        return load_settings(folder)
+    except ConfigInvalid as error:
+        words = error.words("zh"), error.words("en")
+        troubles.set("settings", Trouble("settings", BAD, words))
+        return Settings()
 
 
 def is_quiet(quiet: tuple[str, str] | None, time_of_day: str) -> bool:

@@ -7,11 +7,12 @@ import time
 from collections.abc import Callable
 
 from hardware.errors import CameraError
-from hardware.frames import Camera
+from hardware.frames import Camera, Frame
 from kiosk.events import EventLog
 from kiosk.loop import Kiosk
 from kiosk.screen.feed import ScreenFeed
 from kiosk.troubles import Trouble, Troubles
+from kiosk.views import Lookout
 
 IDLE_S = 0.1
 """Between two turns while no frame comes."""
@@ -23,7 +24,8 @@ REOPEN_S = (1.0, 2.0, 4.0, 8.0, 15.0)
 class Watch:
     """Opens the source, opens a live one again whenever it is lost, and says how it is.
 
-    state: "", `ok`, `fault` or `ended`; `on_state` is told each change.
+    state: "", `ok`, `fault` or `ended`, and of a live camera also how its pictures are (`View`);
+    `on_state` is told each change. lookout: looks at the pictures of a live camera.
     """
 
     def __init__(
@@ -37,6 +39,7 @@ class Watch:
         *,
         live: bool,
         on_state: Callable[[str], None],
+        lookout: Lookout | None = None,
     ) -> None:
         self.state = ""
         self._opener = opener
@@ -47,6 +50,7 @@ class Watch:
         self._stop = stop
         self._live = live
         self._on_state = on_state
+        self._lookout = lookout if live else None
         self._camera: Camera | None = None
 
     def open(self, *, patient: bool) -> None:
@@ -78,10 +82,10 @@ class Watch:
                 with camera:
                     index = 0
                     for frame in camera.frames():
-                        if self.state != "ok":
+                        if self.state in ("", "fault"):
                             tries = 0
                             self._found()
-                        self._kiosk.process(frame)
+                        self._look(frame)
                         index = frame.index
                         if self._stop.is_set():
                             return
@@ -93,6 +97,16 @@ class Watch:
                 if not self._live:
                     raise
                 self._lost(error)
+
+    def _look(self, frame: Frame) -> None:
+        """One frame; a machine that is too hot passes some over."""
+        if self._lookout is None:
+            self._kiosk.process(frame)
+        elif self._lookout.due(frame.arrived):
+            self._set(str(self._lookout.see(frame.image, frame.arrived)))
+            self._kiosk.process(frame)
+        else:
+            self._kiosk.idle()
 
     def idle(self, seconds: float) -> None:
         """Keep the rest of the kiosk going for so long, or until it is stopped."""
@@ -107,6 +121,8 @@ class Watch:
         self._feed.update(camera=True)
 
     def _lost(self, error: CameraError) -> None:
+        if self._lookout is not None:
+            self._lookout.lost()
         if self.state != "fault":
             self._events.fault("camera", str(error))
         self._set("fault")
