@@ -38,6 +38,7 @@ from kiosk.pairing import pair
 from kiosk.people import People
 from kiosk.pins import Pins, hash_pin
 from kiosk.run import main_run
+from kiosk.screen.app import Screen
 from kiosk.screen.feed import ScreenFeed
 from kiosk.site import Site
 from kiosk.store import Draft, Recorded, Store
@@ -532,6 +533,49 @@ def test_a_store_that_fails_confirms_nothing_and_recovers(
     assert bench.kinds() == ["fault", "checkin", "lamp"]
     assert "store" not in bench.feed.get("faults")
     assert bench.feed.get("troubles") == []
+
+
+WATCH_GREETINGS = """() => {
+  window.seen = [];
+  new MutationObserver(() => window.seen.push(performance.timeOrigin + performance.now()))
+    .observe(document.getElementById("greeting-live"), { childList: true, characterData: true });
+}"""
+ROUNDS = 8
+
+
+@pytest.mark.browser
+def test_from_the_decision_to_the_screen_in_100_ms(
+    village: Village, bench_of: Callable[..., Bench], walking: list[Any], browser: Any
+) -> None:
+    """The whole way: recognised, recorded durably, lamp set, greeting in the page's DOM. Both ends
+    read the machine's own clock."""
+    village.enrol()
+    bench = bench_of()
+    bench.sync()
+    decided: list[float] = []
+    with Screen(bench.feed, bench.kiosk, 0) as screen:
+        page = browser.new_page(viewport={"width": 800, "height": 480})
+        page.goto(screen.url)
+        page.wait_for_selector("#rows li")
+        page.evaluate(WATCH_GREETINGS)
+        for number in range(ROUNDS):
+            bench.play(walking, start=number * 120.0)
+            bench.play([np.zeros_like(walking[0])] * 12, start=number * 120.0 + 10)  # she left
+            greeting = bench.feed.changes(0, 0)[2]
+            assert greeting is not None
+            decided.append(greeting["decided_ms"])
+            page.evaluate(
+                "(n) => new Promise((done) => { const look = () => window.seen.length > n"
+                " ? done() : setTimeout(look, 5); look(); })",
+                number,
+            )
+        seen = page.evaluate("window.seen")
+        page.close()
+    took = sorted(at - start for start, at in zip(decided, seen, strict=True))
+    print(f"decision to screen: n {len(took)}, ms {[round(each, 1) for each in took]}")
+    assert len(set(decided)) == ROUNDS
+    assert took[ROUNDS // 2] < 100
+    assert took[0] > 0
 
 
 def test_a_card_and_a_badge_have_the_same_standing(
