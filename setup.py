@@ -17,7 +17,9 @@ KIOSK = [
     *VISION,
     "gpiozero>=2.0.1,<2.1",
     # The kernel's GPIO character device; the pin factory that a Raspberry Pi 4 and 5 want.
-    'lgpio>=0.2.2,<0.3; platform_machine=="aarch64" and sys_platform=="linux"',
+    # No wheel of it is built for 3.13: there the system's python3-lgpio serves (trixie).
+    'lgpio>=0.2.2,<0.3; platform_machine=="aarch64" and sys_platform=="linux" '
+    'and python_version<"3.13"',
     "Flask>=3.1.3,<3.2",
     "waitress>=3.0.2,<3.1",
     "argon2-cffi>=25.1,<26",

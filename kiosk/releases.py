@@ -233,7 +233,9 @@ class App:
 
     def _check_signature(self, line: bytes, signature: bytes) -> None:
         try:
-            key = base64.b64decode((self.folder / "release.key").read_bytes(), validate=True)
+            key = base64.b64decode(
+                (self.folder / "release.key").read_bytes().strip(), validate=True
+            )
         except (OSError, ValueError):
             key = b""
         if len(key) != 32:
@@ -297,8 +299,9 @@ class App:
         self._at("unpacked")
         # No pip stays behind: the one of the bundle installs from the bundle, nothing else.
         options = ["--without-pip"]
-        if Path("/usr/lib/python3/dist-packages/picamera2").is_dir():
-            options.append("--system-site-packages")  # it comes with the system, never by wheel
+        system = Path("/usr/lib/python3/dist-packages")
+        if any((system / name).exists() for name in ("picamera2", "lgpio.py")):
+            options.append("--system-site-packages")  # these come with the system, not by wheel
         _run([python, "-m", "venv", *options, str(folder / "venv")])
         self._at("venv made")
         wheels = folder / "wheels"
@@ -351,7 +354,7 @@ class App:
 
 def _run(command: Sequence[str], environ: dict[str, str] | None = None) -> None:
     env = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/nonexistent", **(environ or {})}
-    done = subprocess.run(command, env=env, capture_output=True, text=True)
+    done = subprocess.run(command, env=env, cwd="/", capture_output=True, text=True)
     if done.returncode:
         said = (done.stderr or done.stdout).strip().splitlines()
         why = said[-1][:300] if said else f"exit {done.returncode}"
