@@ -28,6 +28,7 @@ lint: $(VENV)/.installed-test
 
 torture: setup $(VENV)/.installed-test
 	@$(BIN)/python -m tests.faults.kill --times 1000
+	@$(BIN)/python -m tests.faults.releases --times 30
 	@$(BIN)/python -m tests.faults.tamper --times 12
 	@$(BIN)/python -m tests.faults.thin --times 6000
 	@$(BIN)/python -m tests.faults.line --times 60 --mode sqlite

@@ -143,6 +143,8 @@ class App:
         state.good, state.trial, state.tries = number, None, 0
         state.highest = max(state.highest, number)
         self._save(state)
+        for path in self.folder.glob("incoming*"):  # cut between turning the link and this
+            path.unlink()
         self._at("confirmed")
 
     def stopped(self, result: str) -> bool:
