@@ -31,6 +31,17 @@ _PARTS = {
     "gallery": "人脸库",
     "recognition": "人脸识别",
     "screen": "屏幕",
+    "voice": "语音",
+    "buttons": "按钮",
+    "motion": "人体感应器",
+    "door": "门铃",
+    "buzzer": "蜂鸣器",
+    "light": "补光灯",
+    "heat": "温度",
+    "power": "供电",
+    "settings": "设置",
+    "disk": "存储空间",
+    "outbox": "待上传",
 }
 
 

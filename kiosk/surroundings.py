@@ -162,12 +162,20 @@ class Surroundings:
         for key, part in self.parts.items():
             self._tell(key, part.fault)
 
-    def seen(self, image: NDArray[np.uint8], face: Face | None, t: float) -> None:
-        """A frame (uint8 BGR, (h, w, 3)) with the face looked at, and its time in seconds."""
+    def seen(
+        self, image: NDArray[np.uint8], face: Face | None, t: float, wanted: float | None = None
+    ) -> None:
+        """A frame (uint8 BGR, (h, w, 3)) with the face looked at, and its time in seconds.
+
+        wanted: the level that the recognition asks for now, None where it leaves the light alone.
+        """
         if self._dimmer is None:
             return
         now, before = self._mono(), self.light.level
-        level = self.light.see(brightness(image, face), now)
+        if wanted is None:
+            level = self.light.see(brightness(image, face), now)
+        else:
+            level = self.light.command(wanted, now)
         self._dimmer.set(level, now)
         if level != before and self._on_level is not None and self._dimmer.fault is None:
             self._on_level(level, t)

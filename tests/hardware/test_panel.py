@@ -199,6 +199,15 @@ def test_the_light_comes_on_for_a_dark_face_and_goes_off_again() -> None:
     assert [level for _, level in light.commanded] == [0.6, 0.0]
 
 
+def test_a_bright_moment_does_not_switch_the_light_off() -> None:
+    light = FillLight(0.6)
+    for t in range(5):
+        light.see(40.0, t / 10)
+    for t in range(5, 5 + int(BRIGHT_S * 10)):
+        assert light.see(220.0, t / 10) == 0.6
+    assert light.see(220.0, 0.5 + BRIGHT_S) == 0.0
+
+
 def test_a_shadow_that_passes_is_none() -> None:
     light = FillLight()
     for t in range(50):

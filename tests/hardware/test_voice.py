@@ -101,6 +101,7 @@ def test_a_missing_command_is_a_fault_with_advice_until_it_is_there(speaker: Spe
     assert "安装 espeak-ng" in voice.fault.words("zh")
     speaker.missing = False
     voice.say("二", RETRY_S - 0.1)
+    voice.turn(RETRY_S + 0.1)
     assert speaker.said == []  # too soon, and never said late
     voice.say("三", RETRY_S)
     speaker.finish()

@@ -184,6 +184,19 @@ def test_lamps_are_walked_and_named(paired: Shell, township: FakeTownship) -> No
         "rgb", "A-1", "李强", "rgb", True,
     )  # fmt: skip
     assert list(row["latched"].values()) == ["green", "blue", "yellow", "red", "off"]
+    for driver in ("shift", "apa102"):
+        code, out, _ = paired("lamps", "test", "--json", "--lamps", driver)
+        report = json.loads(out)
+        (row,) = report["lamps"]
+        assert (code, report["driver"], row["name"], row["driver"]) == (0, driver, "李强", driver)
+        assert list(row["latched"].values()) == ["green", "blue", "yellow", "red", "off"]
+    (paired.data / "wiring.toml").write_text(
+        "driver = 'apa102'\n[lamps.A-1]\nplace = 2\n[lamps.GONE]\nplace = 1\n"
+    )
+    code, out, _ = paired("lamps", "test")  # the driver is the one that the file names
+    assert (code, "李强 [apa102]" in out) == (0, True)
+    assert "GONE (not on the list) [apa102]" in out
+    (paired.data / "wiring.toml").unlink()
     code, out, _ = paired("lamps", "test")
     assert (code, "李强 [screen]" in out) == (0, True)
     (paired.data / "wiring.toml").write_text("driver = 1")

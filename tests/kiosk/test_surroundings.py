@@ -219,6 +219,11 @@ def test_the_light_follows_the_face(bench: Bench) -> None:
     bench.around.seen(dark, None, 12.0)
     assert bench.pins.pin(12).state == 0
     assert bench.levels[1:] == [(0.0, 12.0)]
+    bench.around.seen(dark, face, 13.0, 1.0)  # the recognition wants to see the face answer
+    bench.around.seen(dark, face, 13.1, 1.0)
+    bench.around.seen(dark, face, 13.5, 0.25)
+    assert bench.levels[2:] == [(1.0, 13.0), (0.25, 13.5)]
+    assert bench.pins.pin(12).state == 0.25
 
 
 def test_brightness_is_that_of_the_middle_of_the_face() -> None:
