@@ -105,7 +105,7 @@ WORDS: dict[str, Pair] = {
     "declared": ("待批准", "pending"),
     "lamp_unknown": ("灯状态未知", "lamp unknown"),
     "device": ("本机编号与密钥指纹", "This kiosk's id and key fingerprint"),
-    "head_code": ("台账码", "Log code"),
+    "head_code": ("链头码", "Head code"),
 }
 
 PAIRING_WORDS: dict[str, Pair] = {

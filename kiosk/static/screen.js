@@ -173,7 +173,9 @@ $("wake").addEventListener("click", () => {
   if (state.camera) { wake(TOUCHED_MS); $("look-pin").focus(); } else openPad(null);
 });
 $("look-close").addEventListener("click", () => { state.near = false; sleep(); });
-$("look").addEventListener("keydown", (event) => { if (event.key === "Escape") $("look-close").click(); });
+document.addEventListener("keydown", (event) => {
+  if (event.key === "Escape" && document.body.classList.contains("awake") && !document.querySelector("dialog[open]")) $("look-close").click();
+});
 for (const id of ["open-pin", "look-pin"]) $(id).addEventListener("click", () => openPad(null));
 $("open-notice").addEventListener("click", () => { $("notice").showModal(); $("n-title").focus(); });
 $("n-close").addEventListener("click", () => $("notice").close());

@@ -302,8 +302,10 @@ def test_the_keyboard_goes_in_order_and_is_always_seen(open_page: Open, stand: A
     page.focus("#wake")
     page.keyboard.press("Enter")
     page.wait_for_selector("#look:visible")
+    assert page.evaluate("document.activeElement.id") == "look-pin"
     page.keyboard.press("Escape")
-    page.wait_for_selector("#look", state="hidden")
+    page.wait_for_selector("#look", state="hidden", timeout=3000)
+    assert page.evaluate("document.activeElement.id") == "wake"
     page.focus("#open-pin")
     page.keyboard.press("Enter")
     page.focus('#p-names [data-official="XC-1"]')
