@@ -45,6 +45,8 @@ SERVER = [
     "gunicorn>=25,<28",
     "argon2-cffi>=25.1,<26",
     "chinesecalendar>=1.11,<2",
+    "openpyxl>=3.1.5,<3.2",  # MIT; reads the tables that offices send
+    "pypinyin>=0.55,<0.56",  # MIT; people are found by the sound of their names
     "Pillow>=12.1,<14",
     "tqdm>=4.67,<5",
 ]

@@ -28,6 +28,7 @@ from server.models import (
     TownshipRule,
     WorkGroup,
 )
+from server.services.search import matches
 
 
 @dataclass(frozen=True)
@@ -170,14 +171,13 @@ def _forget_touched(session: Session, _transaction: object) -> None:
 
 
 def officials(session: Session, township: Township, search: str = "") -> list[OfficialRow]:
-    """Everybody of the township whose name, telephone or code contains `search`, by group, name."""
+    """Everybody of the township whom `search` means (`server.services.search`), by group, name."""
     query = (
         select(Official, WorkGroup.name)
         .outerjoin(WorkGroup, WorkGroup.id == Official.work_group_id)
         .where(Official.township_id == township.id)
         .order_by(WorkGroup.id, Official.id)
     )
-    wanted = search.strip().casefold()
     sites = expected_names(session, township)
     return [
         OfficialRow(
@@ -191,7 +191,7 @@ def officials(session: Session, township: Township, search: str = "") -> list[Of
             o.active,
         )
         for o, group in session.execute(query)
-        if not wanted or any(wanted in text.casefold() for text in (o.name, o.phone, o.official))
+        if matches(search, o.name, o.phone, o.official)
     ]
 
 

@@ -8,14 +8,35 @@ from pathlib import Path
 
 from flask import Flask, get_flashed_messages, request, session, url_for
 
+from attendance.days import to_ms
 from server.context import Context
-from server.web import auth, board, language, leave, officials, security, supervise, words
+from server.web import (
+    allowance,
+    auth,
+    board,
+    corrections,
+    grids,
+    inspect,
+    language,
+    leave,
+    officials,
+    ruling_words,
+    security,
+    supervise,
+    words,
+)
 from server.web.say import _l
 
 #: Pages in the order of the navigation, and who finds them there.
 NAV = (
     ("board.page", _l("Board"), auth.STAFF),
     ("supervise.day", _l("Day sheet"), auth.STAFF),
+    ("grids.month", _l("Month"), auth.STAFF),
+    ("inspect.discrepancies", _l("Discrepancies"), auth.STAFF),
+    ("corrections.page", _l("Corrections"), auth.STAFF),
+    ("inspect.draws", _l("Spot checks"), auth.STAFF),
+    ("inspect.listing", _l("Findings"), auth.STAFF),
+    ("allowance.page", _l("Allowance"), auth.STAFF),
     ("officials.people", _l("Officials"), auth.STAFF),
     ("leave.page", _l("Leave"), auth.STAFF),
     ("supervise.sites", _l("Sites"), auth.STAFF),
@@ -24,7 +45,14 @@ NAV = (
 
 
 #: Pages that belong to another one of the navigation.
-SECTIONS = {"officials.history": "officials.people", "leave.ask": "leave.page"}
+SECTIONS = {
+    "officials.history": "officials.people",
+    "leave.ask": "leave.page",
+    "grids.week": "grids.month",
+    "corrections.one_day": "corrections.page",
+    "corrections.propose": "corrections.page",
+    "inspect.one_draw": "inspect.draws",
+}
 
 
 @lru_cache(maxsize=32)
@@ -44,11 +72,12 @@ def register(app: Flask) -> None:
     language.register(app)
     auth.register(app)
     board.register(app)
-    for blueprint in (supervise.blueprint, officials.blueprint, leave.blueprint):
-        app.register_blueprint(blueprint)
+    for part in (supervise, grids, inspect, corrections, allowance, officials, leave):
+        app.register_blueprint(part.blueprint)
     app.jinja_env.trim_blocks = True
     app.jinja_env.lstrip_blocks = True
     app.jinja_env.filters["tel"] = telephone
+    app.jinja_env.filters["ms"] = to_ms
 
     def asset(name: str) -> str:
         version = _fingerprint(Path(app.static_folder or "") / name)
@@ -80,5 +109,7 @@ def register(app: Flask) -> None:
             "switch_url": switch_url(),
             "board_url": home,
             "messages": lambda: get_flashed_messages(True) if "_flashes" in session else [],
+            "correction_word": ruling_words.correction_word,
+            "correction_state_word": ruling_words.correction_state_word,
             **{name: getattr(words, name) for name in words.FOR_TEMPLATES},
         }

@@ -17,20 +17,27 @@ from server.context import context, now
 from server.errors import InputInvalid
 from server.models import Role, User
 from server.services import accounts, audit
+from server.services.permissions import MAY, Act
 from server.web.language import clock_words
 from server.web.say import gettext
 from server.web.security import is_machine, safe_next
 
 #: Who may see personal data: everybody with an account.
-STAFF = frozenset({Role.ADMIN, Role.CLERK, Role.INSPECTOR, Role.LEADER})
+STAFF = MAY[Act.READ]
 #: Who may enter leave; `services.leave.ask` has the last word.
 ENTERS_LEAVE = frozenset({Role.ADMIN, Role.CLERK})
 #: Who may read the audit trail.
-TRAIL = frozenset({Role.ADMIN, Role.LEADER})
+TRAIL = MAY[Act.READ_TRAIL]
 #: A session ends after a working day, milliseconds.
 SESSION_MS = 12 * 3_600_000
 #: Pages that are drawn again by POST when something in them was refused.
 FORMS = ("auth.login", "auth.password", "leave.ask")
+
+
+def roles_of(act: Act) -> frozenset[Role]:
+    """The roles that may do it (`server.services.permissions`), for `needs`."""
+    return MAY[act]
+
 
 blueprint = Blueprint("auth", __name__)
 P = ParamSpec("P")

@@ -15,8 +15,9 @@ from server.services.daysheet import History
 from server.services.townships import officials
 from server.web import auth, sheets
 from server.web.csvs import csv_file
+from server.web.picks import date_asked, today
 from server.web.say import gettext
-from server.web.supervise import date_asked, record_header, record_lines, today
+from server.web.supervise import record_header, record_lines
 
 #: Days that a history shows unless asked otherwise.
 USUAL_DAYS = 31

@@ -19,6 +19,8 @@ POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
     "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
+#: Endpoints that take a file, and the bytes of the largest request to each.
+UPLOADS: dict[str, int] = {}
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 #: Paths of machines: their own blueprint checks signatures and answers in JSON.
 MACHINE_PATHS = ("/api/", "/healthz")
@@ -100,7 +102,7 @@ def register(app: Flask, hosts: Iterable[str], *, secure: bool) -> None:
             return
         if not host_allowed(request.host, names):
             abort(400)
-        request.max_content_length = MAX_FORM
+        request.max_content_length = UPLOADS.get(request.endpoint or "", MAX_FORM)
         csrf.protect()
 
     @app.after_request

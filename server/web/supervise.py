@@ -7,38 +7,26 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from itertools import groupby
 
-from flask import Blueprint, Response, abort, render_template, request, url_for
+from flask import Blueprint, Response, render_template, request
 
-from attendance.days import day_of, to_ms
+from attendance.days import to_ms
 from attendance.whereabouts import STALE_AFTER_MS
 from server import db
 from server.context import now
 from server.services import audit, daysheet, townships
 from server.services.daysheet import DayRow, DaySheet, SiteState
+from server.services.permissions import Act, may
+from server.services.rulings import corrections
 from server.web import auth, sheets, words
 from server.web.csvs import csv_file
 from server.web.language import clock_words, lang
+from server.web.picks import PAGE, Chosen, date_asked, today
 from server.web.say import gettext
 
 #: Entries of the audit trail on one page.
 TRAIL_LENGTH = 500
 
 blueprint = Blueprint("supervise", __name__)
-
-
-@dataclass(frozen=True)
-class Chosen:
-    """What the reader filters by; "" for everything."""
-
-    group: str
-    site: str
-    verdict: str
-
-    def fits_place(self, row: DayRow) -> bool:
-        """Whether the row is of the chosen group and site."""
-        here = not self.site or self.site in row.expected_sites
-        here = here or any(entry.site == self.site for entry in row.entries)
-        return here and (not self.group or row.work_group == self.group)
 
 
 @dataclass(frozen=True)
@@ -50,25 +38,6 @@ class SiteLine:
     complete: bool
     complete_words: str
     contact_words: str
-
-
-def today() -> date:
-    """The present day in Asia/Shanghai."""
-    return day_of(to_ms(now()))
-
-
-def date_asked(name: str, default: date) -> date:
-    """A date of the query; 400 where it is none, or outside of the years that can be shown."""
-    text = request.args.get(name, "")
-    if not text:
-        return default
-    try:
-        found = date.fromisoformat(text)
-    except ValueError:
-        abort(400)
-    if not date(2000, 1, 1) <= found <= date(2199, 12, 31):
-        abort(400)
-    return found
 
 
 def moment_words(moment: datetime | None, day: date | None = None) -> str:
@@ -87,46 +56,63 @@ def _site_line(site: SiteState) -> SiteLine:
     )
 
 
-def _read(what: str) -> tuple[DaySheet, Chosen, list[DayRow]]:
-    day = date_asked("date", today())
-    chosen = Chosen(*(request.args.get(name, "") for name in ("group", "site", "verdict")))
+def _read(what: str, page: bool) -> tuple[DaySheet, Chosen]:
+    day, chosen = date_asked("date", today()), Chosen.asked()
     auth.note(what, day.isoformat())
-    sheet = daysheet.day_sheet(db.session(), auth.user_now().township, day, now())
-    return sheet, chosen, [row for row in sheet.rows if chosen.fits_place(row)]
+    whole = not page or request.args.get("all") == "1"
+    sheet = daysheet.day_sheet(
+        db.session(),
+        auth.user_now().township,
+        day,
+        now(),
+        chosen.fits_day,
+        chosen.verdict,
+        0 if whole else chosen.first,
+        None if whole else PAGE,
+    )
+    return sheet, chosen
 
 
 @blueprint.get("/day")
 @auth.needs(auth.STAFF)
 def day() -> str:
     """Who should have come, who came, when, how, and how sure that is."""
-    sheet, chosen, rows = _read("view_day")
-    shown = [row for row in rows if not chosen.verdict or row.verdict == chosen.verdict]
-    kept = {k: v for k, v in vars(chosen).items() if v}
+    sheet, chosen = _read("view_day", page=True)
+    user = auth.user_now()
+    base = {"date": sheet.day.isoformat()}
 
     def link(view: str = "supervise.day", **changed: str) -> str:
-        return url_for(view, **{"date": sheet.day.isoformat(), **kept, **changed})
+        return chosen.link(view, base, **changed)
 
     links = {
         "before": link(date=(sheet.day - timedelta(1)).isoformat()),
         "after": link(date=(sheet.day + timedelta(1)).isoformat()) if sheet.day < today() else "",
         "csv": link("supervise.day_csv"),
+        "all": link(all="1"),
+        "week": link("grids.week"),
         "verdict": lambda verdict: link(verdict="" if chosen.verdict == verdict else verdict),
+        "page": lambda number: link(page=str(number)),
     }
-    counts = [(key, sum(row.verdict == key for row in rows)) for key in words.VERDICTS]
     sites = [_site_line(site) for site in sheet.sites]
+    decided = corrections.of_days(
+        db.session(), user.township, sheet.day, sheet.day, [r.official for r in sheet.rows]
+    )
     return render_template(
         "day.html",
         sheet=sheet,
-        groups=[(k, list(g)) for k, g in groupby(shown, key=lambda row: row.work_group)],
-        shown=len(shown),
-        counts=[(key, number) for key, number in counts if number],
-        doubtful=sum(row.doubtful for row in rows),
+        groups=[(k, list(g)) for k, g in groupby(sheet.rows, key=lambda row: row.work_group)],
+        shown=sheet.fitting,
+        counts=[(key, sheet.counts[key]) for key in words.VERDICTS if sheet.counts.get(key)],
+        doubtful=sheet.doubtful,
         sites=sites,
         whole_sites=sum(site.complete for site in sites),
         links=links,
         chosen=chosen,
+        pages=chosen.pages(sheet.fitting) if request.args.get("all") != "1" else [1],
+        decided=lambda row: decided.get((row.official, sheet.day), []),
+        may_propose=may(user, Act.PROPOSE),
         choices={
-            "groups": list(dict.fromkeys(row.work_group for row in sheet.rows if row.work_group)),
+            "groups": sheet.groups,
             "sites": [site.name for site in sheet.sites],
             "verdicts": list(words.VERDICTS),
         },
@@ -187,7 +173,7 @@ def record_lines(row: DayRow, day: date) -> Iterable[list[object]]:
 @auth.needs(auth.STAFF)
 def day_csv() -> Response:
     """The day sheet as a table, a line for each record, filtered as on the page."""
-    sheet, chosen, rows = _read("csv_day")
+    sheet, _ = _read("csv_day", page=False)
     between = "；" if lang() == "zh" else "; "
     header = [
         gettext("Day"),
@@ -208,8 +194,7 @@ def day_csv() -> Response:
             between.join(row.expected_sites),
             *line,
         ]
-        for row in rows
-        if not chosen.verdict or row.verdict == chosen.verdict
+        for row in sheet.rows
         for line in record_lines(row, sheet.day)
     ]
     return csv_file(f"day-{sheet.day.isoformat()}", header, lines)

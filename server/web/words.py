@@ -79,6 +79,33 @@ ACTS: dict[str, Later] = {
     "revoke": _l("Revoked a device"),
     "settle": _l("Let a device in again"),
 }
+ACTS.update(
+    {
+        "view_month": _l("Looked at a month"),
+        "view_week": _l("Looked at a week"),
+        "view_corrections": _l("Looked at corrections"),
+        "view_day_of": _l("Looked at an official's day"),
+        "view_attachment": _l("Looked at an attachment"),
+        "propose_correction": _l("Proposed a correction"),
+        "approve_correction": _l("Approved a correction"),
+        "refuse_correction": _l("Refused a correction"),
+        "view_allowance": _l("Looked at the allowance"),
+        "sign_month": _l("Signed a month"),
+        "view_discrepancies": _l("Looked at discrepancies"),
+        "view_spotchecks": _l("Looked at spot checks"),
+        "view_spotcheck": _l("Looked at a spot check"),
+        "draw_spotcheck": _l("Drew a spot check"),
+        "record_spotcheck": _l("Recorded a spot check"),
+        "view_findings": _l("Looked at findings"),
+        "open_finding": _l("Opened a finding"),
+        "finding_note": _l("Noted on a finding"),
+        "finding_answered": _l("Answered a finding"),
+        "finding_closed": _l("Closed a finding"),
+        "finding_reopened": _l("Reopened a finding"),
+        "county_leave": _l("Entered the county's answer"),
+        "withdraw_leave": _l("Noted that leave is not taken"),
+    }
+)
 #: The check that decided (`recognition.liveness.LivenessVerdict.name`).
 LIVENESS: dict[str, Later] = {
     "off": _l("switched off"),

@@ -62,6 +62,7 @@ def verdict(session: Session, township: Township, code: str, day: date, now: dat
 
 def come(office: Office, village: Kiosk, code: str = "zhang-3") -> str:
     """Checks in at 09:00 of 18 March and goes on to the next day, when the site has reported."""
+    village.cursor()
     village.record(code)
     village.sync()
     with office.context.database.session() as reading:
@@ -358,6 +359,7 @@ def test_a_month_is_signed_as_it_was_seen_and_later_corrections_come_next_month(
 def test_the_grid_adds_up_and_names_groups_with_too_few_people(
     office: Office, village: Kiosk, people: dict[str, User]
 ) -> None:
+    office.clock.step(hours=1)  # the kiosk stood there from nine o'clock
     come(office, village)
     now, clerk = office.clock(), people["clerk"]
     with office.context.database.transaction() as session:
@@ -365,7 +367,7 @@ def test_the_grid_adds_up_and_names_groups_with_too_few_people(
         group = daysheet.days_of(session, township, [TODAY], now)[0].groups[0]
         rosters.set_group(session, township, group.id, "zhang-3", None, 2, ["杏树村"], clerk)
         hours = rosters.add_shift(
-            session, township, "早班", 8 * 60, 16 * 60, clerk, now, late_min=30
+            session, township, "早班", 8 * 60, 16 * 60, clerk, now, late_min=90
         )
         usual = UsualShifts(village=hours.id)
         rosters.set_rule(session, township, usual, TODAY, "", people["leader"], now)

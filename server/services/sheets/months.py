@@ -37,8 +37,9 @@ class Grid:
     rows: list[Row]
     short: dict[date, dict[str, int]]
     fitting: int
-    groups: tuple[str, ...]
+    all_groups: tuple[str, ...]
     sites: tuple[str, ...]
+    villages: frozenset[str]
 
 
 def grid(
@@ -69,8 +70,9 @@ def grid(
         [Row(person, own, totals_of(roster, own, minimum)) for person, own in page],
         {day.day: short for day in judged if (short := short_groups(roster, day))},
         len(found),
-        tuple(dict.fromkeys(person.group for person, _ in found if person.group)),
+        tuple(dict.fromkeys(person.group for person in roster.people if person.group)),
         tuple(place.name for place in roster.places.values()),
+        frozenset(p.name for p in roster.places.values() if p.kind == "village"),
     )
 
 

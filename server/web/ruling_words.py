@@ -1,0 +1,132 @@
+"""What the pages call corrections, findings, spot checks and allowances."""
+
+from __future__ import annotations
+
+from server.web.say import Later, _l
+
+CORRECTIONS: dict[str, Later] = {
+    "presence": _l("Was there without a record"),
+    "void": _l("The record does not count"),
+    "mistaken": _l("Wrong person"),
+    "time": _l("The time is vouched for"),
+    "direction": _l("In and out were mixed up"),
+    "excuse": _l("Late or early is excused"),
+    "absent": _l("Was absent (decides an open day)"),
+    "undo": _l("Undoes a correction"),
+}
+CORRECTION_STATES: dict[str, Later] = {
+    "proposed": _l("waits for a decision"),
+    "approved": _l("approved"),
+    "refused": _l("refused"),
+    "undone": _l("undone"),
+}
+WHY: dict[str, Later] = {
+    "paid": _l("verified in a village"),
+    "not_here": _l("nobody recorded them"),
+    "other_site": _l("not in a village"),
+    "on_leave": _l("leave or trip"),
+    "doubtful": _l("clock doubtful"),
+    "too_short": _l("not there long enough"),
+    "too_late": _l("too late"),
+    "open": _l("not yet known"),
+}
+SEEN: dict[str, Later] = {
+    "there": _l("Was there"),
+    "not_there": _l("Was not there"),
+    "elsewhere": _l("Was elsewhere on duty"),
+    "excused": _l("Had a good reason"),
+}
+SURE: dict[str, Later] = {
+    "sure": _l("sure"),
+    "between": _l("the record's time is not certain enough"),
+    "doubtful": _l("clock doubtful"),
+    "open": _l("records may still come"),
+    "nothing": _l("nothing is recorded"),
+}
+FINDING_KINDS: dict[str, Later] = {
+    "absent": _l("Not where expected"),
+    "mistaken": _l("Mistaken identity"),
+    "record": _l("A record that does not hold"),
+    "device": _l("Kiosk or site"),
+    "other": _l("Other"),
+}
+FINDING_STATES: dict[str, Later] = {
+    "open": _l("open"),
+    "answered": _l("answered"),
+    "closed": _l("closed"),
+}
+FINDING_EVENTS: dict[str, Later] = {
+    "note": _l("Note"),
+    "answered": _l("Answer"),
+    "closed": _l("Close"),
+    "reopened": _l("Reopen"),
+}
+#: Why a form was refused, by `InputInvalid.key`.
+REFUSALS: dict[str, Later] = {
+    "reason": _l("Give the reason."),
+    "kind": _l("Choose what is to be corrected."),
+    "day": _l("That day is to come."),
+    "start": _l("Give a time of that day that is past."),
+    "end": _l("The end must come after the beginning, on that day."),
+    "really": _l("That is the same person."),
+    "undone": _l("That is undone already."),
+    "decided": _l("That is decided already."),
+    "attachment": _l("An attachment is a picture of at most 8 MB or a PDF of at most 2 MB."),
+    "not_found": _l("Choose a record, a site or an official that exists."),
+    "month_open": _l("The month is not over."),
+    "month_signed": _l("The month is signed already."),
+    "month_order": _l("A later month is signed already."),
+    "month_changed": _l("The statement has changed since you saw it. Look at it again, then sign."),
+    "draw": _l("Draw 1 to 100 sites and 1 to 50 people at each."),
+    "nobody": _l("Nobody is expected anywhere that day."),
+    "seen": _l("Choose what was seen, and a time that is past."),
+    "finding": _l("Choose a kind and say what was found."),
+    "event": _l("That step cannot follow now."),
+    "text": _l("Say what there is to say."),
+    "leave_step": _l("Give the number of the county's paper."),
+}  # fmt: skip
+
+
+def correction_word(kind: str) -> str:
+    """A kind of correction in words."""
+    return str(CORRECTIONS.get(kind, kind))
+
+
+def correction_state_word(state: str) -> str:
+    """The state of a correction in words."""
+    return str(CORRECTION_STATES.get(state, state))
+
+
+def why_word(why: str) -> str:
+    """Why a day earns the allowance or not."""
+    return str(WHY.get(why, why))
+
+
+def seen_word(seen: str) -> str:
+    """What an inspector saw."""
+    return str(SEEN.get(seen, seen))
+
+
+def sure_word(sure: str) -> str:
+    """How sure it is where somebody was."""
+    return str(SURE.get(sure, sure))
+
+
+def finding_kind_word(kind: str) -> str:
+    """A kind of finding in words."""
+    return str(FINDING_KINDS.get(kind, kind))
+
+
+def finding_state_word(state: str) -> str:
+    """The state of a finding in words."""
+    return str(FINDING_STATES.get(state, state))
+
+
+def finding_event_word(what: str) -> str:
+    """A step of a finding in words."""
+    return str(FINDING_EVENTS.get(what, what))
+
+
+def refusal_words(key: str) -> str:
+    """Why a form was refused."""
+    return str(REFUSALS.get(key, REFUSALS["not_found"]))

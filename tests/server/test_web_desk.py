@@ -1,0 +1,102 @@
+"""The pages of the supervisors' desk: who may open and do what, from proposal to closing."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from flask.testing import FlaskClient
+
+from server.services.search import matches
+
+from .test_web_pages import World, world  # noqa: F401 (a fixture)
+
+PAGES = (
+    "/day", "/week", "/month", "/month?month=2026-10", "/discrepancies", "/corrections",
+    "/corrections/A002?date=2026-11-20", "/spotchecks", "/findings", "/allowance?month=2026-11",
+)  # fmt: skip
+
+
+def token(browser: FlaskClient, path: str) -> str:
+    found = re.search(r'name="csrf_token" value="([^"]+)"', browser.get(path).text)
+    assert found
+    return found[1]
+
+
+def post(browser: FlaskClient, page: str, action: str, **fields: str) -> int:
+    data = {"csrf_token": token(browser, page), **fields}
+    return browser.post(action, data=data, content_type="multipart/form-data").status_code
+
+
+@pytest.mark.parametrize("path", PAGES)
+def test_everybody_with_an_account_reads_every_page_in_both_languages(
+    world: World,  # noqa: F811
+    path: str,
+) -> None:
+    assert world.app.test_client().get(path).status_code == 303
+    for role in ("clerk", "inspector", "leader"):
+        for language in ("zh", "en"):
+            assert world.client(role, language).get(path).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/month?month=2026-13", "/month?month=x", "/week?date=1", "/discrepancies?first=2026-01-01",
+     "/corrections?state=x", "/findings?state=x", "/day?page=x", "/allowance?month=0000-01"],
+)  # fmt: skip
+def test_what_cannot_be_understood_is_refused(world: World, path: str) -> None:  # noqa: F811
+    assert world.client("clerk").get(path).status_code == 400
+
+
+def test_a_correction_from_the_pages(world: World) -> None:  # noqa: F811
+    clerk, leader = world.client("clerk"), world.client("leader")
+    page = "/corrections/A003?date=2026-11-20"
+    fields = {"kind": "presence", "site": "石头村", "start": "08:30", "reason": "终端故障"}
+    assert post(world.client("inspector"), "/findings", page, **fields) == 403
+    assert post(clerk, page, page, **{**fields, "reason": ""}) == 400
+    assert post(clerk, page, page, **{**fields, "start": "25:00"}) == 400
+    assert post(clerk, page, page, **fields) == 303
+    shown = leader.get("/corrections?state=proposed").text
+    number = re.search(r"/corrections/(\d+)/decide", shown)
+    assert number
+    action = f"/corrections/{number[1]}/decide"
+    assert post(clerk, page, action, answer="approve") == 403
+    assert post(leader, "/corrections?state=proposed", action, answer="perhaps") == 400
+    assert post(leader, "/corrections?state=proposed", action, answer="approve") == 303
+    assert "已批准" in clerk.get(page).text
+    assert "终端故障" in clerk.get(page).text
+
+
+def test_a_spot_check_and_its_finding_from_the_pages(world: World) -> None:  # noqa: F811
+    inspector = world.client("inspector")
+    asked = {"date": "2026-11-20", "sites": "1", "people": "2"}
+    assert post(world.client("clerk"), "/corrections/A003", "/spotchecks", **asked) == 403
+    assert post(inspector, "/spotchecks", "/spotchecks", **asked) == 303
+    found = re.search(r'/spotchecks/(\d+)"', inspector.get("/spotchecks").text)
+    assert found
+    page = f"/spotchecks/{found[1]}"
+    text = inspector.get(page).text
+    assert "按种子重抽，结果一致" in text
+    code = re.search(r'name="official" value="([^"]+)"', text)
+    assert code
+    seen = {"official": code[1], "seen": "not_there", "time": "08:00", "text": "屋内无人"}
+    assert post(inspector, page, page, **seen, finding="1") == 303
+    assert "屋内无人" in inspector.get("/findings").text
+    number = re.search(r'action="/findings/(\d+)"', inspector.get("/findings").text)
+    assert number
+    closing = {"what": "closed", "text": "属实"}
+    assert post(world.client("clerk"), "/findings", f"/findings/{number[1]}", **closing) == 403
+    assert post(inspector, "/findings", f"/findings/{number[1]}", **closing) == 303
+
+
+@pytest.mark.parametrize(
+    ("typed", "found"),
+    [("张", True), ("zhang", True), ("zs", True), ("zhsan", True), ("san", True), 
+     ("138 0000", True),
+     ("+0000-1234", True), ("A00", True), ("li", False), ("zhangsi", False), ("139", False),
+     ("1z", False)],
+)  # fmt: skip
+def test_people_are_found_by_name_sound_and_telephone(typed: str, found: bool) -> None:
+    assert matches(typed, "张三", "13800001234", "A001") is found
+    assert matches("zeng", "曾明", "", "x")
+    assert matches("ceng", "曾明", "", "x")
