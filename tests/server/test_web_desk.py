@@ -91,7 +91,7 @@ def test_a_spot_check_and_its_finding_from_the_pages(world: World) -> None:  # n
 
 @pytest.mark.parametrize(
     ("typed", "found"),
-    [("张", True), ("zhang", True), ("zs", True), ("zhsan", True), ("san", True), 
+    [("张", True), ("zhang", True), ("zs", True), ("zhsan", True), ("san", True),
      ("138 0000", True),
      ("+0000-1234", True), ("A00", True), ("li", False), ("zhangsi", False), ("139", False),
      ("1z", False)],
