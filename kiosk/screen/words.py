@@ -138,8 +138,8 @@ STATES: dict[str, Pair] = {
         "Cannot record at the moment: please wait, or tell the office",
     ),
     "camera": (
-        "摄像头没有画面，请用密码签到",
-        "The camera gives no picture: please use your PIN",
+        "摄像头暂不可用，请用密码签到",
+        "The camera cannot be used now: please use your PIN",
     ),
     "recognition": (
         "人脸识别暂不可用，请用密码签到",

@@ -20,9 +20,10 @@ from attendance.statuses import Kind, Method, SiteKind, Status
 from attendance.tokens import mark, new_badge
 from attendance.wire import GalleryContents, Person, WhereaboutsRow
 from hardware.errors import CameraStopped
-from hardware.fakes import FakeCamera
+from hardware.fakes import FakeCamera, mock_pins
 from hardware.frames import Camera, Frame
 from hardware.lamps import Latched, ScreenBoard
+from hardware.wiring import Wiring
 from kiosk.checkin import CheckinService
 from kiosk.clock import Clock, FrameClock, SystemClock
 from kiosk.commands import status_of
@@ -40,9 +41,12 @@ from kiosk.pins import Pins, hash_pin
 from kiosk.run import main_run
 from kiosk.screen.app import Screen
 from kiosk.screen.feed import ScreenFeed
+from kiosk.settings import Settings, VoiceSettings
 from kiosk.site import Site
 from kiosk.store import Draft, Recorded, Store
+from kiosk.surroundings import Surroundings
 from kiosk.sync import SyncClient
+from kiosk.troubles import Troubles
 from kiosk.vault import Vault
 from recognition.engine import Engine, load_engine
 from recognition.gallery import Gallery
@@ -635,6 +639,39 @@ def test_pin_has_the_same_standing(village: Village, bench_of: Callable[..., Ben
     first, second = (decode_record(payload) for payload in batch.payloads)
     assert (second.kind, second.supersedes) == (Kind.AMEND, first.record_id)
     assert not bench.kiosk.choose("no-such-record", "on_leave", None, None).ok
+
+
+def test_a_button_after_a_recognised_face_takes_the_screens_path(
+    village: Village, bench_of: Callable[..., Bench], walking: list[Any]
+) -> None:
+    village.enrol()
+    bench = bench_of()
+    bench.sync()
+    pins = mock_pins()
+    around = Surroundings(
+        Wiring("screen", buttons={"red": 5}),
+        Settings(voice=VoiceSettings(on=False)),
+        live=False,
+        troubles=Troubles(bench.feed, EventLog(None)),
+        feed=bench.feed,
+        person_of=lambda official: None,
+        now_ms=lambda: 0,
+        mono=lambda: bench.now[0],
+        pin_factory=pins,
+    )
+    around.kiosk = bench.kiosk
+    around.turn()
+    bench.play(walking)
+    assert bench.story == ["durable", "lamp XC-2 yellow", "greeting XC-2"]
+    pins.pin(5).drive_low()
+    around.turn()
+    around.close()
+    assert bench.story[3:] == ["durable", "lamp XC-2 red", "greeting XC-2"]
+    batch = bench.store.batch(0, 0)
+    assert batch is not None
+    first, second = (decode_record(payload) for payload in batch.payloads)
+    assert (second.kind, second.supersedes) == (Kind.AMEND, first.record_id)
+    assert second.method is Method.FACE
 
 
 def test_lamps_show_what_the_server_says_of_other_places(

@@ -317,7 +317,7 @@ def test_closing_frees_the_port_and_the_readers(touches: Touches) -> None:
             "warn",
         ),
         ({"locked": True, "waiting": True}, "Face check-in pauses", "warn"),
-        ({"faults": {"camera": {}}, "locked": True}, "The camera gives no picture", "warn"),
+        ({"faults": {"camera": {}}, "locked": True}, "The camera cannot be used", "warn"),
         ({"faults": {"camera": {}, "store": {}}}, "Cannot record", "bad"),
     ],
 )
