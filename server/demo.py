@@ -17,13 +17,14 @@ from attendance.i18n import say
 from attendance.records import Record, encode_record
 from attendance.signing import DeviceKeys, to_text
 from attendance.statuses import Kind, Method, SiteKind, Status, presence_at
+from server import demo_desk
 from server.config import ServerConfig, ServerKeys, make_keys, store_url
 from server.db import Database, migrate
 from server.errors import AlreadyInitialised
 from server.models import Device, Role, Township, User
 from server.rules.calendar import Calendar
 from server.services import accounts, checkpoints, cursors, desk, intake, leave, pairing, verify
-from server.services.townships import create_township
+from server.services.townships import create_township, only_township
 from server.transfer import need_empty
 
 TOWNSHIP = "青山乡"
@@ -189,6 +190,7 @@ class _Demo:
                 f"{day} 已生成（{number}/{len(self.days)}）", f"{day} {number}/{len(self.days)}"
             )
         with self.database.transaction() as session:
+            demo_desk.decide(session, only_township(session), self.days, self.now, self.rng)
             checkpoints.make_all(session, self.keys.sign_seed, self.now)
         with self.database.session() as session:
             bad = next(verify.verify(session, self.keys.sign_public), None)
@@ -240,6 +242,7 @@ class _Demo:
                 accounts.add_user(
                     session, township, name, role, passwords[name], start, must_change=False
                 )
+            demo_desk.settle(session, township, self.days[0], start)
             self._leave(session, township, start)
         return passwords
 
@@ -345,7 +348,9 @@ class _Demo:
             # Some come back with a clock battery that is dead.
             kiosk.wall_off_ms = 0 if self.rng.random() < 0.6 else -2 * 86_400_000
         if kiosk.offline_until_ms > base - 86_400_000:
-            kiosk.reboot(base + 5 * 3_600_000)  # the power fails every night, too
+            kiosk.reboot(
+                base + 5 * 3_600_000 if to_ms(self.now) > base + 6 * 3_600_000 else base
+            )  # the power fails every night, too
         self._sync(session, kiosk, base + 7 * 3_600_000)
         presence = presence_at(kiosk.kind)
         syncs = [(base + int(hour * 3_600_000), "sync", "") for hour in (9, 12, 17.5, 19, 23.9)]

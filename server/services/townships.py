@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from sqlalchemy import event, func, select, update
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, SessionTransaction
 
 from attendance.days import from_ms, to_ms
 from attendance.i18n import say
@@ -29,6 +29,7 @@ from server.models import (
     WorkGroup,
 )
 from server.services.search import matches
+from server.services.sheets.roster import TOUCHED
 
 
 @dataclass(frozen=True)
@@ -126,6 +127,7 @@ def touch_roster(session: Session, township_id: int) -> None:
 
     A session does that by itself for rows that it flushes; plain SQL has to ask.
     """
+    session.info.setdefault(TOUCHED, set()).add(township_id)
     session.execute(
         update(Township)
         .where(Township.id == township_id)
@@ -147,13 +149,12 @@ ROSTER = (
     TownshipRule,
     WorkGroup,
 )
-_TOUCHED = "roster_touched"
 
 
 @event.listens_for(Session, "after_flush")
 def _touch_after(session: Session, _context: object) -> None:
     """Raises the version for every change made by a session, once a transaction and township."""
-    done: set[int] = session.info.setdefault(_TOUCHED, set())
+    done: set[int] = session.info.setdefault(TOUCHED, set())
     changed = {
         row.township_id
         for listed in (session.new, session.dirty, session.deleted)
@@ -161,13 +162,13 @@ def _touch_after(session: Session, _context: object) -> None:
         if isinstance(row, ROSTER)
     } - done
     for township_id in changed:
-        done.add(township_id)
         touch_roster(session, township_id)
 
 
 @event.listens_for(Session, "after_transaction_end")
-def _forget_touched(session: Session, _transaction: object) -> None:
-    session.info.pop(_TOUCHED, None)
+def _forget_touched(session: Session, transaction: SessionTransaction) -> None:
+    if transaction.parent is None:
+        session.info.pop(TOUCHED, None)
 
 
 def officials(session: Session, township: Township, search: str = "") -> list[OfficialRow]:

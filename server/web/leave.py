@@ -15,8 +15,9 @@ from server.context import now
 from server.errors import InputInvalid, NotAllowed, NotFound
 from server.models import Role, User
 from server.services import audit, leave
+from server.services.permissions import Act, may
 from server.services.townships import officials
-from server.web import auth
+from server.web import auth, ruling_words
 from server.web.language import clock_words, lang, short_day
 from server.web.say import gettext
 
@@ -43,6 +44,7 @@ class Line:
     asked: str
     decided: str
     may_decide: bool
+    may_step: bool = False
 
 
 def days_words(start: datetime, end: datetime) -> str:
@@ -65,6 +67,7 @@ def _line(item: leave.Leave, user: User) -> Line:
         item.state == "pending"
         and user.role == Role.LEADER
         and (user.official is None or user.official != item.official),
+        may(user, Act.ENTER_LEAVE) and (user.official is None or user.official != item.official),
     )
 
 
@@ -78,6 +81,7 @@ def _page(form: Form, refused: str = "") -> str:
         may_ask=may_ask,
         form=form,
         refused=refused,
+        leave_state_word=ruling_words.leave_state_word,
         reasons=[zh if lang() == "zh" else en for _, zh, en in REASONS],
     )
 
@@ -144,4 +148,27 @@ def decide(leave_id: int) -> Response:
     audit.note(session, user, f"{answer}_leave", str(leave_id), now(), auth.remote())
     session.commit()
     flash(gettext("Approved.") if answer == "approve" else gettext("Refused."), "good")
+    return redirect(url_for("leave.page"), 303)
+
+
+@blueprint.post("/leave/<int(max=9223372036854775807):leave_id>/step")
+@auth.needs(frozenset(auth.roles_of(Act.ENTER_LEAVE)))
+def step(leave_id: int) -> Response:
+    """Enters the county's answer, or that leave is not taken."""
+    what = request.form.get("step", "")
+    user, session = auth.user_now(), db.session()
+    try:
+        leave.step(session, leave_id, what, request.form.get("reference", ""), user, now())
+    except NotFound:
+        abort(404)
+    except NotAllowed:
+        abort(403)
+    except InputInvalid as error:
+        session.rollback()
+        flash(ruling_words.refusal_words(error.key), "bad")
+        return redirect(url_for("leave.page"), 303)
+    act = "withdraw_leave" if what == "withdrawn" else "county_leave"
+    audit.note(session, user, act, f"{leave_id} {what}", now(), auth.remote())
+    session.commit()
+    flash(gettext("Recorded."), "good")
     return redirect(url_for("leave.page"), 303)

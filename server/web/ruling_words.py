@@ -20,6 +20,12 @@ CORRECTION_STATES: dict[str, Later] = {
     "refused": _l("refused"),
     "undone": _l("undone"),
 }
+LEAVE_STATES: dict[str, Later] = {
+    "county": _l("waiting for the county"),
+    "approved": _l("approved"),
+    "refused": _l("refused"),
+    "withdrawn": _l("not taken"),
+}
 WHY: dict[str, Later] = {
     "paid": _l("verified in a village"),
     "not_here": _l("nobody recorded them"),
@@ -130,3 +136,8 @@ def finding_event_word(what: str) -> str:
 def refusal_words(key: str) -> str:
     """Why a form was refused."""
     return str(REFUSALS.get(key, REFUSALS["not_found"]))
+
+
+def leave_state_word(state: str) -> str:
+    """The state of leave in words."""
+    return str(LEAVE_STATES.get(state, state))

@@ -96,6 +96,8 @@ class Roster:
         return expected_on(patterns, person.dated, self.calendar, usual, day)
 
 
+#: In `Session.info`: the townships whose roster this transaction has changed.
+TOUCHED = "roster_touched"
 _kept: WeakKeyDictionary[Pool, dict[int, Roster]] = WeakKeyDictionary()
 
 
@@ -111,8 +113,8 @@ def roster_of(session: Session, township: Township) -> Roster:
     held = kept.get(township.id)
     if held is None or held.version != version:
         held = _read(session, township, version)
-        # What a writing session reads may be rolled back, and its version given to other things.
-        if not connection.get_execution_options().get("quxiang_write"):
+        # What this transaction changed may be rolled back, and its version given to other things.
+        if township.id not in session.info.get(TOUCHED, ()):
             kept[township.id] = held
     return held
 
