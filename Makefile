@@ -33,6 +33,7 @@ torture: setup $(VENV)/.installed-test
 	@$(BIN)/python -m tests.faults.thin --times 6000
 	@$(BIN)/python -m tests.faults.line --times 60 --mode sqlite
 	@$(BIN)/python -m tests.faults.line --times 60 --mode postgres || [ $$? = 77 ]
+	@$(BIN)/python -m tests.faults.disk --times 5 || [ $$? = 77 ]
 	@$(BIN)/python -m tests.faults.power --times 1000 || [ $$? = 77 ]
 
 bench: setup $(VENV)/.installed-bench

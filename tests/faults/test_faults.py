@@ -44,6 +44,10 @@ def test_a_bad_line_and_a_bad_server_end_as_in_peace(
     assert "the end is the same as in peace" in run_tool("line", 12, root, environ, "--mode", mode)
 
 
+def test_a_bad_card_confirms_nothing_and_is_told(root: Path, environ: dict[str, str]) -> None:
+    assert "recording again by itself each time" in run_tool("disk", 1, root, environ)
+
+
 def test_power_cuts_lose_nothing(root: Path, environ: dict[str, str]) -> None:
     said = run_tool("power", 15, root, environ)
     assert "0 lost, 0 unreadable, 0 galleries lost" in said
