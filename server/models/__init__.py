@@ -26,6 +26,7 @@ from server.models.places import (
     Township,
     WorkGroup,
 )
+from server.models.public import Duty, PublicChoice, Visit, VisitStep
 from server.models.rosters import (
     CalendarDay,
     GroupSite,
@@ -60,6 +61,7 @@ __all__ = [
     "Correction",
     "CorrectionDecision",
     "Device",
+    "Duty",
     "EpochRow",
     "Expectation",
     "Finding",
@@ -76,6 +78,7 @@ __all__ = [
     "PairingAttempt",
     "PairingCodeRow",
     "PastExpectation",
+    "PublicChoice",
     "Quarantined",
     "RecordRow",
     "RejectedRecord",
@@ -88,6 +91,8 @@ __all__ = [
     "Township",
     "TownshipRule",
     "User",
+    "Visit",
+    "VisitStep",
     "WithdrawalRow",
     "WorkGroup",
 ]

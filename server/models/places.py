@@ -52,7 +52,8 @@ class WorkGroup(OfTownship, Base):
 class Official(OfTownship, Base):
     """A cadre. `official` is the code in records, never public; `portrait` a file's token.
 
-    `households` is how many they look after, None where nobody has said.
+    `households` is how many they look after, None where nobody has said. `page` names their public
+    page on plates that hang for years: it says nothing, and never changes.
     """
 
     __tablename__ = "official"
@@ -67,6 +68,7 @@ class Official(OfTownship, Base):
     households: Mapped[int | None] = mapped_column(Integer)
     work_group_id: Mapped[int | None] = mapped_column(ForeignKey("work_group.id"))
     portrait: Mapped[str | None] = mapped_column(String(64))
+    page: Mapped[str | None] = mapped_column(String(16), unique=True)
     active: Mapped[bool] = mapped_column(Boolean, default=True)
     created_ms: Mapped[int] = mapped_column(Big)
     updated_ms: Mapped[int] = mapped_column(Big)

@@ -91,6 +91,17 @@ COLUMNS: dict[str, tuple[str, ...]] = {
         "id", "township_id", "month", "statement", "sha256", "people", "days", "fen", "by",
         "by_official", "at_ms",
     ),
+    "public_choice": (
+        "id", "township_id", "fields", "beyond", "assessment_id", "signer", "signed_day", "by",
+        "at_ms",
+    ),
+    "duty": ("id", "township_id", "day", "post", "official", "by", "at_ms"),
+    "visit": (
+        "id", "township_id", "number", "visitor", "phone", "matter", "due_day", "by", "at_ms",
+    ),
+    "visit_step": (
+        "id", "township_id", "visit_id", "state", "official", "answer", "note", "by", "at_ms",
+    ),
 }  # fmt: skip
 #: Every table that refuses UPDATE and DELETE. The checkpoints vouch for those of COLUMNS.
 PROTECTED = (*COLUMNS, "checkpoint", "checkpoint_leaves")

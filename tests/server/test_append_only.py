@@ -191,7 +191,7 @@ def test_verify_names_the_row_that_was_updated_inserted_or_deleted(
     # The one way in between: below the lowest id, since above the highest is what is new.
     names = ",".join(f'"{n}"' for n in COLUMNS[table] if n != "id")
     fresh = {"seq": "seq + 999999", "record_id": "'00000000-0000-4000-8000-000000000000'",
-             "epoch": "epoch + {bump}", "month": "'1999-01'",
+             "epoch": "epoch + {bump}", "month": "'1999-01'", "number": "'0'",
              "correction_id": "correction_id + 999999"}  # fmt: skip
     values = ",".join(
         fresh.get(n, f'"{n}"').format(bump=7 if table == "epoch" else 0)
