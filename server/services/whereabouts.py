@@ -10,9 +10,9 @@ from sqlalchemy.orm import Session
 
 from attendance import wire
 from attendance.clock import ClockClass, Estimate
-from attendance.days import day_of, day_start_ms, from_ms, to_ms
+from attendance.days import day_of, day_start_ms, to_ms
 from attendance.records import PERSON_KINDS
-from attendance.statuses import LOOKS, Kind, Status
+from attendance.statuses import Kind, Status
 from attendance.whereabouts import FUTURE_TOLERANCE_MS, Absence, Fact, Whereabouts, whereabouts
 from server.models import (
     Device,
@@ -39,25 +39,6 @@ class OfficialWhereabouts:
     work_group: str
     portrait: str | None
     where: Whereabouts
-
-
-@dataclass(frozen=True)
-class PublicRow:
-    """All that the public board may say of a person.
-
-    `status` is the key, `colour` and `shape` those of `attendance.statuses.LOOKS`; `until` is the
-    stated return; `portrait` the token of a public picture (`/portraits/TOKEN.jpg`).
-    """
-
-    name: str
-    title: str
-    phone: str
-    status: str
-    colour: str
-    shape: str
-    until: datetime | None
-    work_group: str
-    portrait: str | None
 
 
 PERSON_KIND_WORDS = tuple(sorted(str(kind) for kind in PERSON_KINDS))
@@ -134,28 +115,6 @@ def whereabouts_at(
         )
         for o, group in session.execute(query)
     ]
-
-
-def public_rows(session: Session, township: Township, now: datetime) -> list[PublicRow]:
-    """The public board: since when, where and why stay inside."""
-    rows = []
-    for person in whereabouts_at(session, township, now):
-        where = person.where
-        look = LOOKS[where.status]
-        rows.append(
-            PublicRow(
-                person.name,
-                person.title,
-                person.phone,
-                str(where.status),
-                look.colour,
-                look.shape,
-                None if where.until_ms is None else from_ms(where.until_ms),
-                person.work_group,
-                person.portrait,
-            )
-        )
-    return rows
 
 
 def board_version(session: Session, township: Township, now: datetime) -> str:

@@ -15,11 +15,13 @@ from server.web import (
     auth,
     board,
     corrections,
+    duty,
     grids,
     inspect,
     language,
     leave,
     officials,
+    person,
     ruling_words,
     security,
     supervise,
@@ -39,6 +41,8 @@ NAV = (
     ("allowance.page", _l("Allowance"), auth.STAFF),
     ("officials.people", _l("Officials"), auth.STAFF),
     ("leave.page", _l("Leave"), auth.STAFF),
+    ("duty.roster", _l("Duty roster"), auth.STAFF),
+    ("duty.log", _l("Visits"), auth.STAFF),
     ("supervise.sites", _l("Sites"), auth.STAFF),
     ("supervise.trail", _l("Audit trail"), auth.TRAIL),
 )
@@ -72,8 +76,16 @@ def register(app: Flask) -> None:
     language.register(app)
     auth.register(app)
     board.register(app)
-    for part in (supervise, grids, inspect, corrections, allowance, officials, leave):
+    for part in (supervise, grids, inspect, corrections, allowance, officials, leave, duty, person):
         app.register_blueprint(part.blueprint)
+    for blueprint in (
+        supervise.blueprint,
+        officials.blueprint,
+        leave.blueprint,
+        duty.blueprint,
+        person.blueprint,
+    ):
+        app.register_blueprint(blueprint)
     app.jinja_env.trim_blocks = True
     app.jinja_env.lstrip_blocks = True
     app.jinja_env.filters["tel"] = telephone

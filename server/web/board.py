@@ -28,11 +28,15 @@ from attendance.days import SHANGHAI, day_of, local, to_ms
 from attendance.statuses import LOOKS, Status
 from server import db
 from server.context import Clock, context, now
-from server.models import Township
+from server.models import Official, Township
 from server.services import portraits
+from server.services.matters import MAX_QUERY
+from server.services.publication import publication
+from server.services.publicboard import PublicRow, public_rows, public_version, silent_sites
 from server.services.townships import only_township
-from server.services.whereabouts import PublicRow, board_version, public_rows
+from server.web import words
 from server.web.language import clock_words, short_day
+from server.web.near import admit
 from server.web.say import gettext
 from server.web.watcher import Stream, Watcher
 
@@ -52,17 +56,20 @@ blueprint = Blueprint("board", __name__)
 
 @dataclass(frozen=True)
 class ShownRow:
-    """A `PublicRow` with its return in words and its picture's address."""
+    """A `PublicRow` with its times in words and the addresses of its picture and page."""
 
     name: str
     title: str
     phone: str
     status: str
-    until_words: str
+    duties: str
+    notes: list[str]
+    heard_words: str
     portrait_url: str | None
+    page_url: str | None
 
 
-def _find(slug: str | None) -> Township:
+def find(slug: str | None) -> Township:
     session = db.session()
     if slug is None:
         found: Township | None = only_township(session)
@@ -71,6 +78,7 @@ def _find(slug: str | None) -> Township:
     if found is None:
         abort(404)
     g.quxiang_township = found.name
+    admit(session, found.id)
     return found
 
 
@@ -96,45 +104,73 @@ def until_words(until: datetime | None, present: datetime) -> str:
 
 def _version(township: Township, session: Session, present: datetime) -> str:
     """The board's version, hashed: how many records and leaves there are is nobody's business."""
-    return hashlib.sha256(board_version(session, township, present).encode()).hexdigest()[:16]
+    return hashlib.sha256(public_version(session, township, present).encode()).hexdigest()[:16]
+
+
+def shown(row: PublicRow, present: datetime) -> ShownRow:
+    """A row as the templates want it."""
+    today = day_of(to_ms(present))
+    notes = [until_words(row.until, present)]
+    if row.since is not None:
+        notes.append(gettext("since %(at)s", at=clock_words(to_ms(row.since), today)))
+    notes += [row.village, words.reason_words(row.reason)]
+    heard = ""
+    if row.heard is not None:
+        heard = gettext("last heard at %(at)s", at=clock_words(to_ms(row.heard), today))
+    return ShownRow(
+        row.name,
+        row.title,
+        row.phone,
+        row.status,
+        row.duties,
+        [note for note in notes if note],
+        heard,
+        url_for("board.portrait", token=row.portrait) if row.portrait else None,
+        url_for("person.page", token=row.page) if row.page else None,
+    )
 
 
 def _groups(rows: Iterable[PublicRow], present: datetime) -> list[tuple[str, list[ShownRow]]]:
     return [
-        (
-            group,
-            [
-                ShownRow(
-                    row.name,
-                    row.title,
-                    row.phone,
-                    row.status,
-                    until_words(row.until, present),
-                    url_for("board.portrait", token=row.portrait) if row.portrait else None,
-                )
-                for row in people
-            ],
-        )
+        (group, [shown(row, present) for row in people])
         for group, people in groupby(rows, key=lambda row: row.work_group)
     ]
 
 
-def _drawn(township: Township) -> dict[str, object]:
-    """What both the page and its live part show. The version is read first, so that a change in
+def drawn(township: Township, query: str = "") -> dict[str, object]:
+    """What both a page and its live part show. The version is read first, so that a change in
     between is drawn twice rather than never."""
     present, session = now(), db.session()
     version = _version(township, session, present)
-    rows = public_rows(session, township, present)
+    rows = public_rows(session, township, present, query)
+    today = day_of(to_ms(present))
+    # Beside a person's own "last heard" a name would tell which village they are expected in.
+    named = "village" in publication(session, township.id).fields
+    silent = [
+        (
+            site.name if named else gettext("a site"),
+            "" if site.heard is None else clock_words(to_ms(site.heard), today),
+        )
+        for site in silent_sites(session, township, present)
+    ]
     return {
         "version": version,
+        "query": query,
         "groups": _groups(rows, present),
         "counts": [(str(s), sum(row.status == s for row in rows)) for s in LEGEND],
-        "clock": clock_words(to_ms(present), day_of(to_ms(present))),
-        "today": day_of(to_ms(present)),
+        "silent": silent,
+        "clock": clock_words(to_ms(present), today),
+        "today": today,
     }
 
 
-def _tell(response: Response, version: str) -> Response:
+def asked() -> str:
+    """What this request searches for."""
+    return " ".join(request.args.get("q", "").split())[:MAX_QUERY]
+
+
+def tell(response: Response, version: str) -> Response:
+    """Adds what `board.js` reads: the version and the time."""
     present = to_ms(now())
     response.headers["Quxiang-Version"] = version
     response.headers["Quxiang-Clock"] = clock_words(present, day_of(present))
@@ -145,26 +181,46 @@ def _tell(response: Response, version: str) -> Response:
 @blueprint.get("/")
 @blueprint.get("/t/<slug>/", endpoint="page")
 def page(slug: str | None = None) -> Response:
-    """The board. Works without JavaScript, which then loads it again every minute."""
-    drawn = _drawn(_find(slug))
+    """The board. Without JavaScript it loads itself again every minute."""
+    seen = drawn(find(slug), asked())
+    urls = {name: address(slug, name) for name in ("page", "rows", "json", "events", "screen")}
+    urls["duty"] = url_for("duty.notice", slug=slug) if slug else url_for("duty.notice")
+    response = Response(render_template("board.html", urls=urls, **seen))
+    return tell(response, str(seen["version"]))
+
+
+@blueprint.get("/tv", endpoint="screen")
+@blueprint.get("/t/<slug>/tv", endpoint="screen")
+def screen(slug: str | None = None) -> Response:
+    """The board on a television: the whole screen, page after page where people do not fit."""
+    seen = drawn(find(slug))
     urls = {name: address(slug, name) for name in ("rows", "json", "events")}
-    response = Response(render_template("board.html", urls=urls, **drawn))
-    return _tell(response, str(drawn["version"]))
+    urls["rows"] = address(slug, "screen_rows")
+    response = Response(render_template("tv.html", urls=urls, **seen))
+    return tell(response, str(seen["version"]))
+
+
+@blueprint.get("/tv/rows", endpoint="screen_rows")
+@blueprint.get("/t/<slug>/tv/rows", endpoint="screen_rows")
+def screen_rows(slug: str | None = None) -> Response:
+    """The part of the television's page that changes."""
+    seen = drawn(find(slug))
+    return tell(Response(render_template("_tv.html", **seen)), str(seen["version"]))
 
 
 @blueprint.get("/board/rows")
 @blueprint.get("/t/<slug>/board/rows", endpoint="rows")
 def rows(slug: str | None = None) -> Response:
     """The part of the board that changes, drawn by the same template as the page."""
-    drawn = _drawn(_find(slug))
-    return _tell(Response(render_template("_board.html", **drawn)), str(drawn["version"]))
+    seen = drawn(find(slug), asked())
+    return tell(Response(render_template("_board.html", **seen)), str(seen["version"]))
 
 
 @blueprint.get("/board.json", endpoint="json")
 @blueprint.get("/t/<slug>/board.json", endpoint="json")
 def board_json(slug: str | None = None) -> Response:
     """The board for other programs (commands.md). The ETag changes with the rows alone."""
-    township, present, session = _find(slug), now(), db.session()
+    township, present, session = find(slug), now(), db.session()
     version = _version(township, session, present)
     listed = [
         {
@@ -183,7 +239,7 @@ def board_json(slug: str | None = None) -> Response:
     response = Response(body, mimetype="application/json")
     tag = hashlib.sha256(msgspec.json.encode(listed)).hexdigest()[:24]
     response.set_etag(tag, weak=True)
-    _tell(response, version)
+    tell(response, version)
     return response.make_conditional(request)  # type: ignore[return-value]
 
 
@@ -194,7 +250,7 @@ def events(slug: str | None = None) -> Response:
 
     A worker holds only so many; beyond them 503 with Retry-After, and the page polls.
     """
-    township = _find(slug)
+    township = find(slug)
     stream = watcher(current_app).open(township.id)
     db.close_session()
     if stream is None:
@@ -230,6 +286,10 @@ def portrait(token: str) -> Response:
     path = portraits.path_of(context().config, token)
     if path is None:
         abort(404)
+    owner = db.session().scalar(select(Official.township_id).where(Official.portrait == token))
+    if owner is None:
+        abort(404)
+    admit(db.session(), owner)
     response = send_file(path.absolute(), mimetype="image/jpeg")
     # Short, since a withdrawn picture must vanish from browsers too.
     response.headers["Cache-Control"] = f"public, max-age={PORTRAIT_SECONDS}"

@@ -14,8 +14,9 @@ from server.models import AuditEntry, Device, User
 from server.rules.calendar import Calendar
 from server.services import accounts, audit, leave
 from server.services.daysheet import DayRow, day_sheet, official_history
+from server.services.publicboard import public_rows
 from server.services.townships import kiosks, officials, only_township
-from server.services.whereabouts import board_version, public_rows, whereabouts_at
+from server.services.whereabouts import board_version, whereabouts_at
 
 from .conftest import MORNING, PASSWORD, Kiosk, Machine, Office, ms
 

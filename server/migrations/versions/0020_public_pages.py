@@ -70,6 +70,7 @@ def upgrade() -> None:
     op.create_index(op.f("ix_visit_step_visit_id"), "visit_step", ["visit_id"])
     op.add_column("official", _text("page", 16, nullable=True))
     op.create_index(op.f("ix_official_page"), "official", ["page"], unique=True)
+    op.create_index(op.f("ix_official_portrait"), "official", ["portrait"])
     for table in TABLES:
         if op.get_bind().dialect.name == "sqlite":
             for verb in ("UPDATE", "DELETE"):
@@ -89,6 +90,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
+    op.drop_index(op.f("ix_official_portrait"), "official")
     op.drop_index(op.f("ix_official_page"), "official")
     op.drop_column("official", "page")
     for table in reversed(TABLES):

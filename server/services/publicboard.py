@@ -1,0 +1,168 @@
+"""The public board: what of everybody's whereabouts the township shows, and what is not heard."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from attendance.days import from_ms, to_ms
+from attendance.statuses import LOOKS, Status
+from attendance.whereabouts import STALE_AFTER_MS
+from server.models import Device, Expectation, Official, Site, Township
+from server.services.matters import likeness
+from server.services.publication import Publication, publication
+from server.services.whereabouts import OfficialWhereabouts, board_version, whereabouts_at
+
+
+@dataclass(frozen=True)
+class PublicRow:
+    """All that the public board may say of a person; a field not chosen is empty.
+
+    `status` is the key, `colour` and `shape` those of `attendance.statuses.LOOKS`; `until` is the
+    stated return; `portrait` the token of a public picture (`/portraits/TOKEN.jpg`), `page` that of
+    their own page. `heard` is when their site was last heard where it is cut off now, so that
+    something newer may be true.
+    """
+
+    name: str
+    title: str
+    phone: str
+    status: str
+    colour: str
+    shape: str
+    until: datetime | None
+    work_group: str
+    portrait: str | None
+    duties: str = ""
+    since: datetime | None = None
+    village: str = ""
+    reason: str | None = None
+    heard: datetime | None = None
+    page: str | None = None
+
+
+@dataclass(frozen=True)
+class SilentSite:
+    """A site whose kiosks have not been heard for `STALE_AFTER_MS`; `heard` None: never."""
+
+    name: str
+    heard: datetime | None
+
+
+def silent_sites(session: Session, township: Township, now: datetime) -> list[SilentSite]:
+    """The sites that are cut off, by name. A site without a kiosk is none."""
+    newest = func.max(Device.last_contact_ms)
+    rows = session.execute(
+        select(Site.name, newest)
+        .join(Device, Device.site_id == Site.id)
+        .where(Site.township_id == township.id, Device.kind == "kiosk", Device.revoked_ms.is_(None))
+        .group_by(Site.id, Site.name)
+        .order_by(Site.id)
+    )
+    limit = to_ms(now) - STALE_AFTER_MS
+    return [
+        SilentSite(name, None if heard is None else from_ms(heard))
+        for name, heard in rows
+        if heard is None or heard < limit
+    ]
+
+
+def _expected_sites(session: Session, township: Township) -> dict[str, set[str]]:
+    found: dict[str, set[str]] = {}
+    for code, site in session.execute(
+        select(Official.official, Site.name)
+        .join(Expectation, Expectation.official_id == Official.id)
+        .join(Site, Site.id == Expectation.site_id)
+        .where(Official.township_id == township.id)
+    ):
+        found.setdefault(code, set()).add(site)
+    return found
+
+
+def public_rows(
+    session: Session, township: Township, now: datetime, query: str = ""
+) -> list[PublicRow]:
+    """The board in its order; with `query` only those who answer it, the likeliest first.
+
+    Searched is only what is shown.
+    """
+    shown = publication(session, township.id)
+    silent = {site.name: site.heard for site in silent_sites(session, township, now)}
+    expected = _expected_sites(session, township) if silent else {}
+    more = {
+        row.official: (row.duties, row.page)
+        for row in session.execute(
+            select(Official.official, Official.duties, Official.page).where(
+                Official.township_id == township.id, Official.active
+            )
+        )
+    }
+    rows = []
+    for person in whereabouts_at(session, township, now):
+        heard = _heard(person, silent, expected.get(person.official, set()))
+        duties, page = more.get(person.official, ("", None))
+        rows.append(_row(person, shown, duties, page, heard))
+    return ranked(rows, query) if query.strip() else rows
+
+
+def ranked(rows: Sequence[PublicRow], query: str) -> list[PublicRow]:
+    """The rows that answer a question, best first, in the board's order among equals."""
+    marked = [(likeness(query, r.name, r.phone, r.duties, r.title, r.work_group), r) for r in rows]
+    best = max((mark for mark, _ in marked), default=0)
+    # Who is called so is meant; who only shares letters or a matter with them is not.
+    floor = 60 if best >= 60 else 1
+    return [r for mark, r in sorted(marked, key=lambda pair: -pair[0]) if mark >= floor]
+
+
+def _heard(
+    person: OfficialWhereabouts, silent: dict[str, datetime | None], expected: set[str]
+) -> datetime | None:
+    """When the last of the sites that could know better was heard, where all are cut off."""
+    where = person.where
+    sites = {where.site} if where.site else expected
+    if not sites or not sites <= silent.keys():
+        return None
+    times = [heard for heard in (silent[site] for site in sites) if heard is not None]
+    return max(times) if times else None
+
+
+def _row(
+    person: OfficialWhereabouts,
+    shown: Publication,
+    duties: str,
+    page: str | None,
+    heard: datetime | None,
+) -> PublicRow:
+    where, fields = person.where, shown.fields
+    look = LOOKS[where.status]
+    present = where.status in (Status.ON_DUTY, Status.IN_VILLAGE)
+    # A leave's reason is nobody's business, whatever was chosen.
+    tells_why = "reason" in fields and where.status is not Status.ON_LEAVE
+    return PublicRow(
+        name=person.name,
+        title=person.title if "title" in fields else "",
+        phone=person.phone if "phone" in fields else "",
+        status=str(where.status),
+        colour=look.colour,
+        shape=look.shape,
+        until=from_ms(where.until_ms) if "until" in fields and where.until_ms is not None else None,
+        work_group=person.work_group if "work_group" in fields else "",
+        portrait=person.portrait if "portrait" in fields else None,
+        duties=duties if "duties" in fields else "",
+        since=from_ms(where.since_ms) if "since" in fields and where.since_ms is not None else None,
+        village=(where.site or "") if "village" in fields and present else "",
+        reason=where.reason if tells_why else None,
+        heard=heard,
+        page=page,
+    )
+
+
+def public_version(session: Session, township: Township, now: datetime) -> str:
+    """A word that changes whenever the public board may have changed: also by a site cut off."""
+    shown = publication(session, township.id)
+    silent = ",".join(site.name for site in silent_sites(session, township, now))
+    return f"{board_version(session, township, now)}-{shown.at_ms or 0}-{silent}"
