@@ -78,14 +78,6 @@ def register(app: Flask) -> None:
     board.register(app)
     for part in (supervise, grids, inspect, corrections, allowance, officials, leave, duty, person):
         app.register_blueprint(part.blueprint)
-    for blueprint in (
-        supervise.blueprint,
-        officials.blueprint,
-        leave.blueprint,
-        duty.blueprint,
-        person.blueprint,
-    ):
-        app.register_blueprint(blueprint)
     app.jinja_env.trim_blocks = True
     app.jinja_env.lstrip_blocks = True
     app.jinja_env.filters["tel"] = telephone

@@ -18,8 +18,8 @@ from server.services.townships import officials
 from server.web import auth
 from server.web.board import find
 from server.web.language import clock_words, short_day
+from server.web.picks import date_asked, today
 from server.web.say import _l, gettext
-from server.web.supervise import date_asked, today
 
 #: Who keeps the roster and logs visits.
 RECEIVES = frozenset({Role.CLERK, Role.LEADER, Role.ADMIN})
