@@ -144,24 +144,35 @@ def drawn(township: Township, query: str = "") -> dict[str, object]:
     version = _version(township, session, present)
     rows = public_rows(session, township, present, query)
     today = day_of(to_ms(present))
-    # Beside a person's own "last heard" a name would tell which village they are expected in.
-    named = "village" in publication(session, township.id).fields
-    silent = [
-        (
-            site.name if named else gettext("a site"),
-            "" if site.heard is None else clock_words(to_ms(site.heard), today),
-        )
-        for site in silent_sites(session, township, present)
-    ]
     return {
         "version": version,
         "query": query,
         "groups": _groups(rows, present),
         "counts": [(str(s), sum(row.status == s for row in rows)) for s in LEGEND],
-        "silent": silent,
+        "silent": _silent(township, present),
         "clock": clock_words(to_ms(present), today),
         "today": today,
     }
+
+
+def _silent(township: Township, present: datetime) -> list[tuple[str, str]]:
+    """What is cut off, and when it was last heard, "" for never.
+
+    Sites are named only where the township shows villages: beside somebody's own "last heard" a
+    name would tell where they are expected.
+    """
+    session, today = db.session(), day_of(to_ms(present))
+    sites = silent_sites(session, township, present)
+    if "village" in publication(session, township.id).fields:
+        return [
+            (site.name, "" if site.heard is None else clock_words(to_ms(site.heard), today))
+            for site in sites
+        ]
+    heard = [site.heard for site in sites if site.heard is not None]
+    if not sites:
+        return []
+    first = clock_words(to_ms(min(heard)), today) if heard else ""
+    return [(gettext("%(n)s sites", n=len(sites)), first)]
 
 
 def asked() -> str:

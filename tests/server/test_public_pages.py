@@ -140,6 +140,7 @@ def test_a_site_that_is_cut_off_is_named_with_when_it_was_last_heard(world: Worl
     page = world.client(lang="en").get("/").text
     assert "Cut off at present" in page
     assert "last heard at 08:40" in page
+    assert "杏树村 Xingshu" not in page, "where the village is not public, its site has no name"
     before = world.client().get("/").headers["Quxiang-Version"]
     for kiosk in world.kiosks:
         kiosk.contact()
