@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import shutil
 import stat
 import subprocess
 import tarfile
@@ -71,13 +72,13 @@ def read_head(source: IO[bytes]) -> tuple[dict[str, Any], bytes, bytes]:
     return manifest, line, signature
 
 
-def verifies(key: bytes, message: bytes, signature: bytes) -> bool:
-    """Whether openssl finds the Ed25519 signature right."""
+def verifies(key: bytes, line: bytes, signature: bytes) -> bool:
+    """Whether openssl finds the Ed25519 signature of a manifest's line right."""
     pem = base64.encodebytes(_DER + key).decode()
     with tempfile.TemporaryDirectory() as folder:
         public, signed, mark = (Path(folder) / name for name in ("key.pem", "message", "mark"))
         public.write_text(f"-----BEGIN PUBLIC KEY-----\n{pem}-----END PUBLIC KEY-----\n")
-        signed.write_bytes(message)
+        signed.write_bytes(DOMAIN + line)
         mark.write_bytes(signature)
         done = subprocess.run(
             ["openssl", "pkeyutl", "-verify", "-pubin", "-inkey", str(public), "-rawin",
@@ -87,11 +88,29 @@ def verifies(key: bytes, message: bytes, signature: bytes) -> bool:
     return done.returncode == 0
 
 
+def unpack(staged: Path, folder: Path) -> None:
+    """The files of a payload below `folder`. Not by extractall: the Python of bookworm, 3.11.2,
+    has no filter against odd members."""
+    with tarfile.open(staged, "r:") as payload:
+        for member in plain_members(payload):
+            content = payload.extractfile(member)
+            if content is not None:
+                target = folder / member.name
+                target.parent.mkdir(parents=True, exist_ok=True)
+                with content, target.open("xb") as file:
+                    shutil.copyfileobj(content, file, 1 << 20)
+
+
 def plain_members(payload: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
     """Files below `wheels/` and `models/`, nothing else."""
     for member in payload:
         parts = Path(member.name).parts
-        if member.isreg() and len(parts) == 2 and parts[0] in ("wheels", "models"):
+        if (
+            member.isreg()
+            and len(parts) == 2
+            and parts[0] in ("wheels", "models")
+            and parts[1] != ".."
+        ):
             yield member
 
 

@@ -31,15 +31,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from kiosk.release_file import (
-    DOMAIN,
-    ReleaseRefused,
-    open_plain,
-    plain_members,
-    read_head,
-    say,
-    verifies,
-)
+from kiosk.release_file import ReleaseRefused, open_plain, read_head, say, unpack, verifies
 
 MOST_TRIES = 3
 """Starts of a release on trial: power may fail during one or two of them."""
@@ -143,8 +135,7 @@ class App:
         state.good, state.trial, state.tries = number, None, 0
         state.highest = max(state.highest, number)
         self._save(state)
-        for path in self.folder.glob("incoming*"):  # cut between turning the link and this
-            path.unlink()
+        self._tidy()
         self._at("confirmed")
 
     def stopped(self, result: str) -> bool:
@@ -170,7 +161,14 @@ class App:
         state.trial, state.tries = None, 0
         state.last = f"release {number} was taken back: {why}"
         self._save(state)
+        self._tidy()
         self._at("taken back")
+
+    def _tidy(self) -> None:
+        """The copy that an installation left which was cut after it turned the link."""
+        with contextlib.suppress(ReleaseRefused, OSError), self.locked():
+            for path in self.folder.glob("incoming*"):
+                path.unlink()
 
     # -- installing -------------------------------------------------------------------------
 
@@ -245,7 +243,7 @@ class App:
                 "本机没有发布密钥 release.key：请重新运行 install-kiosk.sh。",
                 "this machine has no release.key: run install-kiosk.sh again",
             )
-        if not verifies(key, DOMAIN + line, signature):
+        if not verifies(key, line, signature):
             raise ReleaseRefused(
                 "更新包的签名不对：请只用本镇发布的更新包。",
                 "the release is not signed by the key that this kiosk knows",
@@ -296,8 +294,7 @@ class App:
         if folder.exists():  # a failed one that is tried again
             (folder / "complete").unlink(missing_ok=True)
             shutil.rmtree(folder)
-        with tarfile.open(staged, "r:") as payload:
-            payload.extractall(folder, members=plain_members(payload), filter="data")
+        unpack(staged, folder)
         self._at("unpacked")
         # No pip stays behind: the one of the bundle installs from the bundle, nothing else.
         options = ["--without-pip"]
@@ -432,8 +429,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             print(json.dumps(known))
         elif args.command == "stopped":
             app.stopped(os.environ.get("SERVICE_RESULT", "success"))
+        elif args.command == "boot":
+            app.boot()
         else:
-            getattr(app, args.command)()
+            app.confirm()
     except ReleaseRefused as refused:
         print(f"quxiang-release: {refused.words()}", file=sys.stderr)
         return 1
