@@ -43,12 +43,21 @@ SERVER = [
     # library of the system's, so that --database works wherever the server was installed.
     "psycopg[binary]>=3.2,<3.4",
     "gunicorn>=25,<28",
+    # A SQLite whose WAL is mended (3.51.3 on); without it the rollback journal is used.
+    'pysqlite3>=0.6.1,<0.7; platform_machine=="x86_64" and sys_platform=="linux"',
     "argon2-cffi>=25.1,<26",
     "chinesecalendar>=1.11,<2",
     "openpyxl>=3.1.5,<3.2",  # MIT; reads the tables that offices send
+    "XlsxWriter>=3.2.9,<3.4",  # BSD; writes the tables that offices keep
+    # BSD; A4 with the fonts inside. It wants Pango of the system's: without it the pages still
+    # print from the browser, and say so.
+    "weasyprint>=70,<71",
     "pypinyin>=0.55,<0.56",  # MIT; people are found by the sound of their names
     "Pillow>=12.1,<14",
     "tqdm>=4.67,<5",
+    "segno>=1.6.6,<1.7",  # BSD; the codes on plates and for authenticators
+    "pyotp>=2.9,<3",  # MIT; the codes of the second step at sign-in
+    "prometheus-client>=0.24,<0.27",
 ]
 # face_recognition itself asks for the source of dlib, whose build takes minutes and a compiler:
 # `make setup` installs it with --no-deps beside these two wheels. See README, "The dlib engine".
@@ -60,15 +69,21 @@ DLIB = [
 BENCH = [
     *DLIB,
     "faiss-cpu>=1.12,<1.16",  # MIT; the peer that the gallery's search is measured against
+    "pytest>=9,<10",  # starts the PostgreSQL that the desk is measured on
 ]
 TEST = [
     "pytest>=9,<10",
     "pytest-timeout>=2.4,<3",
     "pytest-xdist>=3.8,<4",
     "hypothesis>=6.150,<7",
+    "schemathesis>=4.32,<4.40",  # MIT; holds the interface to what its OpenAPI document says
     "playwright>=1.60,<1.67",
     "mypy>=1.19,<3",
     "ruff>=0.15,<0.18",
+    "bandit>=1.9,<1.10",  # Apache-2.0
+    "pip-audit>=2.10,<2.11",  # Apache-2.0
+    # MIT; carries axe-core (MPL-2.0), which the browser tests put into pages. Never shipped.
+    "axe-playwright-python>=0.1.7,<0.2",
     "types-requests>=2.32,<3",
     "types-tqdm>=4.67,<5",
     "Pillow>=12.1,<14",

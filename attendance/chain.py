@@ -21,9 +21,16 @@ def genesis(device: str, epoch: int, cites: bytes = b"") -> bytes:
 
 def next_head(previous: bytes, payload: bytes | memoryview) -> bytes:
     """`SHA-256(previous head || exact bytes of the record)`, 32 bytes."""
-    digest = hashlib.sha256(previous)
-    digest.update(payload)
-    return digest.digest()
+    return hashlib.sha256(previous + payload).digest()
+
+
+def heads_of(head: bytes, payloads: Iterable[bytes | memoryview]) -> list[bytes]:
+    """The head after each of `payloads`, starting from `head`."""
+    sha, heads = hashlib.sha256, []
+    for payload in payloads:
+        head = sha(head + payload).digest()
+        heads.append(head)
+    return heads
 
 
 def run_chain(head: bytes, payloads: Iterable[bytes | memoryview]) -> bytes:
@@ -65,3 +72,17 @@ def crockford(data: bytes) -> str:
     number = int.from_bytes(data)
     count = len(data) * 8 // 5
     return "".join(_CROCKFORD[number >> 5 * i & 31] for i in reversed(range(count)))
+
+
+def uncrockford(text: str) -> bytes:
+    """The bytes again, as somebody wrote them: any case, O for 0, I and L for 1, spaces, hyphens.
+
+    Raises ValueError for anything but eight characters.
+    """
+    plain = text.upper().translate(str.maketrans("OIL", "011", " -"))
+    if len(plain) != 8:
+        raise ValueError("eight characters only")
+    number = 0
+    for letter in plain:
+        number = number << 5 | _CROCKFORD.index(letter)
+    return number.to_bytes(5)

@@ -6,6 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
+import msgspec
+
 #: Drift of an uncompensated crystal between two proofs, in parts per million. The oscillator of
 #: a Raspberry Pi is specified at 30 ppm over temperature; an outdoor box and ageing take the rest.
 DRIFT_PPM = 100
@@ -19,6 +21,9 @@ class ClockClass(StrEnum):
     A = "A"
     B = "B"
     C = "C"
+
+
+_A = ClockClass.A
 
 
 @dataclass(frozen=True)
@@ -37,8 +42,7 @@ class Anchor:
     rtt_ns: int
 
 
-@dataclass(frozen=True)
-class Estimate:
+class Estimate(msgspec.Struct, frozen=True, gc=False):
     """A closed interval of Unix milliseconds, the best single guess in it, and its class."""
 
     earliest_ms: int
@@ -62,7 +66,13 @@ def from_anchor(anchor: Anchor, boottime_ns: int) -> Estimate:
     drift_ms = abs(shift_ms) * DRIFT_PPM // 1_000_000 + 1
     latest = anchor.server_ms + shift_ms + drift_ms
     earliest = anchor.server_ms + shift_ms - anchor.rtt_ns // 1_000_000 - 1 - drift_ms
-    return Estimate(earliest, latest, (earliest + latest) // 2, ClockClass.A)
+    return Estimate(earliest, latest, (earliest + latest) // 2, _A)
+
+
+def width_from(anchor: Anchor, boottime_ns: int) -> int:
+    """`from_anchor(anchor, boottime_ns).width_ms`, without making the interval."""
+    shift_ms = abs((boottime_ns - anchor.boottime_ns) // 1_000_000)
+    return anchor.rtt_ns // 1_000_000 + 3 + 2 * (shift_ms * DRIFT_PPM // 1_000_000)
 
 
 def estimate(

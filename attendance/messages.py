@@ -170,7 +170,7 @@ class Batch(Request, frozen=True, kw_only=True):
     signature: Signature
 
 
-class Result(Reply, frozen=True, kw_only=True):
+class Result(Reply, frozen=True, kw_only=True, gc=False):
     """The ack of one record: `stored`, `duplicate` or `rejected`, and why."""
 
     seq: int
@@ -264,6 +264,7 @@ class Person(Reply, frozen=True, kw_only=True):
     whom no face is enrolled. `pin` is an argon2id hash of HMAC-SHA256(`pin_key` of the contents,
     six digits), None where there is none. `second_factor` asks for the PIN after the face.
     `card` and `badge` are 32 bytes of `attendance.tokens.mark` under the same key, None likewise.
+    `propose`: they consented to pictures being proposed (`attendance.proposals`).
     """
 
     official: str
@@ -274,10 +275,14 @@ class Person(Reply, frozen=True, kw_only=True):
     second_factor: bool = False
     card: bytes | None = None
     badge: bytes | None = None
+    propose: bool = False
 
 
 class GalleryContents(Reply, frozen=True, kw_only=True):
-    """What a sealed gallery holds (msgpack, since templates are bytes)."""
+    """What a sealed gallery holds (msgpack, since templates are bytes).
+
+    `desk_box` is the desk's X25519 key, to which proposed pictures are sealed; empty for none.
+    """
 
     v: int = VERSION
     device: str
@@ -286,6 +291,7 @@ class GalleryContents(Reply, frozen=True, kw_only=True):
     dimension: int
     pin_key: bytes
     people: list[Person]
+    desk_box: bytes = b""
 
 
 class SiteRow(Reply, frozen=True, kw_only=True):
@@ -349,7 +355,11 @@ class Withdrawal(Request, frozen=True, kw_only=True):
 
 
 class ErasureRow(Reply, frozen=True, kw_only=True):
-    """A kiosk's receipt: its `erasure` record, with the head that vouches for it."""
+    """A kiosk's receipt: its `erasure` record, with the head that vouches for it.
+
+    `version` is the manifest that asked, `signature` the kiosk's (`attendance.receipts`); None in
+    what no kiosk of this release made.
+    """
 
     device: str
     site: str
@@ -359,6 +369,8 @@ class ErasureRow(Reply, frozen=True, kw_only=True):
     seq: int
     head: str
     received_ms: int
+    version: int | None = None
+    signature: str | None = None
 
 
 class Problem(Reply, frozen=True, kw_only=True):

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import msgspec
 
+from attendance.decoding import json_of
 from attendance.errors import WireInvalid
 from attendance.records import MAX_INT
 from attendance.signing import SIGNATURE_BYTES, check, from_text, sign, to_text
@@ -69,7 +70,7 @@ def parse_head(data: bytes) -> Head:
     if len(lines) != 4 or lines[0] + b"\n" != MAGIC or len(lines[1]) > MAX_LINE:
         raise WireInvalid("this is no release")
     try:
-        manifest = msgspec.json.decode(lines[1], type=ReleaseManifest)
+        manifest = json_of(ReleaseManifest).decode(lines[1])
         signature = from_text(lines[2].decode("ascii"), SIGNATURE_BYTES)
     except (msgspec.DecodeError, ValueError, RecursionError):
         raise WireInvalid("this is no release, or it is damaged") from None

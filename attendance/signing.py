@@ -6,6 +6,7 @@ import base64
 import binascii
 import hashlib
 from dataclasses import dataclass
+from functools import lru_cache
 
 from nacl.exceptions import CryptoError
 from nacl.public import PrivateKey, PublicKey, SealedBox
@@ -58,9 +59,13 @@ class DeviceKeys:
         return f"DeviceKeys({fingerprint(self.sign_public)})"
 
 
+#: Deriving a key from its seed takes as long as signing with it.
+_signing_key = lru_cache(8)(SigningKey)
+
+
 def sign(seed: bytes, domain: str, message: bytes) -> bytes:
     """An Ed25519 signature, 64 bytes, of `domain`, a line feed and `message`."""
-    return SigningKey(seed).sign(domain.encode() + b"\n" + message).signature
+    return _signing_key(seed).sign(domain.encode() + b"\n" + message).signature
 
 
 def check(public: bytes, domain: str, message: bytes, signature: bytes) -> None:

@@ -104,6 +104,14 @@ REASONS: tuple[tuple[str, str, str], ...] = (
     ("sick", "病假", "Sick leave"),
 )
 
+#: Which of them a kiosk offers beside which status: sick leave is no reason for a trip.
+OFFERED: dict[Status, tuple[str, ...]] = {
+    Status.ON_DUTY: ("meeting", "training", "errand"),
+    Status.BUSINESS_TRIP: ("meeting", "training", "errand", "visit"),
+    Status.IN_VILLAGE: ("visit", "errand", "meeting"),
+    Status.ON_LEAVE: ("personal", "sick"),
+}
+
 
 def colour_of(status: Status) -> str:
     """The lamp's colour of a status: green, blue, yellow, red or off."""

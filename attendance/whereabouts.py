@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+import msgspec
+
 from attendance.clock import ClockClass, Estimate
 from attendance.days import day_of, day_start_ms
 from attendance.records import PERSON_KINDS, Record
@@ -19,9 +21,11 @@ FUTURE_TOLERANCE_MS = 120_000
 STALE_AFTER_MS = 15 * 60_000
 
 
-@dataclass(frozen=True)
-class Fact:
-    """What one record says of one official, with when that truly was."""
+class Fact(msgspec.Struct, frozen=True, gc=False):
+    """What one record says of one official, with when that truly was.
+
+    Sheets make and keep tens of thousands; the collector has nothing to look for in them.
+    """
 
     official: str
     kind: Kind
@@ -100,20 +104,27 @@ def standing(facts: Iterable[Fact]) -> list[Fact]:
     Ties are broken by device, epoch and seq, so that the order of arrival does not matter.
     """
     listed = list(facts)
+    if len(listed) < 2:
+        return listed
     gone = {(f.device, f.official, f.supersedes) for f in listed if f.supersedes is not None}
     kept = [f for f in listed if (f.device, f.official, f.record_id) not in gone]
     return sorted(kept, key=lambda f: (f.when.at_ms, f.device, f.epoch, f.seq))
 
 
 def whereabouts(
-    official: str, facts: Iterable[Fact], absences: Iterable[Absence], now_ms: int
+    official: str,
+    facts: Iterable[Fact],
+    absences: Iterable[Absence],
+    now_ms: int,
+    since_ms: int | None = None,
 ) -> Whereabouts:
     """Where `official` is at `now_ms` (product.md, "Precedence on the board").
 
-    The latest trusted fact since the Asia/Shanghai day began; else an approved leave or trip; else
-    unknown. Unverified facts never count; class C counts only where there is no A or B.
+    The latest trusted fact since the day began, which is midnight in Asia/Shanghai or `since_ms`
+    where a shift crosses it; else an approved leave or trip; else unknown. Unverified facts never
+    count; class C counts only where there is no A or B.
     """
-    start = day_start_ms(day_of(now_ms))
+    start = day_start_ms(day_of(now_ms)) if since_ms is None else since_ms
     trusted = [
         fact
         for fact in standing(f for f in facts if f.official == official)

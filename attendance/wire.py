@@ -9,13 +9,15 @@ from __future__ import annotations
 import gzip
 import hashlib
 import io
+import json
 import zlib
 from collections.abc import Sequence
 from typing import Any, TypeVar
 
 import msgspec
 
-from attendance.chain import HEAD_BYTES, run_chain
+from attendance.chain import HEAD_BYTES, heads_of, run_chain
+from attendance.decoding import json_of, msgpack_of
 from attendance.errors import SignatureInvalid, WireInvalid
 from attendance.messages import (
     MAX_BATCH as MAX_BATCH,
@@ -119,6 +121,7 @@ BRIEF = "acks=brief"
 WHEREABOUTS = f"{PREFIX}/whereabouts"
 GALLERY = f"{PREFIX}/gallery"
 PORTRAITS = f"{PREFIX}/portraits"  # /TOKEN
+RELEASE = f"{PREFIX}/release"  # /NUMBER
 DESK_SITES = f"{PREFIX}/desk/sites"
 DESK_KIOSKS = f"{PREFIX}/desk/kiosks"
 DESK_ROSTER = f"{PREFIX}/desk/roster"
@@ -147,13 +150,32 @@ def encode(message: Any) -> bytes:
 
 
 def decode(body: bytes | memoryview, kind: type[M], limit: int = MAX_JSON) -> M:
-    """A message of that kind. Raises WireInvalid."""
+    """A message of that kind; a request in which a key stands twice is none. Raises WireInvalid."""
     if len(body) > limit:
         raise WireInvalid(f"at most {limit} bytes are read, this has {len(body)}")
     try:
-        return msgspec.json.decode(body, type=kind)
+        message = json_of(kind).decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise WireInvalid(f"malformed message: {error}") from None
+    # What a device of this release writes comes back byte for byte: a moment, against a second
+    # reading that finds doubled keys.
+    if isinstance(message, Request) and encode(message) != body:
+        _refuse_doubled_keys(bytes(body))
+    return message
+
+
+def _refuse_doubled_keys(body: bytes) -> None:
+    if len(body) > MAX_JSON:
+        raise WireInvalid("a message as long as this has no spaces, and its keys in order")
+    try:
+        json.loads(body, object_pairs_hook=_each_once)
+    except (ValueError, RecursionError) as error:
+        raise WireInvalid(f"malformed message: {error}") from None
+
+
+def _each_once(pairs: list[tuple[str, object]]) -> None:
+    if len({key for key, _ in pairs}) < len(pairs):
+        raise ValueError("a key stands twice")
 
 
 def encode_contents(contents: GalleryContents) -> bytes:
@@ -164,7 +186,7 @@ def encode_contents(contents: GalleryContents) -> bytes:
 def decode_contents(body: bytes) -> GalleryContents:
     """A gallery's contents. Raises WireInvalid."""
     try:
-        return msgspec.msgpack.decode(body, type=GalleryContents)
+        return msgpack_of(GalleryContents).decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise WireInvalid(f"malformed gallery: {error}") from None
 
@@ -233,10 +255,17 @@ def encode_batch(
 
 
 def decode_batch(body: bytes, public: bytes) -> tuple[Batch, list[bytes]]:
-    """A batch and the exact bytes of its records, its own claims checked.
+    """A batch and the exact bytes of its records, its own claims checked; see `open_batch`."""
+    batch, payloads, _ = open_batch(body, public)
+    return batch, payloads
+
+
+def open_batch(body: bytes, public: bytes) -> tuple[Batch, list[bytes], list[bytes]]:
+    """A batch, the exact bytes of its records and the head after each, its own claims checked.
 
     `public` is the device's Ed25519 key. Raises WireInvalid (size, form, range, heads that do not
-    follow) or SignatureInvalid. What it does not check: whether `before` is the server's head.
+    follow) or SignatureInvalid. What it does not check: whether `before` is the server's head, and
+    whether the bytes are records (`attendance.records.decode_records`).
     """
     if len(body) > MAX_COMPRESSED:
         raise WireInvalid(f"a batch has at most {MAX_COMPRESSED} bytes")
@@ -250,9 +279,10 @@ def decode_batch(body: bytes, public: bytes) -> tuple[Batch, list[bytes]]:
     payloads = [bytes(raw) for raw in batch.records]
     if batch.last - batch.first + 1 != len(payloads):
         raise WireInvalid("the range does not fit the number of records")
-    if run_chain(bytes.fromhex(batch.before), payloads) != bytes.fromhex(batch.head):
+    heads = heads_of(bytes.fromhex(batch.before), payloads)
+    if heads[-1] != bytes.fromhex(batch.head):
         raise WireInvalid("the heads do not follow from the records")
-    return batch, payloads
+    return batch, payloads, heads
 
 
 def brief(reply: BatchReply, batch: Batch) -> BatchReply:

@@ -6,8 +6,8 @@ set -euo pipefail
 usage() {
   cat <<'TEXT'
 usage: install-kiosk.sh [OPTIONS]
-  --camera SOURCE      number, picamera2 or RTSP URL (default 0)
-  --options TEXT       more options for `quxiang-kiosk run`
+  --camera SOURCE      number, picamera2 or RTSP URL (0 at first, later as it is)
+  --options TEXT       more options for `quxiang-kiosk run` (later as they are)
   --ntp HOST           the township's server as time server
   --rtc MODEL          a clock on I2C: ds3231, pcf8523, rv3028 ... (writes the dtoverlay)
   --data-partition DEV an ext4 partition for /var/lib/quxiang (made where DEV is empty)
@@ -18,11 +18,11 @@ usage: install-kiosk.sh [OPTIONS]
 TEXT
 }
 
-camera=0 options='' ntp='' rtc='' partition='' readonly=no screen=yes offline=no check=no
+camera='' options='' set_options=no ntp='' rtc='' partition='' readonly=no screen=yes offline=no check=no
 while [ $# -gt 0 ]; do
   case "$1" in
     --camera) camera=$2; shift ;;
-    --options) options=$2; shift ;;
+    --options) options=$2 set_options=yes; shift ;;
     --ntp) ntp=$2; shift ;;
     --rtc) rtc=$2; shift ;;
     --data-partition) partition=$2; shift ;;
@@ -82,8 +82,22 @@ put() {
 line() {
   grep -qxF -- "$2" "$1" 2>/dev/null && return 0
   printf '%s\n' "$2" >>"$1"
+  case "$1" in /boot/*) reboot=yes ;; esac
   changed "$1: $2"
 }
+
+# setting NAME VALUE: in kiosk.env. Not by sed: an address of a camera may hold & and |.
+setting() {
+  local file=/etc/quxiang/kiosk.env
+  grep -qxF -- "$1=$2" "$file" && return 0
+  NAME=$1 VALUE=$2 awk 'index($0, ENVIRON["NAME"] "=") == 1 { $0 = ENVIRON["NAME"] "=" ENVIRON["VALUE"] } { print }' \
+    "$file" >"$file.new"
+  grep -qxF -- "$1=$2" "$file.new" || printf '%s\n' "$1=$2" >>"$file.new"
+  chmod 644 "$file.new"
+  mv "$file.new" "$file"
+  changed "$file: $1"
+}
+reboot=no # what the firmware or the start of the system must read first
 
 # -- packages of the system ----------------------------------------------------------------
 wanted=(python3 openssl ca-certificates systemd udev dbus systemd-timesyncd util-linux procps
@@ -92,9 +106,12 @@ if [ "$screen" = yes ]; then
   wanted+=(cage libpam-systemd)
   if apt-cache show chromium >/dev/null 2>&1; then wanted+=(chromium); else wanted+=(chromium-browser); fi
 fi
+# Hardware SPI for boards of `shift` and `apa102`; without it gpiozero does it slowly by itself.
+[ "$machine" != aarch64 ] || wanted+=(python3-spidev)
 # No wheel brings the pins' library for Python 3.13.
 [ "$machine" != aarch64 ] || [ "$VERSION_CODENAME" != trixie ] || wanted+=(python3-lgpio)
 [ "$readonly" = no ] || wanted+=(overlayroot)
+[ -z "$partition" ] || wanted+=(e2fsprogs) # trixie may lack it
 # systemd-timesyncd gives way to chrony or ntpsec where one of them keeps the time.
 missing=()
 for package in "${wanted[@]}"; do
@@ -161,7 +178,29 @@ if [ -n "$partition" ]; then
   uuid=$(blkid -o value -s UUID "$partition")
   mkdir -p "$base"
   line /etc/fstab "UUID=$uuid $base ext4 noatime,nosuid,nodev,errors=remount-ro 0 2"
-  findmnt -n "$base" >/dev/null 2>&1 || mount "$base"
+  if ! findmnt -n "$base" >/dev/null 2>&1; then
+    if [ -n "$(ls -A "$base")" ]; then
+      # A kiosk that ran without the partition: its pairing, records and releases move along.
+      [ "$running" = no ] || systemctl stop quxiang-kiosk quxiang-update.path quxiang-update.service || true
+      moving=$(mktemp -d)
+      mount "$partition" "$moving"
+      if [ -e "$moving/kiosk" ] || [ -e "$moving/app" ]; then
+        umount "$moving"
+        die "$partition 和 $base 都有终端数据：请先移走其中一份。" \
+          "both $partition and $base hold a kiosk's data: move one of them away first"
+      fi
+      cp -a "$base/." "$moving/"
+      sync
+      diff -rq --no-dereference "$base" "$moving" | grep -v ': lost+found$' | grep . && die "复制到 $partition 不完整。" \
+        "the copy on $partition is not whole"
+      umount "$moving"
+      rmdir "$moving"
+      # Two copies of a kiosk must never run.
+      find "$base" -mindepth 1 -delete
+      changed "$base -> $partition"
+    fi
+    mount "$base"
+  fi
 fi
 
 # -- folders -------------------------------------------------------------------------------
@@ -186,42 +225,41 @@ units=(quxiang-kiosk.service quxiang-update.path quxiang-update.service quxiang-
 [ "$screen" = no ] || units+=(quxiang-screen.service)
 for unit in "${units[@]}"; do put "$here/systemd/$unit" "/etc/systemd/system/$unit" 644; done
 put "$here/config/60-quxiang.rules" /etc/udev/rules.d/60-quxiang.rules 644
+cmp -s "$here/config/system.conf" /etc/systemd/system.conf.d/quxiang.conf || reboot=yes
 put "$here/config/system.conf" /etc/systemd/system.conf.d/quxiang.conf 644
 put "$here/config/journald.conf" /etc/systemd/journald.conf.d/quxiang.conf 644
 [ "$screen" = no ] || put "$here/config/pam-quxiang-screen" /etc/pam.d/quxiang-screen 644
-if [ ! -e /etc/quxiang/kiosk.env ]; then
-  # What a technician wrote there later is left alone.
-  sed -e "s|^CAMERA=.*|CAMERA=$camera|" -e "s|^OPTIONS=.*|OPTIONS=$options|" \
-    "$here/config/kiosk.env" >/etc/quxiang/kiosk.env
-  changed /etc/quxiang/kiosk.env
-fi
-if [ ! -e /usr/local/bin/quxiang-kiosk ]; then
-  cat >/usr/local/bin/quxiang-kiosk <<'TEXT'
+# What a technician wrote there later is left alone, unless this call says otherwise.
+[ -e /etc/quxiang/kiosk.env ] || put "$here/config/kiosk.env" /etc/quxiang/kiosk.env 644
+[ -z "$camera" ] || setting CAMERA "$camera"
+[ "$set_options" = no ] || setting OPTIONS "$options"
+made=$(mktemp)
+cat >"$made" <<'TEXT'
 #!/bin/sh
 # `sudo quxiang-kiosk COMMAND` as the kiosk's user, on the kiosk's folder.
 case "${1:-}" in
   run) echo "systemctl restart quxiang-kiosk" >&2; exit 2 ;;
-  update) run='' ;;
   *) run='setpriv --reuid quxiang --regid quxiang --init-groups --' ;;
 esac
 export HOME=/var/lib/quxiang/kiosk QUXIANG_APP=/var/lib/quxiang/app
 export QUXIANG_MODELS=/var/lib/quxiang/app/current/models
-cd /
+# Names of files are meant from where one stands, where that user may stand there too.
+$run test -x . || cd /
 case " $* " in
   *" --data "* | *" --help "*) exec $run /var/lib/quxiang/app/current/venv/bin/quxiang-kiosk "$@" ;;
   *) exec $run /var/lib/quxiang/app/current/venv/bin/quxiang-kiosk "$@" --data /var/lib/quxiang/kiosk ;;
 esac
 TEXT
-  chmod 755 /usr/local/bin/quxiang-kiosk
-  changed /usr/local/bin/quxiang-kiosk
-fi
+put "$made" /usr/local/bin/quxiang-kiosk 755
+rm -f "$made"
 
 # -- time ----------------------------------------------------------------------------------
 if [ -n "$ntp" ]; then
   mkdir -p /etc/systemd/timesyncd.conf.d
-  printf '[Time]\nNTP=%s\nFallbackNTP=\n' "$ntp" >/tmp/quxiang-ntp
-  put /tmp/quxiang-ntp /etc/systemd/timesyncd.conf.d/quxiang.conf 644
-  rm -f /tmp/quxiang-ntp
+  made=$(mktemp)
+  printf '[Time]\nNTP=%s\nFallbackNTP=\n' "$ntp" >"$made"
+  put "$made" /etc/systemd/timesyncd.conf.d/quxiang.conf 644
+  rm -f "$made"
 fi
 firmware=''
 for candidate in /boot/firmware/config.txt /boot/config.txt; do
@@ -240,7 +278,8 @@ if [ -e /dev/rtc0 ] || { [ -n "$firmware" ] && grep -q '^dtoverlay=i2c-rtc' "$fi
 fi
 if [ "$pi" = yes ] && [ -n "$firmware" ]; then
   line "$firmware" "dtparam=watchdog=on"
-  line "$firmware" "dtparam=spi=on"
+  # Somebody who hangs lamps straight on SPI's pins turned it off: raspi-config writes that line.
+  grep -qx 'dtparam=spi=off' "$firmware" || line "$firmware" "dtparam=spi=on"
 fi
 
 # -- the release ---------------------------------------------------------------------------
@@ -270,9 +309,11 @@ if [ "$readonly" = yes ]; then
   ! grep -q 'overlayroot=' /proc/cmdline || grep -q 'overlayroot=tmpfs:recurse=0\|overlayroot=disabled' /proc/cmdline ||
     die "cmdline.txt 里已有 overlayroot：请先用 raspi-config 关闭。" \
       "cmdline.txt has an overlayroot of its own: turn it off in raspi-config first"
-  printf '%s\n' 'overlayroot="tmpfs:recurse=0"' >/tmp/quxiang-overlay
-  put /tmp/quxiang-overlay /etc/overlayroot.local.conf 644
-  rm -f /tmp/quxiang-overlay
+  made=$(mktemp)
+  printf '%s\n' 'overlayroot="tmpfs:recurse=0"' >"$made"
+  cmp -s "$made" /etc/overlayroot.local.conf || reboot=yes
+  put "$made" /etc/overlayroot.local.conf 644
+  rm -f "$made"
   folder "$base/timesync" root 755
   mkdir -p /var/lib/systemd/timesync
   line /etc/fstab "$base/timesync /var/lib/systemd/timesync none bind,nofail,x-systemd.requires-mounts-for=$base 0 0"
@@ -287,11 +328,19 @@ if [ "$screen" = yes ] && [ "$(systemctl is-enabled quxiang-screen.service 2>/de
   systemctl -q enable quxiang-screen.service
   changed quxiang-screen.service
 fi
+if [ "$screen" = yes ] && [ -e /etc/systemd/system/display-manager.service ]; then
+  # A desktop would hold the screen on which the kiosk's page is to be.
+  systemctl -q disable display-manager.service
+  reboot=yes
+  changed "display-manager.service off"
+fi
 if [ "$running" = yes ]; then
   systemctl daemon-reload
   udevadm control --reload
+  udevadm trigger --subsystem-match=gpio --subsystem-match=spidev --subsystem-match=video4linux || true
   systemctl restart systemd-journald
   systemctl restart quxiang-kiosk quxiang-update.path
   [ "$screen" = no ] || systemctl restart quxiang-screen
 fi
+[ "$reboot" = no ] || say "请重启：sudo reboot。" "restart it now: sudo reboot"
 say "完成，改动 $changes 处。下一步：配对（见 deploy.md）。" "done, $changes changes. Next: pairing (see deploy.md)."

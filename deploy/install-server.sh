@@ -31,6 +31,8 @@ running=no
 wanted=(python3 openssl ca-certificates systemd)
 [ "$ntp" = no ] || wanted+=(chrony)
 [ -z "$database" ] || wanted+=(postgresql-client)
+# Reports as PDF; without them everything else works, and the pages say what is missing.
+reports=(libpango-1.0-0 libpangoft2-1.0-0 libharfbuzz-subset0 fonts-noto-cjk)
 missing=()
 for package in "${wanted[@]}"; do
   dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q 'ok installed' || missing+=("$package")
@@ -40,6 +42,15 @@ if [ "${#missing[@]}" -gt 0 ]; then
   export DEBIAN_FRONTEND=noninteractive
   apt-get update -qq
   apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
+fi
+absent=()
+for package in "${reports[@]}"; do
+  dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q 'ok installed' || absent+=("$package")
+done
+if [ "${#absent[@]}" -gt 0 ]; then
+  if [ "$offline" = yes ] || ! DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${absent[@]}" >/dev/null; then
+    say "缺少 ${absent[*]}：暂不能生成 PDF，其余不受影响。" "without ${absent[*]} there are no PDFs; everything else works"
+  fi
 fi
 id quxiang >/dev/null 2>&1 ||
   useradd --system --user-group --home-dir "$base" --no-create-home --shell /usr/sbin/nologin quxiang
@@ -68,6 +79,9 @@ if [ ! -f "$base/server/server.key" ]; then
   as /opt/quxiang/venv/bin/quxiang-server init --data "$base/server" --township "$township" \
     ${database:+--database "$database"}
 fi
+if [ -f "$here/release.key" ] && [ ! -f "$base/server/release.key" ]; then
+  install -o quxiang -g quxiang -m 0600 "$here/release.key" "$base/server/release.key"
+fi
 install -m 0755 "$here/bin/quxiang-backup" /opt/quxiang/bin/quxiang-backup
 for unit in quxiang-server.service quxiang-backup.service quxiang-backup.timer; do
   install -m 0644 "$here/systemd/$unit" "/etc/systemd/system/$unit"
@@ -80,20 +94,21 @@ if [ ! -e /etc/quxiang/server.env ]; then
   [ -z "$database" ] || echo "DATABASE=$database" >>/etc/quxiang/server.env
   chmod 640 /etc/quxiang/server.env
 fi
-if [ ! -e /usr/local/bin/quxiang-server ]; then
-  cat >/usr/local/bin/quxiang-server <<'TEXT'
+made=$(mktemp)
+cat >"$made" <<'TEXT'
 #!/bin/sh
 # `sudo quxiang-server COMMAND` as the server's user, on the server's folder.
 export HOME=/var/lib/quxiang
-cd /
 run='setpriv --reuid quxiang --regid quxiang --init-groups --'
+# Names of files are meant from where one stands, where that user may stand there too.
+$run test -x . || cd /
 case " $* " in
   *" --data "* | *" --help "*) exec $run /opt/quxiang/venv/bin/quxiang-server "$@" ;;
   *) exec $run /opt/quxiang/venv/bin/quxiang-server "$@" --data /var/lib/quxiang/server ;;
 esac
 TEXT
-  chmod 755 /usr/local/bin/quxiang-server
-fi
+install -m 755 "$made" /usr/local/bin/quxiang-server
+rm -f "$made"
 if [ "$ntp" = yes ]; then
   # Kiosks of the private networks may ask this machine for the time, also while it has no other.
   printf 'allow 10/8\nallow 172.16/12\nallow 192.168/16\nlocal stratum 10\n' >/etc/chrony/conf.d/quxiang.conf

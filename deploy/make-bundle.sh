@@ -36,7 +36,7 @@ if [ "$server" = yes ]; then
 fi
 cp "$key.pub" "$out/release.key"
 cp "$root"/kiosk/{__init__,releases,release_file}.py "$out/lib/kiosk/"
-cp -r "$root"/deploy/{bin,config,systemd,install-kiosk.sh,install-server.sh} "$out/"
+cp -r "$root"/deploy/{bin,config,nginx,systemd,install-kiosk.sh,install-server.sh} "$out/"
 cp "$root/docs/deploy.md" "$out/deploy.md"
 
 if [ "$debs" = yes ]; then

@@ -104,7 +104,7 @@ class _Speaker:
 
 def _step(engine: Engine, frame: Frame, state: _State, say: _Speaker) -> bool:
     """Judge one frame; True once all pictures are taken."""
-    quality, face = look(engine, frame.image)
+    quality, face = look(engine, frame.image, "capture")
     state.last = quality
     if not quality.ok or face is None:
         _let_go(state)

@@ -11,6 +11,7 @@ from pathlib import Path
 from attendance.errors import QuxiangError
 from attendance.i18n import defect, language, say
 from attendance.signing import fingerprint
+from enroll import proposal_commands
 from enroll.config import DEFAULT_DATA
 from enroll.desk import Desk
 from enroll.errors import EnrollError, NotPaired
@@ -153,6 +154,8 @@ def _parser() -> argparse.ArgumentParser:
     what.add_argument("--revoke", action="store_true", help="a lost badge: void it")
     badge.set_defaults(run=_token)
 
+    proposal_commands.add_parsers(commands, common, _try_sync_if_paired)
+
     show = add("list", "everybody enrolled, the kiosks, and the erasures still owed")
     show.set_defaults(run=_list)
     return parser
@@ -198,6 +201,14 @@ def _try_sync(desk: Desk) -> str | None:
         )
         return fault
     return None
+
+
+def _try_sync_if_paired(desk: Desk) -> None:
+    try:
+        desk.config()
+    except NotPaired:
+        return
+    _try_sync(desk)
 
 
 def _round(desk: Desk, accept: frozenset[str] = frozenset(), told: set[str] | None = None) -> bool:

@@ -8,7 +8,7 @@ import socket
 import ssl
 from collections.abc import Callable
 from typing import Any, TypeVar
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import msgspec
 import requests
@@ -16,6 +16,14 @@ from requests.adapters import HTTPAdapter
 
 from attendance import wire
 from attendance.errors import SignatureInvalid, WireInvalid
+from attendance.proposals import (
+    DESK_DECISIONS,
+    DESK_PROPOSALS,
+    Decision,
+    ProposalPackage,
+    ProposalRow,
+)
+from attendance.reenrol import DESK_REENROLMENTS, Reenrolled, Reenrolment
 from attendance.signing import DeviceKeys
 from enroll.config import DeskConfig
 from enroll.errors import PairingRefused, ServerForeign, ServerRefused, ServerUnreachable
@@ -202,6 +210,40 @@ class Client:
             "GET", wire.DESK_ERASURES, b"", list[wire.ErasureRow]
         )
         return found
+
+    def reenrolments(self) -> list[Reenrolment]:
+        """Who is to be enrolled again."""
+        found: list[Reenrolment] = self._ask("GET", DESK_REENROLMENTS, b"", list[Reenrolment])
+        return found
+
+    def reenrolled(self, told: Reenrolled) -> None:
+        """Tell that somebody is."""
+        self._ask("POST", DESK_REENROLMENTS, wire.encode(told), None)
+
+    def proposals(self) -> list[ProposalRow]:
+        """The proposed pictures that wait."""
+        found: list[ProposalRow] = self._ask("GET", DESK_PROPOSALS, b"", list[ProposalRow])
+        return found
+
+    def proposal(self, ident: str) -> ProposalPackage | None:
+        """One of them, None where it is gone or is not what was asked for."""
+        try:
+            found: ProposalPackage = self._ask(
+                "GET", f"{DESK_PROPOSALS}/{quote(ident, safe='')}", b"", ProposalPackage
+            )
+        except ServerRefused as error:
+            if error.status not in (0, 404):
+                raise
+            return None
+        return found if found.id == ident else None
+
+    def proposal_taken(self, ident: str) -> None:
+        """The desk has it: the server may erase it."""
+        self._ask("DELETE", f"{DESK_PROPOSALS}/{quote(ident, safe='')}", b"", None)
+
+    def proposal_decided(self, decision: Decision) -> None:
+        """Tell what became of a proposal, and who decided."""
+        self._ask("POST", DESK_DECISIONS, wire.encode(decision), None)
 
     def _ask(self, method: str, path: str, body: bytes, kind: Any) -> Any:
         target = self._link.base + path

@@ -13,7 +13,7 @@ from enroll.errors import DeskNewer, DeskUnusable
 from enroll.files import locked, make_private
 from enroll.keyring import Keyring
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 5
 
 SCHEMA = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL);
@@ -71,8 +71,32 @@ CREATE TABLE token_marks (  -- of cards and badges, as sealed for each kiosk
     value BLOB NOT NULL, PRIMARY KEY (device, official, kind)
 );
 """
-SCHEMA += MARKS_OF_TOKENS
-STEPS = {1: MARKS_OF_TOKENS}
+VERSIONS_OF_RECEIPTS = """
+ALTER TABLE receipts ADD COLUMN version INTEGER;  -- of the manifest that asked
+ALTER TABLE receipts ADD COLUMN signature TEXT;   -- the kiosk's
+"""
+PROPOSALS = """
+CREATE TABLE proposals (    -- rows stay and tell who decided; the picture goes with the decision
+    id TEXT PRIMARY KEY, official TEXT NOT NULL, device TEXT NOT NULL, at_ms INTEGER NOT NULL,
+    taken_ms INTEGER NOT NULL, wrapped BLOB, box BLOB,
+    what TEXT, who TEXT NOT NULL, decided_ms INTEGER, told INTEGER NOT NULL DEFAULT 0
+);
+CREATE TRIGGER proposals_kept BEFORE DELETE ON proposals
+    BEGIN SELECT RAISE(ABORT, 'the log of proposals stays'); END;
+CREATE TRIGGER proposals_stay BEFORE UPDATE OF id, official, device, at_ms, taken_ms ON proposals
+    BEGIN SELECT RAISE(ABORT, 'the log of proposals stays'); END;
+CREATE TRIGGER proposals_decided BEFORE UPDATE OF what, who, decided_ms ON proposals
+    WHEN OLD.what IS NOT NULL
+    BEGIN SELECT RAISE(ABORT, 'the log of proposals stays'); END;
+"""
+REENROLMENTS = """
+CREATE TABLE reenrolments ( -- asked by the server; the face's mark as it was then
+    finding INTEGER NOT NULL, official TEXT NOT NULL, day TEXT NOT NULL, mark TEXT,
+    PRIMARY KEY (finding, official)
+);
+"""
+SCHEMA += MARKS_OF_TOKENS + VERSIONS_OF_RECEIPTS + PROPOSALS + REENROLMENTS
+STEPS = {1: MARKS_OF_TOKENS, 2: VERSIONS_OF_RECEIPTS, 3: PROPOSALS, 4: REENROLMENTS}
 """What brings a file of that version to the next."""
 
 
@@ -176,8 +200,13 @@ class Database:
 
     def _rewrap(self) -> None:
         with self.transaction() as db:
-            for table, column in (("secrets", "wrapped"), ("kiosks", "pin_key")):
-                for rowid, wrapped in db.execute(f"SELECT rowid, {column} FROM {table}").fetchall():  # noqa: S608
+            for table, column in (
+                ("secrets", "wrapped"),
+                ("kiosks", "pin_key"),
+                ("proposals", "wrapped"),
+            ):
+                held = f"SELECT rowid, {column} FROM {table} WHERE {column} IS NOT NULL"  # noqa: S608
+                for rowid, wrapped in db.execute(held).fetchall():
                     fresh = self.keyring.wrap(self.keyring.unwrap(wrapped))
                     db.execute(f"UPDATE {table} SET {column} = ? WHERE rowid = ?", (fresh, rowid))  # noqa: S608
 

@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 from attendance.days import day_of
 from enroll.errors import ConsentMissing, FaceRefused, ModelChanged
 from enroll.folder import Note
-from enroll.store import Store
+from enroll.store import Consented, Store
 from recognition.engine import Engine
 from recognition.errors import BadPicture
 from recognition.pictures import read_picture
-from recognition.quality import Quality, assess_quality
+from recognition.quality import Purpose, Quality, assess_quality
 from recognition.types import Face, Frame, Template
 
 MAX_TEMPLATES = 3
@@ -80,10 +80,12 @@ class Similar:
     collides: bool
 
 
-def look(engine: Engine, frame: Frame) -> tuple[Quality, Face | None]:
+def look(
+    engine: Engine, frame: Frame, purpose: Purpose = "enrol"
+) -> tuple[Quality, Face | None]:
     """The quality of the one face in `frame` (uint8 BGR, shape (h, w, 3)), and that face."""
     faces = engine.detect(frame, thorough=True)
-    return assess_quality(frame, faces, "enrol"), faces[0] if faces else None
+    return assess_quality(frame, faces, purpose), faces[0] if faces else None
 
 
 def read_sample(engine: Engine, path: Path) -> Sample | PictureResult:
@@ -209,6 +211,19 @@ def grant_consent(
 def check_consent(
     store: Store, official: str, given_on: date, now_ms: int, *, renewed: bool = False
 ) -> None:
+    """`check_consent_of` a face."""
+    check_consent_of(store, official, "face", given_on, now_ms, renewed=renewed)
+
+
+def check_consent_of(
+    store: Store,
+    official: str,
+    what: Consented,
+    given_on: date,
+    now_ms: int,
+    *,
+    renewed: bool = False,
+) -> None:
     """Raises ConsentMissing where the consent is in the future, or was withdrawn since.
 
     renewed: they are here and consent now, so the day of a withdrawal is late enough. Otherwise a
@@ -219,7 +234,7 @@ def check_consent(
         raise ConsentMissing(
             f"同意日期 {given_on} 还没有到", f"the consent date {given_on} is in the future"
         )
-    last = store.consent(official, "face")
+    last = store.consent(official, what)
     if last is not None and last.withdrawn_ms is not None:
         ended = day_of(last.withdrawn_ms)
         if given_on < ended or (given_on == last.given_on and not renewed):

@@ -49,6 +49,10 @@ class ConsentMissing(EnrollError, PermissionError):
     """A face may not be enrolled: no consent, or one that was withdrawn since."""
 
 
+class ProposalUnknown(EnrollError, LookupError):
+    """No proposed picture of that id waits for a decision."""
+
+
 class TokenTaken(EnrollError, ValueError):
     """The card is another official's."""
 
@@ -91,6 +95,10 @@ class ServerForeign(EnrollError, PermissionError):
 
 class KioskKeyChanged(EnrollError, PermissionError):
     """The server names another key or site for a kiosk than the one pinned at first use."""
+
+
+class ReceiptForged(EnrollError, PermissionError):
+    """The server shows a receipt of erasure that the pinned key of that kiosk did not sign."""
 
 
 class GalleryTooLarge(EnrollError, ValueError):

@@ -6,6 +6,8 @@ import secrets
 from dataclasses import dataclass
 
 from attendance import wire
+from attendance.errors import SignatureInvalid
+from attendance.receipts import check_receipt
 from attendance.signing import fingerprint, from_text
 from attendance.statuses import SiteKind
 from enroll.keyring import KEY_BYTES
@@ -47,6 +49,27 @@ class Owed:
     official: str
     at_ms: int
     revoked: bool
+
+
+@dataclass(frozen=True)
+class Receipt:
+    """A kiosk's signed word that a face is gone since gallery `version`."""
+
+    device: str
+    site: str
+    official: str
+    version: int
+    received_ms: int
+
+
+def _is_signed(row: wire.ErasureRow, sign_key: bytes | None) -> bool:
+    if sign_key is None or row.version is None or row.signature is None:
+        return False
+    try:
+        check_receipt(sign_key, row.device, row.official, row.version, row.signature)
+    except SignatureInvalid:
+        return False
+    return True
 
 
 class Ledger:
@@ -235,22 +258,33 @@ class Ledger:
             )
         )
 
-    def take_receipts(self, rows: list[wire.ErasureRow]) -> list[wire.ErasureRow]:
-        """Note the kiosks' receipts; returns those that settle a tombstone. One settles one: a
-        receipt for an earlier withdrawal says nothing about a later one."""
-        settled = []
+    def take_receipts(
+        self, rows: list[wire.ErasureRow]
+    ) -> tuple[list[wire.ErasureRow], list[wire.ErasureRow]]:
+        """Note the kiosks' receipts: those that settle a tombstone, and those that are forged.
+
+        One settles what its manifest had asked for: a receipt for an earlier withdrawal says
+        nothing about a later one. What the kiosk's pinned key did not sign is not kept at all.
+        """
+        settled, forged = [], []
+        keys = {kiosk.device: from_text(kiosk.sign_key, 32) for kiosk in self.kiosks()}
         with self.store.transaction() as db:
+            known = {name for (name,) in db.execute("SELECT record_id FROM receipts")}
             for row in rows:
-                fresh = db.execute(
-                    "INSERT OR IGNORE INTO receipts VALUES (?, ?, ?, ?, ?)",
-                    (row.record_id, row.device, row.official, row.received_ms, row.head),
-                ).rowcount
-                if not fresh:
+                if row.record_id in known:
                     continue
+                if not _is_signed(row, keys.get(row.device)):
+                    forged.append(row)
+                    continue
+                db.execute(
+                    "INSERT INTO receipts VALUES (?, ?, ?, ?, ?, ?, ?)",
+                    (row.record_id, row.device, row.official, row.received_ms, row.head,
+                     row.version, row.signature),
+                )  # fmt: skip
                 done = db.execute(
                     "UPDATE tombstones SET receipt = ? WHERE device = ? AND official = ?"
-                    " AND receipt IS NULL AND version IS NOT NULL",
-                    (row.record_id, row.device, row.official),
+                    " AND receipt IS NULL AND version <= ?",
+                    (row.record_id, row.device, row.official, row.version),
                 ).rowcount
                 if done:
                     settled.append(row)
@@ -258,7 +292,16 @@ class Ledger:
                         "DELETE FROM sealed_faces WHERE device = ? AND official = ?",
                         (row.device, row.official),
                     )
-        return settled
+        return settled, forged
+
+    def receipts(self) -> list[Receipt]:
+        """Every receipt whose signature was checked, oldest first."""
+        found = self.store.rows(
+            "SELECT r.device, k.site, r.official, r.version, r.received_ms FROM receipts r"
+            " JOIN kiosks k ON k.device = r.device WHERE r.signature IS NOT NULL"
+            " ORDER BY r.received_ms, r.device, r.official"
+        )
+        return [Receipt(*row) for row in found]
 
     def owed(self, official: str | None = None) -> list[Owed]:
         """Erasures not confirmed yet (of one official, where given)."""

@@ -23,6 +23,7 @@ from attendance.i18n import language, say
 from enroll.desk import Desk
 from enroll.files import write_private
 from enroll.ledger import Owed
+from enroll.reenrol import Reenrolments
 
 if TYPE_CHECKING:  # a command loads OpenCV and HTTP only where it needs them
     from enroll.importer import OfficialResult
@@ -174,6 +175,21 @@ def sync_lines(done: SyncOutcome) -> tuple[list[str], list[str]]:
         (len(done.roster), "已上报 {} 人的名册", "sent the particulars of {} officials"),
         (len(done.portraits), "已上传 {} 张公示照", "sent {} portraits"),
         (len(done.withdrawals), "已通知服务器 {} 项撤回", "told the server of {} withdrawals"),
+        (
+            done.proposals,
+            "新到 {} 张待审照片：quxiang-enroll proposals list",
+            "{} proposed pictures came: quxiang-enroll proposals list",
+        ),
+        (
+            done.reenrol,
+            "{} 人须重新登记人脸：quxiang-enroll list",
+            "{} officials are to be enrolled again: quxiang-enroll list",
+        ),
+        (
+            done.reenrolled,
+            "已告知服务器 {} 人已重新登记",
+            "told the server of {} officials enrolled again",
+        ),
     ):
         if count:
             lines.append(say(zh, en).format(count))
@@ -196,9 +212,10 @@ def sync_lines(done: SyncOutcome) -> tuple[list[str], list[str]]:
     ]
     lines += [
         say(
-            f"{r.site}（{r.device}）已确认删除 {r.official} 的人脸（记录 {r.epoch}/{r.seq}）",
+            f"{r.site}（{r.device}）已确认删除 {r.official} 的人脸"
+            f"（第 {r.version} 版清单，记录 {r.epoch}/{r.seq}）",
             f"{r.site} ({r.device}) confirms that {r.official}'s face is erased "
-            f"(record {r.epoch}/{r.seq})",
+            f"(manifest {r.version}, record {r.epoch}/{r.seq})",
         )
         for r in done.receipts
     ]
@@ -247,6 +264,13 @@ def withdrawn_lines(done: Withdrawn) -> list[str]:
                 f"{who}'s consent is withdrawn; {done.templates} templates erased on this desk",
             )
         )
+    if done.proposals:
+        lines.append(
+            say(
+                f"已删除 {done.proposals} 张待审照片",
+                f"{done.proposals} proposed pictures erased here",
+            )
+        )
     if done.portrait:
         lines.append(
             say("公示照将从服务器删除", "the public portrait will be removed from the server")
@@ -257,6 +281,22 @@ def withdrawn_lines(done: Withdrawn) -> list[str]:
         else say("PIN 签到不受影响", "checking in by PIN goes on as before")
     )
     return lines
+
+
+def reenrol_lines(desk: Desk) -> list[str]:
+    """Who is to be enrolled again, since somebody else was taken for them."""
+    names = {row.official: row.name for row in desk.store.officials()}
+    return [
+        say(
+            f"须重新登记 {each.official} {names.get(each.official, '')}：{each.day} 有他人被认作"
+            f"此人（督导问题 № {each.finding}）；quxiang-enroll capture {each.official} "
+            "或导入新照片",
+            f"to be enrolled again: {each.official} {names.get(each.official, '')}, for whom "
+            f"somebody else was taken on {each.day} (finding № {each.finding}); quxiang-enroll "
+            f"capture {each.official}, or import new pictures",
+        )
+        for each in Reenrolments(desk.store).waiting()
+    ]
 
 
 def list_lines(desk: Desk) -> list[str]:
@@ -295,4 +335,13 @@ def list_lines(desk: Desk) -> list[str]:
             )
             + (say("，已停用", ", revoked") if kiosk.revoked else "")
         )
-    return lines + owed_lines(desk.ledger.owed())
+    lines += [
+        say(
+            f"{r.site}（{r.device}）已确认删除 {r.official} 的人脸：第 {r.version} 版清单，"
+            f"{local(r.received_ms):%Y-%m-%d %H:%M}，签名已核对",
+            f"{r.site} ({r.device}) confirmed that {r.official}'s face is erased: manifest "
+            f"{r.version}, {local(r.received_ms):%Y-%m-%d %H:%M}, signature checked",
+        )
+        for r in desk.ledger.receipts()
+    ]
+    return lines + reenrol_lines(desk) + owed_lines(desk.ledger.owed())

@@ -16,6 +16,7 @@ from attendance.signing import DeviceKeys, seal, to_text
 from attendance.statuses import SiteKind
 from enroll.errors import GalleryTooLarge
 from enroll.ledger import Kiosk, Ledger
+from enroll.proposals import asked_since
 from enroll.store import Store, StoredFace
 
 LIFETIME_MS = 90 * DAY_MS
@@ -116,6 +117,7 @@ class Sealer:
             dimension=plan.dimension,
             pin_key=self.ledger.pin_key(kiosk.device),
             people=people,
+            desk_box=keys.box_public,
         )
         sealed = seal(kiosk.box_public, wire.encode_contents(contents))
         manifest = wire.encode(
@@ -162,6 +164,7 @@ class Sealer:
                     second_factor=row.official in self._alike,
                     card=self._token(row.official, "card"),
                     badge=self._token(row.official, "badge"),
+                    propose=self._may_propose(row.official),
                 )
             )
         told = [self._model, str(self._dimension), kiosk.box_key]
@@ -173,6 +176,14 @@ class Sealer:
         if face is None or face.model != self._model:
             return b""
         return face.templates.astype("<f4").tobytes()
+
+    def _may_propose(self, official: str) -> bool:
+        """Twins are left out: a picture of one may be the other's."""
+        return (
+            bool(self._templates(official))
+            and official not in self._alike
+            and asked_since(self.store, official) is not None
+        )
 
     def _token(self, official: str, kind: tokens.Kind) -> bytes | None:
         kept = self.store.token(official, kind)

@@ -18,7 +18,7 @@ from enroll.database import Database
 from enroll.errors import TokenTaken
 from enroll.keyring import KEY_BYTES, open_secret, seal_secret
 
-Consented = Literal["face", "portrait"]
+Consented = Literal["face", "portrait", "proposals"]
 
 
 @dataclass(frozen=True)
@@ -129,6 +129,11 @@ class Store(Database):
         """Everything must be sent anew: this desk now belongs to another server."""
         with self.transaction() as db:
             db.execute("UPDATE officials SET sent = NULL, refused = NULL")
+            # Of kiosks that it does not know, and nothing to be told to it.
+            db.execute(
+                "UPDATE proposals SET what = coalesce(what, 'erased'), told = 1,"
+                " wrapped = NULL, box = NULL"
+            )
             for table in (
                 "portraits",
                 "sites",

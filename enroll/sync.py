@@ -11,9 +11,11 @@ from attendance.errors import SignatureInvalid
 from attendance.signing import fingerprint, from_text
 from enroll.client import Client
 from enroll.desk import Desk
-from enroll.errors import GalleryTooLarge, KioskKeyChanged, ServerRefused
+from enroll.errors import GalleryTooLarge, KioskKeyChanged, ReceiptForged, ServerRefused
 from enroll.files import locked
 from enroll.ledger import Kiosk, Owed
+from enroll.proposals import Proposals
+from enroll.reenrol import Reenrolments
 from enroll.seal import OnHash, Sealed, Sealer
 
 ROSTER_BYTES = wire.MAX_JSON // 2
@@ -35,7 +37,10 @@ class SyncOutcome:
     receipts: list[wire.ErasureRow] = field(default_factory=list)
     owed: list[Owed] = field(default_factory=list)
     outdated: list[str] = field(default_factory=list)
-    problems: list[ServerRefused | GalleryTooLarge] = field(default_factory=list)
+    proposals: int = 0
+    reenrol: int = 0
+    reenrolled: int = 0
+    problems: list[ServerRefused | GalleryTooLarge | ReceiptForged] = field(default_factory=list)
 
 
 def sync_once(
@@ -57,8 +62,11 @@ def sync_once(
         desk.store.set_sites(client.sites(), desk.now_ms())
         _send_roster(desk, client, done)
         _send_portraits(desk, client, done)
-        done.receipts = desk.ledger.take_receipts(client.erasures())
         held = see_kiosks(desk, client, accept, done)
+        done.receipts, forged = desk.ledger.take_receipts(client.erasures())
+        done.problems += [_forged(row) for row in forged]
+        done.proposals, _ = Proposals(desk).exchange(client)
+        done.reenrol, done.reenrolled = Reenrolments(desk.store).exchange(client)
         _send_galleries(desk, client, held, on_hash, done)
         done.owed = desk.ledger.owed()
     return done
@@ -158,6 +166,16 @@ def _changed(known: Kiosk | None, row: wire.KioskRow) -> KioskKeyChanged:
         "for it. Compare with the fingerprint on the kiosk's own screen; if that is "
         f"{offered} run quxiang-enroll sync --accept-key {offered}, if not the server was "
         "tampered with",
+    )
+
+
+def _forged(row: wire.ErasureRow) -> ReceiptForged:
+    return ReceiptForged(
+        f"服务器称 {row.site}（{row.device}）已删除 {row.official} 的人脸，"
+        "但回执不是该一体机签发的：未采用，请到现场核对；服务器可能被人动过",
+        f"the server says that {row.site} ({row.device}) erased {row.official}'s face, but that "
+        "kiosk's key did not sign the receipt: it is not taken; look at the kiosk itself, the "
+        "server may have been tampered with",
     )
 
 

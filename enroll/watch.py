@@ -46,7 +46,7 @@ def watch(one_round: Callable[[], object], *, interval_s: float) -> int:
                 if line != told:
                     print(line, file=sys.stderr, flush=True)
                     told = line
-            time.sleep(pause_s(failures, max(interval_s, 0.1), retry, random.random()))  # noqa: S311
+            time.sleep(pause_s(failures, max(interval_s, 0.1), retry, random.random()))  # noqa: S311  # nosec B311 # guards nothing
     except KeyboardInterrupt:
         return 0
     finally:

@@ -7,13 +7,15 @@ from dataclasses import dataclass
 from enroll.desk import Desk
 from enroll.errors import OfficialUnknown
 from enroll.ledger import Owed
+from enroll.proposals import Proposals
 from enroll.store import Consented
 
 
 @dataclass(frozen=True)
 class Withdrawn:
     """What a withdrawal did. `had_consent` is False where none stood; `templates` counts those
-    erased here; `owed` are the kiosks that have to confirm."""
+    erased here, `proposals` the pictures that nobody had decided yet; `owed` are the kiosks that
+    have to confirm."""
 
     official: str
     had_consent: bool
@@ -21,6 +23,7 @@ class Withdrawn:
     portrait: bool
     pin: bool
     owed: list[Owed]
+    proposals: int = 0
 
 
 def withdraw_consent(
@@ -49,6 +52,9 @@ def withdraw_consent(
     )
     with store.transaction():
         ended = [store.end_consent(official, purpose, now_ms) for purpose in what]
+        # What hangs on the face goes with it; the server erases its own with the withdrawal.
+        store.end_consent(official, "proposals", now_ms)
+        pictures = Proposals(desk).erase(official, told=True)
         # The server drops every portrait with a withdrawal: one that may stay is sent again.
         store.erase(official, "face", "portrait")
         if any(ended) or face is not None or leaving:
@@ -63,4 +69,5 @@ def withdraw_consent(
         portrait,
         pin and leaving,
         ledger.owed(official),
+        pictures,
     )

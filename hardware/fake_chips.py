@@ -80,7 +80,7 @@ class ShiftChips(_Chips):
         super().__init__(factory, chain)
         self.anode = anode
         self.broken: int | None = None
-        rng = random.Random(seed)  # noqa: S311 (the chips wake up with anything)
+        rng = random.Random(seed)  # noqa: S311 (the chips wake up with anything)  # nosec B311 # guards nothing
         self.register = [rng.randint(0, 1) for _ in range(8 * chips)]
         self.storage = [rng.randint(0, 1) for _ in range(8 * chips)]
         self.latches = 0

@@ -33,9 +33,14 @@ class FillLight:
         self._face_at: float | None = None
         self._off_at: float | None = None
         self._needed = False
+        self._own: float | None = None
 
     def see(self, grey: float | None, now_s: float) -> float:
-        """Take the mean grey of the face in a frame, None without a face; the level from now on."""
+        """Take the mean grey of the face in a frame, None without a face; the level from now on.
+        Whoever wanted another level does no longer."""
+        if self._own is not None:
+            self._set(self._own, now_s)
+            self._own = None
         if grey is None:
             self._since = None
             if self._face_at is not None and now_s - self._face_at >= AWAY_S:
@@ -62,7 +67,10 @@ class FillLight:
         return self.level
 
     def command(self, level: float, now_s: float) -> float:
-        """Somebody else needs this level for a moment, e.g. to see how a face answers to light."""
+        """Somebody else needs this level for a moment, e.g. to see how a face answers to light;
+        the next `see` goes back to the one before."""
+        if self._own is None:
+            self._own = self.level
         self._since = None
         self._set(level, now_s)
         return self.level

@@ -22,6 +22,19 @@ COVERED_S = 3.0
 """Seconds of blackness: a hand that passes is none."""
 BLACK, FLAT = 16.0, 6.0
 """Mean and standard deviation of grey, 0 to 255, up to which a picture is black all over."""
+DETAIL = 3.0
+"""Steps of grey up to which a picture shows nothing (`detail`): something close before the lens, or
+a blank wall. Of 500 pictures of `../shared/data`, as they are, overexposed, in fog and at a third
+of the light, none lay below, 1 at an eighth; of 500 surfaces 5 mm before the lens (simulated, a
+tenth of the contrast) all did, 3 cm before it 1: docs/accuracy.md, `scripts/measure_covered.py`,
+2026-11-29. No real covered camera was tried."""
+BLANK_S = 10.0
+"""Seconds of nothing until it is told, in words that leave a doubt."""
+BLANK_EVERY_S = 1.0
+USUAL_S = 60.0
+"""A view that shows something for so long is one that usually does."""
+PASSERS = 2
+"""Shorter visits to a blank view after which it is taken for a wall, and no more is said."""
 TURN_EVERY_S = 2.0
 """Between two looks at the picture turned by 180 degrees: one detection each."""
 TURNED = 3
@@ -44,7 +57,23 @@ class View(StrEnum):
     OK = "ok"
     FROZEN = "frozen"
     COVERED = "covered"
+    BLANK = "blank"
     UPSIDE_DOWN = "upside_down"
+
+
+def detail(image: Image) -> float:
+    """How much there is to see in a picture (uint8 BGR): the bend of grey from cell to cell of a
+    grid of 32 by 24, in steps of 0 to 255, that 2 % of the cells exceed.
+
+    The means of cells know no sensor noise, and a bend no slow gradient: what lies on the lens is
+    out of focus and leaves nothing else.
+    """
+    import cv2
+
+    grid = cv2.resize(image, (32, 24), interpolation=cv2.INTER_AREA).mean(axis=2)
+    across = np.abs(grid[1:-1, :-2] + grid[1:-1, 2:] - 2 * grid[1:-1, 1:-1])
+    down = np.abs(grid[:-2, 1:-1] + grid[2:, 1:-1] - 2 * grid[1:-1, 1:-1])
+    return float(np.percentile(np.maximum(across, down), 98))
 
 
 class PictureWatch:
@@ -62,6 +91,11 @@ class PictureWatch:
         self._dark_since: float | None = None
         self._turn_at = 0.0
         self._votes = 0
+        self._detail_at = 0.0
+        self._blank_since: float | None = None
+        self._shown_since: float | None = None
+        self._passers = 0
+        self._after_blank = False
 
     def see(self, image: Image, now_s: float) -> View:
         """Take the next picture; how they are now."""
@@ -74,15 +108,40 @@ class PictureWatch:
             self._dark_since = None
         elif self._dark_since is None:
             self._dark_since = now_s
+        if now_s >= self._detail_at:
+            self._detail_at = now_s + BLANK_EVERY_S
+            self._weigh(image, now_s)
         if self._dark_since is not None and now_s - self._dark_since >= COVERED_S:
             self.view = View.COVERED
         elif now_s - self._same_since >= FROZEN_S:
             self.view = View.FROZEN
-        elif self.view in (View.COVERED, View.FROZEN):
+        elif self._blank(now_s):
+            self.view = View.BLANK
+        elif self.view not in (View.OK, View.UPSIDE_DOWN):
             self.view = View.OK
         if self.view in (View.OK, View.UPSIDE_DOWN) and not black:
             self._turned(image, now_s)
         return self.view
+
+    def _blank(self, now_s: float) -> bool:
+        """Whether nothing has been seen for long where something usually is."""
+        return self._blank_long(now_s) and self._passers < PASSERS
+
+    def _blank_long(self, now_s: float) -> bool:
+        return self._blank_since is not None and now_s - self._blank_since >= BLANK_S
+
+    def _weigh(self, image: Image, now_s: float) -> None:
+        """Whether the picture shows something; who only passes before a wall is counted."""
+        if detail(image) > DETAIL:
+            if self._blank_since is not None or self._shown_since is None:
+                self._after_blank = self._blank_long(now_s)
+                self._shown_since, self._blank_since = now_s, None
+            if now_s - self._shown_since >= USUAL_S:
+                self._passers = 0
+        elif self._blank_since is None:
+            shown = USUAL_S if self._shown_since is None else now_s - self._shown_since
+            self._passers += self._after_blank and shown < USUAL_S
+            self._blank_since = now_s
 
     def _turned(self, image: Image, now_s: float) -> None:
         if self._best is None or now_s < self._turn_at:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import queue
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -22,7 +23,7 @@ BOUNCE_S = 0.05
 """A contact that moves again so soon still bounces; nobody presses 20 times a second."""
 
 
-class Part:
+class Part(ABC):
     """One optional thing on pins, opened when it is first needed.
 
     name: how faults call it, in Chinese and English. fault: why it does nothing now, None while it
@@ -37,9 +38,9 @@ class Part:
         self._retry_at: float | None = None
         self._closed = False
 
+    @abstractmethod
     def _open(self, factory: Any) -> list[Any]:
         """Make the devices. May raise anything."""
-        raise NotImplementedError
 
     def _try(self, action: Callable[[], None], now_s: float) -> bool:
         """Do something with the devices, opening them first; whether it worked."""

@@ -197,11 +197,13 @@ def default_factory() -> Any:
             warnings.simplefilter("ignore")
             gpiozero.Device.ensure_pin_factory()
     except Exception as error:
+        why = " ".join(str(error).split())[:120] or type(error).__name__
         raise NoGpio(
-            "本机没有可用的 GPIO 引脚，请改用 --lamps screen，"
-            "或设 GPIOZERO_PIN_FACTORY=mock 使用模拟引脚。",
-            "This machine has no usable GPIO pins: use --lamps screen, or set "
-            "GPIOZERO_PIN_FACTORY=mock for mock pins.",
+            f"本机没有可用的 GPIO 引脚（{why}）：树莓派上请运行 quxiang-kiosk doctor 查原因；"
+            "其他机器请用 --lamps screen，或设 GPIOZERO_PIN_FACTORY=mock 使用模拟引脚。",
+            f"This machine has no usable GPIO pins ({why}): on a Raspberry Pi run quxiang-kiosk "
+            "doctor to see why; elsewhere use --lamps screen, or set GPIOZERO_PIN_FACTORY=mock "
+            "for mock pins.",
         ) from error
     return gpiozero.Device.pin_factory
 

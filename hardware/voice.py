@@ -7,10 +7,12 @@ blocks: `say` starts a process, `turn` looks whether it has ended.
 from __future__ import annotations
 
 import contextlib
+import os
 import shlex
 import subprocess
 import tempfile
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, Protocol
 
 from hardware.errors import VoiceError
@@ -21,6 +23,27 @@ LONGEST_S = 20.0
 """A sentence that takes longer hangs, and is ended."""
 RETRY_S = 5.0
 """Seconds of silence after a failure before the next sentence is tried."""
+LOOK_S = 5.0
+"""Between two looks whether there is a sound card."""
+LOCAL = ("espeak-ng", "espeak")
+"""Commands that sound on this machine's own card; another may speak through the network."""
+
+
+Outputs = Callable[[], frozenset[str]]
+"""Names what sound can come out of now."""
+
+
+def sound_outputs(folder: Path = Path("/dev/snd")) -> frozenset[str]:
+    """The playback devices of ALSA."""
+    with contextlib.suppress(OSError):
+        return frozenset(device.name for device in folder.glob("pcm*p"))
+    return frozenset()
+
+
+def outputs_of(command: str) -> Outputs | None:
+    """What that command sounds through, None where it need not be a card of this machine."""
+    word = command.split()[0].rsplit("/", 1)[-1] if command.strip() else ""
+    return sound_outputs if word in LOCAL and "PULSE_SERVER" not in os.environ else None
 
 
 class Speech(Protocol):
@@ -42,10 +65,12 @@ class Voice:
         self,
         command: str = COMMAND,
         start: Callable[[list[str], str, Any], Speech] | None = None,
+        outputs: Outputs | None = None,
     ) -> None:
-        """command: split as a shell would. start: makes the process from its words, the text for
-        its standard input and the file for its complaints; raises OSError. Raises VoiceError where
-        the command cannot be split."""
+        """command: split as a shell would. outputs: looked at now and then, so that a missing sound
+        card is told before anybody waits for a word, and a new one is tried at once. start: makes
+        the process from its words, the text for its standard input and the file for its
+        complaints; raises OSError. Raises VoiceError where the command cannot be split."""
         try:
             self._words = shlex.split(command)
         except ValueError:
@@ -57,6 +82,9 @@ class Voice:
             )
         self.fault: VoiceError | None = None
         self._start = start or _popen
+        self._outputs = outputs
+        self._heard_of: frozenset[str] | None = None
+        self._look_at: float | None = None
         self._waiting: str | None = None
         self._speech: Speech | None = None
         self._began = 0.0
@@ -79,7 +107,8 @@ class Voice:
         self._end()
 
     def turn(self, now_s: float) -> None:
-        """Carry on: notice an end, start the next sentence."""
+        """Carry on: notice an end, start the next sentence, see whether there is a sound card."""
+        self._look(now_s)
         if self._speech is not None:
             status = self._speech.poll()
             if status is None:
@@ -115,6 +144,23 @@ class Voice:
         except OSError as error:
             why = error.strerror or str(error)
             self._failed((f"{self._words[0]}：{why}", f"{self._words[0]}: {why}"), now_s)
+
+    def _look(self, now_s: float) -> None:
+        if self._outputs is None or (self._look_at is not None and now_s < self._look_at):
+            return
+        self._look_at = now_s + LOOK_S
+        found = self._outputs()
+        if found == self._heard_of:
+            return
+        self._heard_of = found
+        if found:
+            # Whatever was wrong before may have been the card that came now.
+            self.fault, self._retry_at = None, None
+        else:
+            self.fault = VoiceError(
+                "没有声卡，不能出声；请插上 USB 扬声器。",
+                "There is no sound card, nothing is said aloud: plug a USB loudspeaker in.",
+            )
 
     def _complaint(self) -> str:
         """The last line that the command wrote to its standard error."""

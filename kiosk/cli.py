@@ -59,6 +59,14 @@ def build_parser() -> argparse.ArgumentParser:
     taken = add("import", "take a gallery from the enrolment desk's USB file")
     taken.add_argument("file", type=Path, metavar="FILE")
 
+    given = add("export", "move proposed template pictures into FILE for the enrolment desk")
+    given.add_argument("file", type=Path, metavar="FILE")
+
+    update = add("update", "fetch a newer release from the server, or take one from FILE")
+    update.add_argument(
+        "file", type=Path, nargs="?", metavar="FILE", help="a signed release (.qxr)"
+    )
+
     add("sync", "one exchange with the server")
     status = add("status", "say how the kiosk is")
     status.add_argument("--json", action="store_true", help="as one JSON object")
@@ -100,6 +108,12 @@ def _add_run(run: argparse.ArgumentParser) -> None:
     run.add_argument("--events", metavar="FILE", help="write events there, a JSON line each")
     run.add_argument("--screen", type=_port, metavar="PORT", help="serve the screen on that port")
     run.add_argument("--liveness", choices=LIVENESS, default="doubtful")
+    run.add_argument(
+        "--signs",
+        type=_signs,
+        metavar="LIST",
+        help="what may call for the challenge besides: entry,display,light (default: none)",
+    )
     run.add_argument("--realtime", action="store_true", help="pace a file by its own time")
     run.add_argument("--loop", action="store_true", help="play a file or folder for ever")
     run.add_argument("--notice", metavar="TEXT", help="a line that the screen always shows")
@@ -113,10 +127,12 @@ def _add_run(run: argparse.ArgumentParser) -> None:
         "--stick",
         type=Path,
         metavar="DIR",
-        help="where an unpaired kiosk looks for quxiang-pair.json (default: mounted USB sticks)",
+        help="where a USB stick is looked for (default: [stick] in kiosk.toml, or usual places)",
     )
     run.add_argument(
-        "--card-needs-pin", action="store_true", help="a card alone is not enough: ask the PIN too"
+        "--card-needs-pin",
+        action="store_true",
+        help="a card alone is not enough: ask the PIN too (also [card] in kiosk.toml)",
     )
     run.add_argument("--engine", choices=("sface", "dlib"), default="sface")
 
@@ -125,6 +141,16 @@ def _port(text: str) -> int:
     if not text.isdecimal() or int(text) > 65535:
         raise argparse.ArgumentTypeError(f"{text!r} is no port: use 1 to 65535")
     return int(text)
+
+
+def _signs(text: str) -> str:
+    from recognition.cues import signs_of  # brings OpenCV, which `--help` need not wait for
+
+    try:
+        signs_of(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError("choose among entry, display, light; or none") from None
+    return text
 
 
 def _keep_days(text: str) -> int:
@@ -177,6 +203,10 @@ def _dispatch(args: argparse.Namespace) -> int:
         from kiosk.doctor import main_doctor
 
         return main_doctor(args)
+    if args.command == "update":
+        from kiosk.update import do_update
+
+        return do_update(args)
     from kiosk import commands
 
     name = "lamps_test" if args.command == "lamps" else args.command

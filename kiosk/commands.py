@@ -115,7 +115,7 @@ def do_import(args: argparse.Namespace) -> int:
         package = _package_for(args.file, site.config.device)
         now = SystemClock().read()
         installed = site.vault.install(package, site.config, site.keys, now.wall_ms)
-        receipts = settle_erasures(site.vault, site.store, now)
+        receipts = settle_erasures(site.vault, site.store, site.keys, now)
     print(
         say(
             f"已采用人脸库版本 {installed.version}，{installed.people} 人；"
@@ -145,6 +145,21 @@ def _package_for(path: Path, device: str) -> GalleryPackage:
             f"{path} has no gallery for this kiosk ({device}): export it anew at the desk",
         )
     return file.packages[device]
+
+
+def do_export(args: argparse.Namespace) -> int:
+    """`export`."""
+    with Site(args.data) as site:
+        moved = site.vault.pile.export(args.file.expanduser().absolute())
+    print(
+        say(
+            f"已移入 {args.file}：{moved} 张待审照片（已加密）。"
+            "在登记台运行 quxiang-enroll proposals take FILE",
+            f"moved into {args.file}: {moved} proposed pictures, sealed; "
+            "run quxiang-enroll proposals take FILE at the enrolment desk",
+        )
+    )
+    return 0
 
 
 def do_sync(args: argparse.Namespace) -> int:
@@ -211,6 +226,7 @@ def status_of(site: Site) -> dict[str, Any]:
         "running": running,
         "refusals": refusals(site.store),
         "rejected": len(site.store.rejected()),
+        "proposals": len(site.vault.pile.waiting()),
         "gallery_expired": site.vault.expired(now.wall_ms),
         "gallery_expires": None
         if manifest is None

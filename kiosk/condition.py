@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from attendance.clock import ClockClass
 from attendance.days import MAX_MS, MIN_MS
 from attendance.wire import Health
+from hardware.inputs import SCREEN_UNIT, WayIn, way_in
 from kiosk.card import free_mb
 from kiosk.clock import Clock
 from kiosk.display import Display
@@ -53,6 +54,7 @@ class Condition:
     gallery: int = 0
     expires_ms: int | None = None
     heard_ms: int | None = None
+    way: WayIn = WayIn.UNKNOWN
     troubles: tuple[str, ...] = ()
     refused: Mapping[str, int] = field(default_factory=dict)
 
@@ -77,6 +79,7 @@ class Condition:
         return {
             "disk": _low(self.free_mb),
             "outbox": _waiting(self.oldest_s),
+            "touch": NO_WAY_IN if self.way is WayIn.NONE else None,
         }
 
     def shown(self) -> dict[str, int | None]:
@@ -89,13 +92,23 @@ class Condition:
         }
 
 
+NO_WAY_IN = Trouble(
+    "touch",
+    ("触摸屏没有反应", "The touch screen is missing"),
+    (
+        "人脸和刷卡照常；请检查触摸屏的排线，或插上 USB 键盘",
+        "faces and cards go on; check the screen's ribbon, or plug in a USB keyboard",
+    ),
+)
+
+
 def _low(mb: int | None) -> Trouble | None:
     if mb is None or mb >= LOW_MB:
         return None
     full = mb < FULL_MB
     return Trouble(
         "disk",
-        ("存储已满", "storage is full") if full else ("存储空间不足", "storage is nearly full"),
+        ("存储已满", "Storage is full") if full else ("存储空间不足", "Storage is nearly full"),
         ("请联系技术人员清理或更换存储卡", "have a technician free space or put in a larger card"),
     )
 
@@ -105,7 +118,7 @@ def _waiting(oldest_s: int | None) -> Trouble | None:
         return None
     return Trouble(
         "outbox",
-        ("记录多日未上传", "records have waited for days"),
+        ("记录多日未上传", "Records have waited for days"),
         (
             "登记照常；请检查网络，并把今日链头码抄入纸质台账",
             "recording goes on; check the network, and write today's head code into the paper log",
@@ -118,9 +131,9 @@ def expiring(expires_ms: int | None, now_ms: int) -> Trouble | None:
     if expires_ms is None or now_ms < expires_ms - EXPIRING_MS:
         return None
     if now_ms >= expires_ms:
-        what = ("人脸库清单已过期", "the gallery's manifest has expired")
+        what = ("人脸库清单已过期", "The gallery's manifest has expired")
     else:
-        what = ("人脸库清单即将过期", "the gallery's manifest expires soon")
+        what = ("人脸库清单即将过期", "The gallery's manifest expires soon")
     return Trouble(
         "gallery",
         what,
@@ -176,6 +189,7 @@ class Survey:
             wall_off_ms=self._display.wall_off_ms(),
             camera=self._camera(),
             lamps=self._lamps(),
+            way=way_in(screen=SCREEN_UNIT),
             gallery=self._vault.version,
             expires_ms=None if manifest is None else manifest.expires_ms,
             heard_ms=self._display.heard_at_ms(),
@@ -230,7 +244,7 @@ def _metrics(now: Condition) -> Iterable[Metric]:
             "When the gallery's manifest runs out",
             seconds(now.expires_ms),
         ),
-        ("camera_ok", "1 while the camera gives pictures", now.camera == "ok"),
+        ("camera_ok", "1 while the camera gives pictures", now.camera in ("ok", "blank")),
         ("lamps_ok", "1 while every lamp obeys", now.lamps not in ("", "unknown")),
     )
     for name, what, value in gauges:

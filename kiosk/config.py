@@ -6,9 +6,10 @@ DIR/server.crt      the server's own certificate, where pairing was given one
 DIR/kiosk.db        records, chain, outbox (`kiosk.store`), with -wal, -shm and -lock beside it
 DIR/kiosk.lock      held by the one process that runs the kiosk
 DIR/vault/          templates and PIN hashes, encrypted (`kiosk.vault`)
+DIR/proposals/      pictures proposed as templates, sealed to the desk (`kiosk.proposals`)
 DIR/portraits/      pictures of the public board, for the television (`kiosk.portraits`)
 DIR/wiring.toml     optional: what hangs on which pin (docs/wiring.md)
-DIR/kiosk.toml      optional: voice, buzzer, light, camera (`kiosk.settings`, docs/wiring.md)
+DIR/kiosk.toml      optional: voice, light, cards, sticks ... (`kiosk.settings`, docs/wiring.md)
 DIR/models/         optional: weights
 """
 
@@ -35,6 +36,7 @@ DATABASE = "kiosk.db"
 RUN_LOCK = "kiosk.lock"
 VAULT = "vault"
 PORTRAITS = "portraits"
+PROPOSALS = "proposals"
 
 
 def default_data() -> Path:

@@ -58,12 +58,16 @@ class GalleryRefused(KioskError, ValueError):
 class ServerUnreachable(KioskError, ConnectionError):
     """No usable answer: no network, no server, or a server that is overloaded.
 
-    `retry_after_s` is what the server asked us to wait, in seconds, where it did.
+    `retry_after_s` is what the server asked us to wait, in seconds, where it did; `heard` whether
+    it had answered something before in the same exchange; `cut` whether it had taken the connection
+    and then that ended.
     """
 
     def __init__(self, zh: str, en: str, retry_after_s: float | None = None) -> None:
         super().__init__(zh, en)
         self.retry_after_s = retry_after_s
+        self.heard = False
+        self.cut = False
 
 
 class ServerRefused(KioskError, PermissionError):

@@ -10,7 +10,7 @@ import msgspec
 import requests
 
 from attendance import wire
-from attendance.clock import Anchor
+from attendance.clock import WALL_TOLERANCE_MS, Anchor
 from attendance.days import MAX_MS, MIN_MS
 from attendance.errors import WireInvalid
 from attendance.signing import DeviceKeys
@@ -18,15 +18,18 @@ from attendance.wire import CursorReply, Health, Snapshot
 from kiosk.clock import Clock
 from kiosk.config import KioskConfig
 from kiosk.drafts import Acked, Batch
-from kiosk.errors import GalleryRefused, KioskError, ServerRefused
+from kiosk.errors import GalleryRefused, KioskError, ServerRefused, ServerUnreachable
 from kiosk.link import Gap, Link
 from kiosk.portraits import Portraits
+from kiosk.proposals import sender
 from kiosk.store import Store
 from kiosk.vault import Vault, settle_erasures
 
 #: An exchange with nothing new writes the card at most this often.
 NOTE_EVERY_MS = 60_000
 _MOST_GAPS = 3
+#: Records at a time on the way back to where two histories part: any so many fit into one batch.
+_BACK = 200
 
 T = TypeVar("T")
 
@@ -87,6 +90,7 @@ class SyncClient:
         self._last_anchor: Anchor | None = None
         self._wall_off_ms = 0
         self._handed = (0, 0)
+        self._looked_back: tuple[int, int] | None = None
 
     @property
     def config(self) -> KioskConfig:
@@ -103,12 +107,21 @@ class SyncClient:
         Raises ServerUnreachable, ServerRefused (its `word` says why) and StoreUnusable; what was
         acknowledged until then stays acknowledged.
         """
-        settle_erasures(self._vault, self._store, self._clock.read())
+        before = self._link.answers
+        try:
+            return self._exchange()
+        except ServerUnreachable as error:
+            error.heard = self._link.answers > before
+            raise
+
+    def _exchange(self) -> SyncReport:
+        self._settle_erasures()
         cursor = self._ask_cursor()
         desk_changed = self._learn_desk(cursor)
         if cursor.state in ("fork", "revoked"):
             self._hand_over(cursor)
             raise _set_apart(cursor.state)
+        self._looked_back = None
         if cursor.state == "ahead":
             # It vouched for our head, so what waits for an ack is there already, byte for byte.
             self._send(cursor)
@@ -116,17 +129,18 @@ class SyncClient:
             cursor = self._ask_cursor()
         sent, acked = self._send(cursor)
         gallery_installed, fault = self._fetch_gallery(cursor.gallery)
-        if gallery_installed and settle_erasures(self._vault, self._store, self._clock.read()):
+        if gallery_installed and self._settle_erasures():
             more, receipts = self._send(cursor)
             sent += more
             acked = Acked(*(a + b for a, b in zip(acked, receipts, strict=True)))
         if sent:
             self._ask_cursor()  # tells the server that this site's records are complete until now
-        snapshot = self._fetch_snapshot()
+        snapshot = self._fetch_snapshot(cursor.anchor.server_ms)
         heard = self._clock.read().wall_ms
         self._note(heard, snapshot)
         if self._portraits is not None:
             self._portraits.follow(snapshot.rows, self._fetch_portrait)
+        self._vault.pile.send(sender(self._link.ask), self._clock.read())
         return SyncReport(
             sent,
             *acked,
@@ -141,6 +155,9 @@ class SyncClient:
         )
 
     # -- steps ------------------------------------------------------------------------------
+
+    def _settle_erasures(self) -> bool:
+        return bool(settle_erasures(self._vault, self._store, self._keys, self._clock.read()))
 
     def _ask_cursor(self) -> CursorReply:
         head = self._store.head()
@@ -213,6 +230,8 @@ class SyncClient:
                 answer = self._link.ask("POST", target, self._sealed(batch))
             except Gap as gap:
                 gaps += 1
+                if gaps > 1 and gap.wanted < batch.first:
+                    raise _removed(gap.wanted, batch.first) from None
                 if gaps > _MOST_GAPS or gap.wanted > batch.first:
                     raise
                 place = (batch.epoch, gap.wanted - 1)
@@ -240,11 +259,19 @@ class SyncClient:
         return sent, total
 
     def _hand_over(self, cursor: CursorReply) -> None:
-        """Everything that waits, for the review: kept apart by the server, acknowledged by none."""
+        """Everything that waits, for the review: kept apart by the server, acknowledged by none.
+
+        And of a fork what was acknowledged before, back to where the histories part: a past that
+        was written anew waits for nothing, and the server saw only that the last head differs.
+        """
         waiting = self._store.first_pending()
-        if waiting is None:
-            return
-        place = max(self._handed, (waiting[0], waiting[1] - 1))
+        if waiting is not None:
+            self._hand_over_from(max(self._handed, (waiting[0], waiting[1] - 1)), cursor)
+        if cursor.state == "fork":
+            head = self._store.head()
+            self._look_back(waiting or (head.epoch, head.seq + 1), cursor)
+
+    def _hand_over_from(self, place: tuple[int, int], cursor: CursorReply) -> None:
         while (batch := self._store.batch(*place)) is not None:
             try:
                 self._link.ask("POST", wire.RECORDS, self._sealed(batch))
@@ -253,6 +280,23 @@ class SyncClient:
                     raise
             place = (batch.epoch, batch.first + len(batch.payloads) - 1)
             self._handed = place
+
+    def _look_back(self, start: tuple[int, int], cursor: CursorReply) -> None:
+        """Sends what lies before `start`, the newest first, until the server knows all of it."""
+        epoch, seq = self._looked_back or start
+        while seq > 1:
+            before = max(seq - 1 - _BACK, 0)
+            batch = self._store.batch(epoch, before, seq - 1 - before)
+            if batch is None or batch.epoch != epoch or batch.first >= seq:
+                break
+            try:
+                self._link.ask("POST", wire.RECORDS, self._sealed(batch))
+                seq = 1
+            except ServerRefused as error:
+                if error.word != cursor.state:
+                    raise
+                seq = batch.first
+            self._looked_back = (epoch, seq)
 
     def _sealed(self, batch: Batch) -> bytes:
         return wire.encode_batch(
@@ -283,9 +327,19 @@ class SyncClient:
             return False, GalleryRefused(f"人脸库未能保存：{error}", f"gallery not kept: {error}")
         return True, None
 
-    def _fetch_snapshot(self) -> Snapshot:
+    def _fetch_snapshot(self, since_ms: int) -> Snapshot:
+        """`since_ms` is the server's time when this exchange began: an answer from before it is
+        an old one played again, whose signature still fits."""
         answer = self._link.ask("GET", wire.WHEREABOUTS, limit=wire.MAX_UNPACKED)
-        return _decoded(answer.body, Snapshot, wire.MAX_UNPACKED)
+        snapshot = _decoded(answer.body, Snapshot, wire.MAX_UNPACKED)
+        if snapshot.as_of_ms < since_ms - WALL_TOLERANCE_MS:
+            raise ServerRefused(
+                "stale",
+                "服务器给出的去向表是旧的，未采用：请检查服务器时钟和网络。",
+                "the whereabouts that the server sent are old ones, which are not taken: check its "
+                "clock and the network",
+            )
+        return snapshot
 
     def _fetch_portrait(self, token: str) -> bytes:
         return self._link.ask("GET", f"{wire.PORTRAITS}/{token}", limit=wire.MAX_PORTRAIT).body
@@ -312,6 +366,18 @@ def last_contact(store: Store) -> int | None:
     """The kiosk's wall clock when the server last answered, Unix milliseconds, to the minute."""
     text = store.meta("last_contact_ms")
     return int(text) if text else None
+
+
+def _removed(wanted: int, first: int) -> ServerRefused:
+    """The server was restored from a backup older than what this kiosk still keeps."""
+    return ServerRefused(
+        "gap",
+        f"服务器要第 {wanted} 条起的记录，本机只保留第 {first} 条起（更早的已确认后清除）："
+        "登记照常，记录都在本机；请在服务器上恢复较新的备份。",
+        f"the server wants records from number {wanted} on, this kiosk keeps those from {first} on "
+        "(older ones went after the server had confirmed them): recording goes on and all is kept "
+        "here; restore a newer backup on the server",
+    )
 
 
 def _set_apart(state: str) -> ServerRefused:

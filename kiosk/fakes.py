@@ -16,6 +16,7 @@ from attendance import wire
 from attendance.chain import genesis, run_chain
 from attendance.errors import QuxiangError
 from attendance.pairing import PairingCode
+from attendance.proposals import KIOSK_PROPOSALS, ProposalPackage, check_proposal
 from attendance.records import Record, decode_record
 from attendance.signing import DeviceKeys, from_text, seal, sign, to_text
 from attendance.statuses import SiteKind
@@ -86,7 +87,8 @@ class FakeTownship:
     every (method, path) it got. Faults to order: `drop_answers = n` commits the next n uploads and
     hangs up; `answer = (503, 7)` refuses everything with that status and Retry-After; `seed` may be
     changed to lie, `forger` set to sign with another key than it names; `reject` holds officials
-    whose records are rejected; `down` and `up` pull and replug the cable.
+    whose records are rejected; `proposal_refusal` is the word that proposals get; `down` and `up`
+    pull and replug the cable.
     """
 
     def __init__(self, site_kind: SiteKind = SiteKind.VILLAGE) -> None:
@@ -98,6 +100,8 @@ class FakeTownship:
         self.code = PairingCode.make(self.public, self.desk.sign_public)
         self.devices: dict[str, tuple[bytes, bytes]] = {}
         self.records: dict[str, dict[int, list[bytes]]] = {}
+        self.proposals: dict[str, ProposalPackage] = {}
+        self.proposal_refusal: str | None = None
         self.cites: dict[tuple[str, int], bytes] = {}
         self.galleries: dict[str, wire.GalleryPackage] = {}
         self.rows: list[wire.WhereaboutsRow] = []
@@ -198,6 +202,13 @@ class FakeTownship:
         if method == "GET" and path.startswith(f"{wire.PORTRAITS}/"):
             jpeg = self.portraits.get(path.rsplit("/", 1)[1])
             return (404, _problem("not_found")) if jpeg is None else (200, jpeg)
+        if (method, path) == ("PUT", KIOSK_PROPOSALS):
+            if self.proposal_refusal is not None:
+                return 409, _problem(self.proposal_refusal)
+            package = wire.decode(body, ProposalPackage)
+            check_proposal(package, self.devices[device][0])
+            self.proposals[package.id] = package
+            return 204, b""
         if (method, path) == ("GET", wire.GALLERY):
             have = int(parse_qs(urlsplit(target).query)["have"][0])
             if self._version(device) <= have:
@@ -261,7 +272,9 @@ class FakeTownship:
     def _batch(self, device: str, body: bytes, *, brief: bool) -> tuple[int, bytes]:
         batch, payloads = wire.decode_batch(body, self.devices[device][0])
         if device in self.forked:
-            return self._fork(device, payloads)
+            mine = self.records.get(device, {}).get(batch.epoch, [])[batch.first - 1 :]
+            if payloads != mine[: len(payloads)]:
+                return self._fork(device, payloads)
         if self.revoked:
             self.aside.update(dict.fromkeys(payloads))
             return 403, _problem("revoked")
@@ -335,7 +348,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(answer)
 
-    do_GET = do_POST = _serve  # noqa: N815 - the names that http.server calls
+    do_GET = do_POST = do_PUT = _serve  # noqa: N815 - the names that http.server calls
 
     def log_message(self, format: str, *args: Any) -> None:
         """Says nothing."""

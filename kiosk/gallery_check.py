@@ -9,6 +9,7 @@ from argon2 import extract_parameters
 from argon2.exceptions import InvalidHashError
 from argon2.low_level import Type
 
+from attendance.signing import KEY_BYTES
 from attendance.tokens import MARK_BYTES
 from attendance.wire import GalleryContents, Manifest, Person
 from kiosk.errors import GalleryRefused
@@ -29,6 +30,8 @@ def check_contents(contents: GalleryContents, manifest: Manifest) -> None:
         raise _bad("it is not what its manifest says", "与清单不符")
     if not 1 <= contents.dimension <= 4096 or len(contents.pin_key) < 16:
         raise _bad("its dimension or PIN key is not usable", "维数或密码密钥不可用")
+    if len(contents.desk_box) not in (0, KEY_BYTES):
+        raise _bad("the desk's key in it is damaged", "登记台的密钥损坏")
     if len({person.official for person in contents.people}) != len(contents.people):
         raise _bad("it names an official twice", "同一编号出现两次")
     for person in contents.people:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 from kiosk.clock import Clock
 from kiosk.config import sync_folder
+from kiosk.edge import Edge
 from kiosk.errors import KioskError
 from kiosk.prune import LEAST_DAYS, Pruned, prune
 from kiosk.store import Store
@@ -89,7 +90,10 @@ class Housekeeper:
 class Every:
     """Calls `turn` in a thread of its own, again at once while it says that more waits."""
 
-    def __init__(self, turn: Callable[[], bool], seconds: float, name: str) -> None:
+    def __init__(
+        self, turn: Callable[[], bool], seconds: float, name: str, *, edge: Edge | None = None
+    ) -> None:
+        self._edge = edge or Edge()
         self._turn = turn
         self._seconds = seconds
         self._stop = threading.Event()
@@ -111,4 +115,4 @@ class Every:
             # Whatever is wrong with the store or the card is told by who records.
             with contextlib.suppress(KioskError, OSError):
                 more = self._turn()
-            self._stop.wait(0.2 if more else self._seconds)
+            self._edge.pause(self._stop, 0.2 if more else self._seconds)

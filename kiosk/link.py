@@ -136,7 +136,16 @@ def exchange(
                     )
             return response.status_code, response.headers, bytes(pieces)
     except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
-        raise _unreachable(url, error) from error
+        away = _unreachable(url, error)
+        away.cut = _broke_off(error)
+        raise away from error
+
+
+def _broke_off(error: Exception) -> bool:
+    """Whether somebody had taken the connection, and then it ended."""
+    if isinstance(error, requests.ConnectionError) and error.args:
+        error = error.args[0]
+    return isinstance(error, urllib3.exceptions.ProtocolError)
 
 
 def _unreachable(url: str, error: Exception) -> ServerUnreachable:
@@ -163,15 +172,28 @@ class Link:
         self._pin = config.pin
         self._session = session or new_session(config.ca, config.pin)
         self._on_renewed = on_renewed
+        #: Good answers until now.
+        self.answers = 0
 
-    def ask(self, method: str, target: str, body: bytes = b"", limit: int = MAX_JSON) -> Answer:
+    def ask(
+        self,
+        method: str,
+        target: str,
+        body: bytes = b"",
+        limit: int = MAX_JSON,
+        span: tuple[int, int] | None = None,
+    ) -> Answer:
         """Asks and checks who answered.
 
-        `target` is path and query. Raises ServerUnreachable (also for 429 and 5xx, with what
+        `target` is path and query, `span` the first and last byte for a Range.
+
+        Raises ServerUnreachable (also for 429 and 5xx, with what
         Retry-After said) and ServerRefused (any other error of the server, or an answer that is
         not signed by it).
         """
         headers = sign_request(self._keys, self._config.device, method, target, body)
+        if span is not None:
+            headers["Range"] = f"bytes={span[0]}-{span[1]}"
         url = self._config.server.rstrip("/") + target
         try:
             status, got, data = exchange(self._session, url, method, body, headers, limit)
@@ -199,6 +221,7 @@ class Link:
             raise _busy(status, got)
         if status >= 400:
             raise refusal(status, data)
+        self.answers += 1
         return Answer(status, data)
 
     def _renewed(self) -> bool:

@@ -11,13 +11,11 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import Any, Protocol
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import Any
 
 from attendance.statuses import Method, Status
 from hardware.frames import Frame
+from kiosk.beside import Around, Offered, Poked, Proposing
 from kiosk.checkin import Accepted, Again, CheckinService, Refused
 from kiosk.clock import Clock, FrameClock
 from kiosk.condition import Condition
@@ -33,7 +31,6 @@ from kiosk.upkeep import Mail, Upkeep
 from kiosk.vault import Vault
 from recognition.decision import Decision, Match, NotLive, Wait
 from recognition.recogniser import Observation, Recogniser
-from recognition.types import Face
 
 APPROACHING = 0.08
 """Height of a face, as a share of the picture's, from which it wakes the screen: some three metres
@@ -44,34 +41,6 @@ TICKET_S = 60.0
 
 KEPT_ARRIVALS = 4000
 """Frames whose arrival is remembered for `latency_ms`: two minutes at 30 a second."""
-
-
-class Poked(Protocol):
-    """What is told that a record waits: the sync loop."""
-
-    def poke(self) -> None:
-        """There is something to send."""
-        ...
-
-
-class Offered(Protocol):
-    """What looks for badges in the pictures."""
-
-    def offer(self, image: NDArray[np.uint8]) -> None:
-        """A camera picture, BGR."""
-        ...
-
-
-class Around(Protocol):
-    """What surrounds the screen: `kiosk.surroundings`."""
-
-    def turn(self) -> None:
-        """Once each turn of the loop."""
-        ...
-
-    def seen(self, image: NDArray[np.uint8], face: Face | None, t: float) -> None:
-        """A frame (uint8 BGR), the face looked at, and the frame's time in seconds."""
-        ...
 
 
 class Kiosk:
@@ -127,6 +96,7 @@ class Kiosk:
         self.sync: Poked | None = None
         self.beat: Callable[[], None] | None = None
         self.around: Around | None = None
+        self.proposer: Proposing | None = None
         self.greeted: tuple[dict[str, Any], float] | None = None
         self._guard = threading.RLock()
         self._greetings: dict[str, dict[str, Any]] = {}
@@ -159,7 +129,10 @@ class Kiosk:
             tallest = max((face.box[3] for face in observation.faces), default=0.0)
             self._feed.update(near=bool(tallest >= APPROACHING * frame.image.shape[0]))
             if self.around is not None:
-                self.around.seen(frame.image, observation.subject, frame.t)
+                wanted = self._recogniser.wanted_light
+                self.around.seen(frame.image, observation.subject, frame.t, wanted)
+            if self.proposer is not None:
+                self.proposer.seen(frame.image, observation, self._recogniser.track)
             with self._guard:
                 self._follow(observation)
         self._busy += self._mono() - self._began
@@ -229,6 +202,8 @@ class Kiosk:
         elif outcome.reason == "second_factor":
             person = self._service.people.get(match.official)
             name = person.name if person else match.official
+            # Recognised, and yet not told apart from the other one by the face alone.
+            self._events.refused("ambiguous", seen.index)
             self._feed.tell({"type": "ask_pin", "official": match.official, "name": name})
         else:
             self._events.refused("unknown", seen.index)
@@ -287,7 +262,9 @@ class Kiosk:
         with self._guard:
             if isinstance(outcome, Accepted):
                 self._tickets.pop(ticket or "", None)
-                return self._answer(self._confirm(outcome, latency_ms, None, None))
+                plain = method is Method.PIN
+                confirmed = self._confirm(outcome, latency_ms, None, None, by_pin=plain)
+                return self._answer(confirmed)
             if isinstance(outcome, Again):
                 self._events.again(outcome.official, None)
                 return self._answer(self._greet_again(outcome.official))
@@ -366,7 +343,13 @@ class Kiosk:
     # -- confirming -------------------------------------------------------------------------
 
     def _confirm(
-        self, outcome: Accepted, latency_ms: float | None, index: int | None, match: Match | None
+        self,
+        outcome: Accepted,
+        latency_ms: float | None,
+        index: int | None,
+        match: Match | None,
+        *,
+        by_pin: bool = False,
     ) -> dict[str, Any]:
         """The record is durable: tell the log, set the lamp, greet, and have it sent."""
         decided_ms = self._decided_ms if match else time.time() * 1000
@@ -386,6 +369,11 @@ class Kiosk:
         self._health.works()
         self._upkeep.refresh()
         person = outcome.person
+        proposed = False
+        if self.proposer is not None and match is not None:
+            proposed = self.proposer.by_face(match)
+        elif self.proposer is not None and by_pin and outcome.verified:
+            proposed = self.proposer.by_pin(record.official or "")
         greeting = {
             "type": "greeting",
             "id": record.record_id,
@@ -402,6 +390,7 @@ class Kiosk:
             "reason": record.reason,
             "until_ms": record.until_ms,
             "choices": outcome.verified,
+            "proposed": proposed,
         }
         self._greetings[record.official or ""] = greeting
         self.greeted = greeting, self._mono()

@@ -40,6 +40,7 @@ _PARTS = {
     "heat": "温度",
     "power": "供电",
     "settings": "设置",
+    "touch": "触摸屏",
     "disk": "存储空间",
     "outbox": "待上传",
 }

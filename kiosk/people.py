@@ -20,7 +20,7 @@ class Person:
     """An official as the kiosk knows them.
 
     `expected` is False for whom only the server's snapshot names, not the desk's gallery.
-    `second_factor` asks for the PIN after the face.
+    `second_factor` asks for the PIN after the face; `propose`: a picture may be proposed.
     """
 
     official: str
@@ -31,6 +31,7 @@ class Person:
     has_pin: bool = False
     has_badge: bool = False
     second_factor: bool = False
+    propose: bool = False
 
 
 class People:
@@ -48,11 +49,13 @@ class People:
                 has_pin=person.pin is not None,
                 has_badge=person.badge is not None,
                 second_factor=person.second_factor,
+                propose=person.propose,
             )
         for row in snapshot.rows if snapshot else ():
             if row.official not in known:
                 known[row.official] = Person(row.official, row.name, row.title, expected=False)
         self._known = known
+        self.proposing = any(person.propose for person in known.values())
         self._pins = {p.official: p.pin for p in contents.people if p.pin} if contents else {}
         everybody = contents.people if contents else []
         self._tokens: dict[Kind, list[tuple[bytes, str]]] = {
@@ -107,6 +110,11 @@ class People:
             p for p in everybody if p.official.lower() == plain.lower()
         ]
         return same[0] if len(same) == 1 else None
+
+    @property
+    def cards(self) -> int:
+        """How many have a card."""
+        return len(self._tokens["card"])
 
     def gallery_entries(self) -> list[tuple[str, NDArray[np.float32]]]:
         """`(official, templates)` for `recognition.gallery.Gallery.replace`; templates (k, d)."""

@@ -299,7 +299,7 @@ class App:
         # No pip stays behind: the one of the bundle installs from the bundle, nothing else.
         options = ["--without-pip"]
         system = Path("/usr/lib/python3/dist-packages")
-        if any((system / name).exists() for name in ("picamera2", "lgpio.py")):
+        if any(next(system.glob(name), None) for name in ("picamera2", "lgpio.py", "spidev*")):
             options.append("--system-site-packages")  # these come with the system, not by wheel
         _run([python, "-m", "venv", *options, str(folder / "venv")])
         self._at("venv made")

@@ -5,9 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import logging
-import re
 import signal
-import stat
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -28,41 +26,44 @@ from kiosk.badges import BadgeReader
 from kiosk.board import BoardRow
 from kiosk.card import Card
 from kiosk.checkin import CheckinService
-from kiosk.clock import Clock, FrameClock, SystemClock
+from kiosk.clock import Clock, FrameClock
 from kiosk.commands import driver_of, wiring_of
 from kiosk.condition import Survey
 from kiosk.config import CONFIG, PORTRAITS, load_config, run_lock, save_config
 from kiosk.display import Display
-from kiosk.errors import StoreUnusable
+from kiosk.edge import Edge
+from kiosk.errands import start_errands
+from kiosk.errors import ConfigInvalid, StoreUnusable
 from kiosk.events import EventLog
 from kiosk.exchange import SyncClient, SyncReport
 from kiosk.facelock import FaceLock
-from kiosk.housekeeping import EVERY_S, Every, Housekeeper
+from kiosk.housekeeping import Housekeeper
 from kiosk.lampkeeper import LampKeeper
 from kiosk.loop import Kiosk
+from kiosk.memory import keep_small
 from kiosk.notes import Notes
 from kiosk.notify import Notifier
 from kiosk.people import People
 from kiosk.pins import Pins
 from kiosk.portraits import Portraits
+from kiosk.proposer import proposer_of
 from kiosk.prune import DEFAULT_DAYS
 from kiosk.refusals import RefusalCount
 from kiosk.releases import own_release
+from kiosk.run_options import is_live, wrong_usage
 from kiosk.screen.app import Screen
 from kiosk.screen.feed import ScreenFeed
-from kiosk.settings import settings_or_trouble
+from kiosk.settings import load_settings, settings_or_trouble
 from kiosk.site import Site
-from kiosk.started import tell_started
+from kiosk.started import say_ready
+from kiosk.sticks import STICKS
 from kiosk.surroundings import Surroundings
 from kiosk.sync import SyncLoop
 from kiosk.troubles import Troubles
-from kiosk.unpaired import STICKS, pair_on_screen
+from kiosk.unpaired import pair_on_screen
 from kiosk.vault import settle_erasures
 from kiosk.views import Lookout
 from kiosk.watch import Watch
-from recognition.engine import load_engine
-from recognition.gallery import Gallery
-from recognition.recogniser import Recogniser
 
 TEST_S = 0.4
 """Seconds that each colour of the lamps' self-test is lit at start."""
@@ -70,29 +71,23 @@ LAST_SYNC_S = 40.0
 """How long the exchange under way may take to end (connect 5 s, read 30 s)."""
 
 
-def is_live(source: str) -> bool:
-    """Whether SOURCE names a camera, not footage, without opening it."""
-    if re.fullmatch(r"\s*([0-9]{1,4}|picamera2|rtsps?://.*)\s*", source, re.IGNORECASE):
-        return True
-    with contextlib.suppress(OSError):
-        return stat.S_ISCHR(Path(source).expanduser().stat().st_mode)
-    return False
-
-
 def main_run(
     args: argparse.Namespace,
     *,
     opener: Callable[..., Camera] = open_camera,
     stop: threading.Event | None = None,
+    edge: Edge | None = None,
 ) -> int:
     """Runs the kiosk of `args.data` until its footage ends or it is told to stop; the exit status.
 
-    Reads of `args`: data, camera, lamps, until_end, events, screen, liveness, realtime, loop,
-    engine, notice. `opener` opens the camera (as `hardware.camera.open_camera`), `stop` ends the
-    run as SIGINT and SIGTERM do. Raises the typed faults of its parts where it cannot start.
+    Reads of `args`: data, camera, lamps, until_end, events, screen, liveness, signs, realtime,
+    loop, engine, notice. `opener` opens the camera (as `hardware.camera.open_camera`), `stop`
+    ends the run as SIGINT and SIGTERM do, `edge` is another time than the machine's. Raises the
+    typed faults of its parts where it cannot start.
     """
+    keep_small()
     live = is_live(args.camera)
-    wrong = _wrong_usage(args, live)
+    wrong = wrong_usage(args, live)
     if wrong:
         sys.stderr.write(f"quxiang-kiosk: {wrong}\n")
         return 2
@@ -102,33 +97,26 @@ def main_run(
         load_config(data)  # a folder that was never paired is told before anything is made in it
     with contextlib.ExitStack() as stack:
         told = stack.enter_context(_stopped_by_signals(stop or threading.Event()))
-        if at_screen:
-            sticks = getattr(args, "stick", None)
-            places = STICKS if sticks is None else (str(sticks),)
-            if not pair_on_screen(data, args.screen, told, _say, sticks=places):
-                return 0
+        places = _sticks(args, data)
+        if at_screen and not pair_on_screen(data, args.screen, told, _say, sticks=places):
+            return 0
         stack.enter_context(run_lock(data))
         site = stack.enter_context(Site(data))
-        return _Run(args, site, live, opener, told, stack).run()
+        return _Run(args, site, live, opener, told, edge or Edge(), stack).run()
 
 
 def _say(line: str) -> None:
     print(line, flush=True)
 
 
-def _wrong_usage(args: argparse.Namespace, live: bool) -> str:
-    """What is wrong with the options taken together, empty where nothing is."""
-    if args.liveness == "off" and live:
-        return say(
-            "实时摄像头不能关闭活体检测：--liveness off 只用于文件或文件夹",
-            "--liveness off is refused for a live camera: it is for files and folders only",
-        )
-    if args.until_end and (live or args.loop):
-        return say(
-            "--until-end 只用于会结束的文件或文件夹",
-            "--until-end is for a file or folder that ends, without --loop",
-        )
-    return ""
+def _sticks(args: argparse.Namespace, data: Path) -> tuple[str, ...]:
+    """Where sticks are looked for: `--stick`, else the settings, else the usual places."""
+    if getattr(args, "stick", None) is not None:
+        return (str(args.stick),)
+    # A file that cannot be used is told once the kiosk has a screen to say it on.
+    with contextlib.suppress(ConfigInvalid):
+        return load_settings(data).stick.folders
+    return STICKS
 
 
 @contextlib.contextmanager
@@ -155,6 +143,7 @@ class _Run:
         live: bool,
         opener: Callable[..., Camera],
         stop: threading.Event,
+        edge: Edge,
         stack: contextlib.ExitStack,
     ) -> None:
         self.args = args
@@ -166,7 +155,8 @@ class _Run:
         self.badges: BadgeReader | None = None
         self.stop = stop
         self.stack = stack
-        base = SystemClock()
+        self.edge = edge
+        base, mono = edge.clock, edge.mono
         self.clock: Clock = base if live else FrameClock(base)
         self.feed = ScreenFeed()
         self.events = stack.enter_context(EventLog(args.events))
@@ -181,13 +171,8 @@ class _Run:
         self.settings = settings_or_trouble(data, self.troubles)
         card = Card(data)
         stack.callback(card.close)
-        engine = load_engine(args.engine, data)
-        self.recogniser = stack.enter_context(
-            Recogniser(
-                engine, Gallery(engine.model_id, engine.dimension), args.liveness, data_dir=data
-            )
-        )
-        settle_erasures(self.vault, self.store, base.read())
+        self.recogniser = stack.enter_context(edge.recogniser(args, data))
+        settle_erasures(self.vault, self.store, site.keys, base.read())
         people = site.people()
         self.service = CheckinService(
             self.store,
@@ -195,9 +180,11 @@ class _Run:
             Pins(self.store, people, base),
             self.clock,
             SiteKind(config.site_kind),
-            card_needs_pin=getattr(args, "card_needs_pin", False),
+            card_needs_pin=getattr(args, "card_needs_pin", False) or self.settings.card.needs_pin,
         )
-        self.keeper = LampKeeper(stack.enter_context(self._open_lamps(people)), self.events)
+        self.keeper = LampKeeper(
+            stack.enter_context(self._open_lamps(people)), self.events, now_s=mono
+        )
         # Only a kiosk with a page shows pictures.
         self.portraits = Portraits(data / PORTRAITS) if args.screen is not None else None
         self.display = Display(
@@ -205,6 +192,7 @@ class _Run:
             self.keeper,
             self.feed,
             self.clock,
+            mono=mono,
             on_show=self._shown,
             portraits=self.portraits,
         )
@@ -242,6 +230,7 @@ class _Run:
             clock=self.clock,
             live=live,
             troubles=self.troubles,
+            mono=mono,
             card=lambda: card.fault,
             survey=self.survey.look,
         )
@@ -249,6 +238,9 @@ class _Run:
         self.around = stack.enter_context(contextlib.closing(self._surroundings()))
         self.around.kiosk = self.kiosk
         self.kiosk.around = self.around
+        self.kiosk.proposer = proposer_of(
+            site, self.recogniser.engine, lambda: self.service.people, self.display.now_ms
+        )
         self.events.listen(self.around)
         self.client = SyncClient(
             config,
@@ -272,6 +264,7 @@ class _Run:
             live=live,
             on_state=self._note_state,
             lookout=Lookout(PictureWatch(self._best()), Thermometer(), self.feed, self.troubles),
+            mono=mono,
         )
         self.notifier = Notifier()
         self.kiosk.beat = self._beat
@@ -331,6 +324,8 @@ class _Run:
             feed=self.feed,
             person_of=lambda official: self.service.people.get(official),
             now_ms=self.display.now_ms,
+            on_level=self.recogniser.lit,
+            mono=self.edge.mono,
         )
 
     def _lamps(self) -> str:
@@ -364,13 +359,14 @@ class _Run:
             self.notes.say(say(f"屏幕：{screen.url}", f"screen: {screen.url}"))
         if self.args.until_end:
             self._exchange()
-        loop = SyncLoop(self, self.kiosk.report, self.kiosk.report)
+        loop = SyncLoop(self, self.kiosk.report, self.kiosk.report, edge=self.edge)
         self.stack.callback(loop.stop)
         self.kiosk.sync = loop
         loop.start()
-        tidying = Every(lambda: self.housekeeper.turn().more, EVERY_S, "housekeeping")
-        self.stack.callback(tidying.stop)
-        tidying.start()
+        start_errands(
+            self.stack, self.edge, self.site, self.housekeeper, self.display.now_ms,
+            _sticks(self.args, self.site.folder),
+        )  # fmt: skip
         try:
             self.watch.run()
             if not self.args.until_end:
@@ -385,13 +381,8 @@ class _Run:
 
     def _beat(self) -> None:
         """The loop turned. Ready from the first turn on, once this release has recorded."""
-        if not self.notifier.is_ready:
-            try:
-                tell_started(self.store, own_release(), self.clock)
-            except StoreUnusable:
-                return  # told by the loop's own tries; a release on trial is taken back
-            self.notifier.ready()
-        self.notifier.beat()
+        if say_ready(self.notifier, self.store, own_release(), self.clock):
+            self.notifier.beat()
 
     def exchange(self) -> SyncReport:
         """One exchange with the server, never two at once (`SyncLoop` and the last one)."""

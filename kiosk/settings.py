@@ -1,4 +1,5 @@
-"""`DIR/kiosk.toml`: what a technician may set of voice, buzzer, light, buttons, motion and camera.
+"""`DIR/kiosk.toml`: what a technician may set of voice, buzzer, light, buttons, motion,
+camera, cards and USB sticks.
 
 Pins stay in `wiring.toml` (docs/wiring.md). A file that cannot be used never stops a kiosk: it runs
 as if nothing were set, and says so.
@@ -16,6 +17,7 @@ import msgspec
 from hardware.light import BRIGHT, DARK
 from hardware.voice import COMMAND
 from kiosk.errors import ConfigInvalid
+from kiosk.sticks import STICKS
 from kiosk.troubles import Trouble, Troubles
 
 SETTINGS = "kiosk.toml"
@@ -26,6 +28,8 @@ Clock = Annotated[str, msgspec.Meta(pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9]$")]
 """A time of day of Asia/Shanghai, `21:30`."""
 Grey = Annotated[float, msgspec.Meta(ge=0, le=255)]
 Share = Annotated[float, msgspec.Meta(gt=0, le=1)]
+Place = Annotated[str, msgspec.Meta(pattern=r"^/[^/].*$", max_length=200)]
+"""A folder by its whole path."""
 
 
 class VoiceSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -71,6 +75,19 @@ class CameraSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     rotate: int = 0
 
 
+class CardSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """needs_pin: a card alone is not enough, whoever holds it up gives the PIN too."""
+
+    needs_pin: bool = False
+
+
+class StickSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """folders: where a USB stick is looked for, for a pairing file and for releases; absolute, and
+    `*` stands for any name. An empty list: nowhere."""
+
+    folders: Annotated[tuple[Place, ...], msgspec.Meta(max_length=16)] = STICKS
+
+
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The whole file; every table and key is optional."""
 
@@ -80,6 +97,8 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     buttons: ButtonSettings = ButtonSettings()
     motion: MotionSettings = MotionSettings()
     camera: CameraSettings = CameraSettings()
+    card: CardSettings = CardSettings()
+    stick: StickSettings = StickSettings()
 
 
 def load_settings(folder: Path) -> Settings:

@@ -60,19 +60,22 @@ class Store(Database):
         """Records it within a transaction of the caller's, whose end makes it durable."""
         return self._append(db, draft, reading, str(uuid.uuid4()))
 
-    def record_erasure(self, official: str, version: int, reading: Reading) -> Recorded | None:
-        """The receipt that an official's templates are gone since gallery `version`, once."""
+    def record_erasure(
+        self, official: str, version: int, detail: str, reading: Reading
+    ) -> Recorded | None:
+        """The receipt that an official's templates are gone, once for each manifest that asks.
+
+        A kiosk that missed the manifests between two withdrawals confirms the second one all the
+        same. `detail` is `attendance.receipts.receipt_detail`.
+        """
         with self.transaction() as db:
-            known = db.execute("SELECT 1 FROM erased WHERE official = ?", (official,)).fetchone()
+            known = db.execute(
+                "SELECT 1 FROM erased WHERE official = ? AND version >= ?", (official, version)
+            ).fetchone()
             if known is not None:
                 return None
-            db.execute("INSERT INTO erased VALUES (?, ?)", (official, version))
-            draft = Draft(
-                kind=Kind.ERASURE,
-                official=official,
-                gallery=version,
-                detail=f"templates erased with gallery version {version}",
-            )
+            db.execute("INSERT OR REPLACE INTO erased VALUES (?, ?)", (official, version))
+            draft = Draft(kind=Kind.ERASURE, official=official, gallery=version, detail=detail)
             return self.append(db, draft, reading)
 
     def forget_erasures(self, still_asked: Iterable[str]) -> None:

@@ -19,7 +19,7 @@ from attendance.statuses import LOOKS, Status
 from hardware.errors import HardwareError
 from hardware.light import FillLight
 from hardware.panel import Contacts, Dimmer, Part, Pulse, Tones
-from hardware.voice import Voice
+from hardware.voice import Voice, outputs_of
 from hardware.wiring import Switch, Wiring
 from kiosk.checkin import AMEND_S, Refused
 from kiosk.events import Event
@@ -86,7 +86,8 @@ class Surroundings:
     ) -> None:
         """wiring: what hangs on the pins, None for nothing. now_ms: the time for quiet hours.
 
-        on_level: told each level of the fill light with the time of the frame that led to it.
+        on_level: told each level of the fill light with the time of the frame that led to it, and
+        while a level is wanted the one that stands: whoever wants it may be new.
         """
         self.kiosk: Deciding | None = None
         self._settings = settings
@@ -126,7 +127,8 @@ class Surroundings:
             self._voice = None
         elif voice is None:
             try:
-                self._voice = Voice(settings.voice.command)
+                command = settings.voice.command
+                self._voice = Voice(command, outputs=outputs_of(command))
             except HardwareError as error:
                 self._tell("voice", error)
 
@@ -177,7 +179,8 @@ class Surroundings:
         else:
             level = self.light.command(wanted, now)
         self._dimmer.set(level, now)
-        if level != before and self._on_level is not None and self._dimmer.fault is None:
+        told = level != before or wanted is not None
+        if told and self._on_level is not None and self._dimmer.fault is None:
             self._on_level(level, t)
 
     # -- what follows from an event ---------------------------------------------------------
@@ -245,7 +248,7 @@ class Surroundings:
         words = fault.words("zh"), fault.words("en")
         known = self._troubles.now.get(key)
         if known is None or known.advice != words:
-            self._troubles.set(key, Trouble(key, (f"{zh}故障", f"The {en} does not work"), words))
+            self._troubles.set(key, Trouble(key, (f"{zh}故障", f"The {en} failed"), words))
 
     def close(self) -> None:
         """Let everything go; may be called again."""

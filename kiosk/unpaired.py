@@ -3,6 +3,7 @@ USB stick; afterwards the kiosk goes on as if it had been paired all along."""
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -17,14 +18,15 @@ from attendance.errors import QuxiangError
 from attendance.i18n import say
 from attendance.pairing_file import FILE_NAME, MAX_FILE, PairingFile
 from attendance.signing import fingerprint
+from kiosk.clock import SystemClock
 from kiosk.config import CONFIG, keys_of, load_config, run_lock
-from kiosk.errors import KioskError, ServerUnreachable
+from kiosk.errors import KioskError, ServerUnreachable, StoreUnusable
 from kiosk.notify import Notifier
 from kiosk.pairing import pair
 from kiosk.screen.pairing import PairingScreen
+from kiosk.started import rehearse
+from kiosk.sticks import STICKS, folders_of
 
-STICKS = ("/media/*", "/media/*/*", "/run/media/*/*", "/mnt/*")
-"""Where desktops and udisks mount a stick."""
 LOOK_S = 1.0
 RETRY_S = 20.0
 """Before a stick whose server was not reached is tried again. Other refusals are final: ten wrong
@@ -166,9 +168,7 @@ class Pairing:
 
 
 def _files(patterns: Iterable[str]) -> list[Path]:
-    root = Path("/")
-    folders = {folder for each in patterns for folder in root.glob(each.lstrip("/"))}
-    return [path for folder in sorted(folders) if (path := folder / FILE_NAME).is_file()]
+    return [path for folder in folders_of(patterns) if (path := folder / FILE_NAME).is_file()]
 
 
 def _read(path: Path) -> bytes:
@@ -201,6 +201,7 @@ def pair_on_screen(
     set; whether it is paired. Raises PortTaken, AlreadyRunning."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     alive = notifier or Notifier()
+    able = False
     with run_lock(folder):
         pairing = Pairing(folder, sticks)
         with PairingScreen(pairing, port) as screen:
@@ -212,7 +213,12 @@ def pair_on_screen(
             )
             until: float | None = None
             while not stop.wait(LOOK_S if until is None else 0.2):
-                alive.ready()
+                if not able:
+                    # Not ready before it could record: an update that cannot is taken back.
+                    with contextlib.suppress(StoreUnusable):
+                        rehearse(folder, SystemClock())
+                        able = True
+                        alive.ready()
                 alive.beat()
                 pairing.look_at_sticks()
                 if pairing.state["step"] == "paired":

@@ -36,10 +36,10 @@ CLOCK_STEP_MS = 120_000
 
 STORE = ("暂时无法记录", "Nothing can be recorded")
 LAMPS = ("灯板故障", "The lamp board has a fault")
-REFUSED = ("新人脸库未采用", "a new gallery was not taken")
+REFUSED = ("新人脸库未采用", "A new gallery was not taken")
 OTHER_DESK = Trouble(
     "gallery",
-    ("服务器给出了另一个登记台", "the server names another enrolment desk"),
+    ("服务器给出了另一个登记台", "The server names another enrolment desk"),
     (
         "未采用；请核对登记台指纹，确属更换则重新配对",
         "it is not taken; compare fingerprints, and pair anew if the desk was replaced",

@@ -26,6 +26,7 @@ from nacl.exceptions import CryptoError
 from nacl.secret import SecretBox
 
 from attendance.errors import QuxiangError
+from attendance.receipts import receipt_detail
 from attendance.signing import DeviceKeys, check, from_text
 from attendance.wire import (
     MANIFEST_DOMAIN,
@@ -37,9 +38,10 @@ from attendance.wire import (
     decode_contents,
 )
 from kiosk.clock import Reading
-from kiosk.config import KioskConfig, sync_folder, write_atomically
+from kiosk.config import PROPOSALS, KioskConfig, sync_folder, write_atomically
 from kiosk.errors import GalleryRefused
 from kiosk.gallery_check import check_contents
+from kiosk.proposals import Pile
 from kiosk.store import Recorded, Store
 
 
@@ -61,10 +63,14 @@ class _Held:
 
 
 class Vault:
-    """The gallery of one kiosk. Other processes may replace it: `load` notices."""
+    """The gallery of one kiosk. Other processes may replace it: `load` notices.
+
+    `pile` holds what the kiosk proposes for the galleries to come; it lies beside the vault.
+    """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        self.pile = Pile(folder.with_name(PROPOSALS))
         self._guard = threading.Lock()
         self._held: tuple[int, _Held | None] = (0, None)
 
@@ -206,18 +212,31 @@ def _shred(path: Path) -> None:
     path.unlink(missing_ok=True)
 
 
-def settle_erasures(vault: Vault, store: Store, reading: Reading) -> list[Recorded]:
-    """Writes the receipt of every tombstone of the gallery in force, once each.
+def settle_erasures(
+    vault: Vault, store: Store, keys: DeviceKeys, reading: Reading
+) -> list[Recorded]:
+    """Writes the signed receipt of every tombstone of the gallery in force, once each, after what
+    the kiosk proposed of whoever consents no more was erased too.
 
     Called after an install and again at each start and sync, so that a power cut between the
     erasure and its receipt leaves none out. Raises StoreUnusable.
     """
-    manifest = vault.manifest()
+    manifest, contents = vault.manifest(), vault.contents()
+    known = contents.people if contents else []
+    try:
+        vault.pile.keep_only((p.official for p in known if p.propose), reading.wall_ms)
+    except OSError:
+        return []  # no receipt before nothing of theirs is left; tried again at the next sync
     if manifest is None:
         return []
     store.forget_erasures(manifest.tombstones)
     receipts = (
-        store.record_erasure(official, manifest.version, reading)
+        store.record_erasure(
+            official,
+            manifest.version,
+            receipt_detail(keys, manifest.device, official, manifest.version),
+            reading,
+        )
         for official in manifest.tombstones
     )
     return [receipt for receipt in receipts if receipt is not None]

@@ -29,6 +29,14 @@ VIEWS: Mapping[View, Trouble] = {
             "take away what covers the lens and wipe it; at night put on a light",
         ),
     ),
+    View.BLANK: Trouble(
+        "camera",
+        ("摄像头可能被遮住：画面上什么也没有", "The camera may be covered: it sees nothing at all"),
+        (
+            "请取下镜头上的遮挡并擦净；若正对白墙，可转动摄像头",
+            "take away what covers the lens and wipe it; if it faces a blank wall, turn it",
+        ),
+    ),
     View.UPSIDE_DOWN: Trouble(
         "camera",
         ("摄像头装倒了", "The camera hangs upside down"),
@@ -100,7 +108,9 @@ class Lookout:
         if view is not self._view:
             self._view = view
             trouble = VIEWS.get(view)
-            words = {"zh": trouble.what[0], "en": trouble.what[1]} if trouble else None
+            # In doubt nobody is sent away from the camera: whoever comes near may be seen.
+            sure = trouble is not None and view is not View.BLANK
+            words = {"zh": trouble.what[0], "en": trouble.what[1]} if trouble and sure else None
             self._feed.fault("camera", words)
             self._troubles.set("camera", trouble)
         return view

@@ -25,7 +25,8 @@ class Watch:
     """Opens the source, opens a live one again whenever it is lost, and says how it is.
 
     state: "", `ok`, `fault` or `ended`, and of a live camera also how its pictures are (`View`);
-    `on_state` is told each change. lookout: looks at the pictures of a live camera.
+    `on_state` is told each change. lookout: looks at the pictures of a live camera, and at the
+    machine's heat also while there are none. mono: the clock that frames arrive by.
     """
 
     def __init__(
@@ -40,6 +41,7 @@ class Watch:
         live: bool,
         on_state: Callable[[str], None],
         lookout: Lookout | None = None,
+        mono: Callable[[], float] = time.monotonic,
     ) -> None:
         self.state = ""
         self._opener = opener
@@ -51,6 +53,7 @@ class Watch:
         self._live = live
         self._on_state = on_state
         self._lookout = lookout if live else None
+        self._mono = mono
         self._camera: Camera | None = None
 
     def open(self, *, patient: bool) -> None:
@@ -112,6 +115,8 @@ class Watch:
         """Keep the rest of the kiosk going for so long, or until it is stopped."""
         until = time.monotonic() + seconds
         while time.monotonic() < until and not self._stop.wait(IDLE_S):
+            if self._lookout is not None:
+                self._lookout.turn(self._mono())
             self._kiosk.idle()
 
     def _found(self) -> None:

@@ -7,20 +7,23 @@ drawn gallery, which is what the kiosk calls for every frame.
 
 from __future__ import annotations
 
-import json
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from recognition.engine import Engine, load_engine
 from recognition.errors import BadPicture, RecognitionError
 from recognition.gallery import Gallery
+from recognition.groups import read_groups
 from recognition.identification import identify_all
 from recognition.language import language, say
 from recognition.liveness import Liveness, load_liveness
-from recognition.looks import Look, Looker, judge, pictures_below, progress
-from recognition.pictures import read_picture
+from recognition.looks import Judge, Look, Looker, judge, pictures_below, progress
+from recognition.pictures import SUFFIXES, read_picture
+from recognition.report_file import try_place, write_report
 from recognition.statistics import Histogram, rate_of
 from recognition.verification import verify
 
@@ -41,12 +44,10 @@ def evaluate_folder(
 
     Raises RecognitionError where the folder holds nothing to measure.
     """
+    try_place(json_file)
     engine = load_engine(engine_name, data_dir)
     report, scores = evaluate(folder, engine, photos, load_liveness("doubtful", data_dir))
-    json_file.parent.mkdir(parents=True, exist_ok=True)
-    fresh = json_file.with_name(json_file.name + ".part")
-    fresh.write_text(json.dumps(report, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
-    fresh.replace(json_file)
+    write_report(json_file, report)
     if plots is not None:
         from recognition.plots import write_plots
         from recognition.report_page import write_page
@@ -62,7 +63,10 @@ def evaluate(
     folder: Path, engine: Engine, photos: int, liveness: Liveness
 ) -> tuple[Report, tuple[Histogram, Histogram]]:
     """The report (see `docs/accuracy.md`) and the histograms of genuine and impostor scores."""
+    if not folder.is_dir():
+        raise RecognitionError(f"{folder} is not a folder", f"{folder} 不是文件夹")
     people = _people(folder / "people")
+    _tell_odd_names(folder / "people", people, photos)
     attacks = _kinds(folder / "attacks")
     genuine = list(pictures_below(folder / "bona_fide"))
     empty = list(pictures_below(folder / "noface"))
@@ -73,12 +77,14 @@ def evaluate(
             f"{folder} 中没有照片：应有 people/姓名/*.jpg，可选 pairs.csv、bona_fide、"
             "attacks/种类、noface",
         )
+    groups = read_groups(folder, people)
     # Life is judged on the pictures meant for it: press photographs fail the networks (17 %).
     looker = Looker(engine, Liveness("off"))
     looks = {
         name: [looker.look(p, enrolling=True) for p in progress(paths, name)]
         for name, paths in progress(list(people.items()), say("人员", "people"))
     }
+    _tell_doubles(looks)
     verification, scores = verify(folder, looks)
     report: Report = {
         "engine": engine.name,
@@ -86,12 +92,65 @@ def evaluate(
         "threshold": engine.threshold,
         "margin": engine.margin,
         "verification": verification,
-        "identification": identify_all(looks, looker.recogniser, photos),
+        "identification": identify_all(looks, Judge(engine), photos, groups),
         "acquisition": _acquisition(looks),
         "pad": _pad(engine, liveness, genuine, attacks),
         "false_detections": _false_detections(engine, empty),
     }
     return report, scores
+
+
+def _warn(zh: str, en: str) -> None:
+    print(say(zh, en), file=sys.stderr)
+
+
+def _tell_odd_names(folder: Path, people: dict[str, list[Path]], photos: int) -> None:
+    """Say what of `folder` is passed over, or counts otherwise than somebody may have meant."""
+    loose = [p.name for p in sorted(folder.glob("*")) if p.suffix.lower() in SUFFIXES]
+    if loose:
+        _warn(
+            f"{folder} 中有 {len(loose)} 张照片不在任何人的文件夹里，已跳过（如 {loose[0]}）",
+            f"{len(loose)} pictures in {folder} lie in nobody's folder and are passed over "
+            f"(such as {loose[0]})",
+        )
+    by_case: dict[str, list[str]] = {}
+    for name in people:
+        by_case.setdefault(name.casefold(), []).append(name)
+    for names in by_case.values():
+        if len(names) > 1:
+            _warn(
+                f"{'、'.join(names)} 只是大小写不同，按不同的人计算",
+                f"{', '.join(names)} differ in capitals only and count as different people",
+            )
+    if people and not any(len(paths) > photos for paths in people.values()):
+        _warn(
+            f"没有人有超过 {photos} 张照片：识别率没有测量（可用 --photos 指定更少）",
+            f"nobody has more than {photos} pictures: identification was not measured "
+            "(--photos takes a smaller number)",
+        )
+
+
+SAME_PICTURE = 0.9999
+"""Cosine from which two pictures are one file, or copies of it: no two different pictures of the
+development sets reach 0.99."""
+
+
+def _tell_doubles(looks: dict[str, list[Look]]) -> None:
+    """Say where one picture stands under two names: whoever it is, one of them is a false alarm."""
+    known = [(n, k.path, k.template) for n, all_ in looks.items() for k in all_]
+    usable = [(name, path, template) for name, path, template in known if template is not None]
+    if not usable:
+        return
+    matrix = np.stack([template for _, _, template in usable])
+    for at, (name, path, template) in enumerate(usable):
+        for other in np.flatnonzero(matrix[at + 1 :] @ template >= SAME_PICTURE) + at + 1:
+            name_too, path_too, _ = usable[other]
+            if name_too != name:
+                _warn(
+                    f"同一张照片有两个姓名：{path}、{path_too}；会被算作误认",
+                    f"one picture under two names: {path} and {path_too}; it counts as a false "
+                    "alarm",
+                )
 
 
 def _people(folder: Path) -> dict[str, list[Path]]:
@@ -135,7 +194,7 @@ def _pad(
             return False
         gallery = Gallery(engine.model_id, engine.dimension)
         gallery.replace([("attacked", look.template[None])])
-        return judge(looker.recogniser, look, gallery)[0] is not None
+        return judge(looker.recogniser, look.track, gallery)[0] is not None
 
     passed = sum(accepted(p) for p in progress(genuine, "bona_fide"))
     return {

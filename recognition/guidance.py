@@ -19,6 +19,7 @@ class Guidance(Enum):
     HOLD_STILL = "hold_still"
     WHOLE_FACE = "whole_face"
     LOWER_MASK = "lower_mask"
+    TAKE_OFF_GLASSES = "take_off_glasses"
     MOVE_A_LITTLE = "move_a_little"
     TURN_LEFT = "turn_left"
     TURN_RIGHT = "turn_right"
@@ -42,6 +43,7 @@ _WORDS = {
     Guidance.HOLD_STILL: ("请站稳", "Hold still for a moment"),
     Guidance.WHOLE_FACE: ("请让整张脸进入画面", "Bring your whole face into the picture"),
     Guidance.LOWER_MASK: ("请摘下口罩", "Lower your mask, please"),
+    Guidance.TAKE_OFF_GLASSES: ("请摘下墨镜", "Take off your dark glasses, please"),
     Guidance.MOVE_A_LITTLE: ("请稍微动一下头", "Move your head a little"),
     Guidance.TURN_LEFT: ("← 请向您的左边转头", "← Turn your head to your left"),
     Guidance.TURN_RIGHT: ("请向您的右边转头 →", "Turn your head to your right →"),
@@ -60,5 +62,6 @@ FOR_FAULT = {
     QualityFault.TURNED_AWAY: Guidance.FACE_CAMERA,
     QualityFault.CUT_OFF: Guidance.WHOLE_FACE,
     QualityFault.MASKED: Guidance.LOWER_MASK,
+    QualityFault.DARK_GLASSES: Guidance.TAKE_OFF_GLASSES,
 }
 """What to say for each fault of the live picture."""

@@ -2,7 +2,8 @@
 
 Checks: *motion* (a face that never moves is a picture or a frozen camera), *passive* (the
 MiniFASNet networks, where their weights are found), *challenge* (commanded turns of the head).
-*Context* (`recognition.context`) never decides: a doubt makes the challenge necessary.
+*Context* (`recognition.context`) and the *signs* that are switched on (`recognition.cues`) never
+decide: a doubt makes the challenge necessary.
 Identity comes first: only somebody who would be matched is asked to prove that he is alive.
 
 No check may be outvoted by another: once a challenge was begun, only passing it helps.
@@ -12,13 +13,14 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, cast, get_args
 
 from recognition.challenge import NEARER, Challenge, ChallengeState
 from recognition.context import OTHER_AREA, OTHER_LOOKS, Doubt
+from recognition.cues import DEFAULT_SIGNS, LIGHT_LEVELS, LIGHT_SECONDS, Sign, Suspicion
 from recognition.engine import Engine
 from recognition.errors import RecognitionError
 from recognition.guidance import Guidance
@@ -52,10 +54,12 @@ accepted: 85.0 % by the networks alone, 60.0 % with context that does not wait, 
 (n = 40, November 2026, docs/accuracy.md)."""
 TIME_SLACK = 0.011
 """Frame times are rounded by containers to 1/100 s at worst (GIF)."""
+SIGN_SECONDS = 0.1
+"""Time between two looks for signs."""
 STEP_BACK_SECONDS = 2.0
 """Somebody so near that nothing is seen around the face is asked to step back for this long, and
 put to the challenge after that."""
-ALARMS = (Doubt.RIGID, Doubt.TWICE)
+ALARMS = (Doubt.RIGID, Doubt.TWICE, Suspicion.COVERED, Suspicion.UNLIT)
 """Doubts that, together with a passive no, refuse without a challenge."""
 WHY = {
     ChallengeState.WRONG_WAY: "turned the wrong way",
@@ -92,7 +96,9 @@ class Liveness:
         passive: PassiveCheck | None = None,
         *,
         rng: random.Random | None = None,
+        signs: Collection[Sign] = DEFAULT_SIGNS,
     ) -> None:
+        """signs: of `recognition.cues`, those that may call for the challenge."""
         if policy not in get_args(Policy):
             raise RecognitionError(
                 f"there is no liveness policy {policy!r}; choose {', '.join(get_args(Policy))}",
@@ -101,6 +107,7 @@ class Liveness:
         self.policy = policy
         self._passive = passive if policy in ("doubtful", "passive", "both") else None
         self._rng = rng or random.SystemRandom()
+        self.signs = frozenset(signs)
 
     @property
     def has_passive(self) -> bool:
@@ -146,6 +153,7 @@ class Liveness:
         if challenge is None:
             if self._passive is not None:
                 track.context.see(frame, subject, t)
+                self._watch_signs(track, frame, subject, t)
                 self._seek_twin(engine, track, frame, faces, subject)
             track.roomy = subject.box[3] * NEARER < 0.8 * frame.shape[0]
             return
@@ -154,6 +162,43 @@ class Liveness:
             # Another head that did the turn for him is nobody's proof.
             likeness = track.likeness(engine.embed(frame, subject))
             challenge.looked(likeness >= engine.same_face)
+
+    def _watch_signs(self, track: Track, frame: Frame, subject: Face, t: float) -> None:
+        if t - track.signs_seen < SIGN_SECONDS - TIME_SLACK:
+            return
+        track.signs_seen = t
+        if Sign.ENTRY in self.signs:
+            track.entrance.see(frame, subject, t)
+        if Sign.DISPLAY in self.signs:
+            track.display.see(frame, subject)
+        if Sign.LIGHT in self.signs:
+            track.lighting.see(frame, subject, t)
+
+    def suspicion(self, track: Track, t: float) -> Suspicion | None:
+        """What the signs that are switched on saw, the gravest first.
+
+        Who only appeared (he may have turned round, or looked up) is believed once the background
+        stood still behind him.
+        """
+        told = {
+            Sign.LIGHT: track.lighting.suspicion,
+            Sign.ENTRY: track.entrance.suspicion,
+            Sign.DISPLAY: track.display.suspicion,
+        }
+        found = [ask() for sign, ask in told.items() if sign in self.signs]
+        young = t - track.born < BACKGROUND_SECONDS - TIME_SLACK
+        if track.context.free > 0 or young:
+            found = [suspicion for suspicion in found if suspicion is not Suspicion.APPEARED]
+        return next((suspicion for suspicion in found if suspicion is not None), None)
+
+    def wanted_light(self, track: Track, t: float) -> float | None:
+        """The level, 0 to 1, at which the fill light should stand now for its answer to be seen;
+        None where that is of no use: switched off, told already, or the face is not followed."""
+        done = track.lighting.relief is not None or track.challenge is not None
+        if Sign.LIGHT not in self.signs or self._passive is None or done:
+            return None
+        turn = int((t - track.born) / LIGHT_SECONDS)
+        return LIGHT_LEVELS[turn] if turn < len(LIGHT_LEVELS) else None
 
     def _seek_twin(
         self, engine: Engine, track: Track, frame: Frame, faces: Sequence[Face], subject: Face
@@ -183,7 +228,7 @@ class Liveness:
         passive = self._assess_passive(track, PASSIVE_FRAMES, PASSIVE_FRAMES_NO, since)
         if passive is None:
             return self._assess_challenge(track, t, "challenge", None)
-        doubt = track.context.doubt(passive.score)
+        doubt = track.context.doubt(passive.score) or self.suspicion(track, t)
         if self.policy == "passive":
             return passive
         if passive.live is False and (self.policy == "both" or doubt in ALARMS):
@@ -195,7 +240,10 @@ class Liveness:
             if unclear and t - track.born < PASSIVE_SECONDS:
                 return passive
             if passive.live and doubt is None and self.policy == "doubtful":
-                if track.context.votes or t - track.born >= BACKGROUND_SECONDS - TIME_SLACK:
+                looking = self.wanted_light(track, t) is not None and track.lighting.commanded
+                if (
+                    track.context.votes and not looking
+                ) or t - track.born >= BACKGROUND_SECONDS - TIME_SLACK:
                     return passive
                 return replace(passive, live=None, guidance=Guidance.LOOK, suspect=False)
         name = "passive+challenge" if passive.live else "challenge"
@@ -236,7 +284,11 @@ class Liveness:
 
 
 def load_liveness(
-    policy: str = "doubtful", data_dir: Path | None = None, *, rng: random.Random | None = None
+    policy: str = "doubtful",
+    data_dir: Path | None = None,
+    *,
+    rng: random.Random | None = None,
+    signs: Collection[Sign] = DEFAULT_SIGNS,
 ) -> Liveness:
     """`Liveness` under `policy`, with the passive networks where their weights are found.
 
@@ -247,4 +299,4 @@ def load_liveness(
         from recognition.minifasnet import find_minifasnet
 
         passive = find_minifasnet(data_dir)
-    return Liveness(cast(Policy, policy), passive, rng=rng)
+    return Liveness(cast(Policy, policy), passive, rng=rng, signs=signs)

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recognition.engine import quiet_opencv
+from recognition.errors import WeightsCorrupt
 from recognition.onnx_bytes import Graph
 from recognition.pictures import as_frame
 from recognition.torch_file import read_state_dict
@@ -102,8 +103,20 @@ def load_network(path: Path) -> cv2.dnn.Net:
     """The network of a state dictionary; raises WeightsCorrupt."""
     raw = read_state_dict(path)
     state = {name.removeprefix("module."): values for name, values in raw.items()}
-    with quiet_opencv():
-        return cv2.dnn.readNetFromONNX(np.frombuffer(onnx_of(state), np.uint8))
+    try:
+        with quiet_opencv():
+            net = cv2.dnn.readNetFromONNX(np.frombuffer(onnx_of(state), np.uint8))
+            # OpenCV looks at shapes when it computes.
+            net.setInput(np.zeros((1, 3, SIDE, SIDE), np.float32))
+            if net.forward().shape != (1, 3):
+                raise ValueError("not three classes")
+    except (LookupError, ValueError, TypeError, cv2.error) as error:
+        why = " ".join(str(error).split())[:200]
+        raise WeightsCorrupt(
+            f"{path} does not hold the network that is expected: {why}",
+            f"{path} 中不是所需的网络：{why}",
+        ) from None
+    return net
 
 
 def onnx_of(state: State) -> bytes:

@@ -36,8 +36,9 @@ class Print:
     distance: float = 1.6
 
 
-def present(picture: Frame, held: Print, side: int = 480) -> Frame:
-    """`picture` as a camera of `side` x `side` pixels sees it. tilt in radians."""
+def present(picture: Frame, held: Print, side: int = 480, *, edge: bool = True) -> Frame:
+    """`picture` as a camera of `side` x `side` pixels sees it. tilt in radians. edge: beside the
+    print it is grey; else, of a flat print, its border goes on, as if it had no end."""
     height, width = picture.shape[:2]
     u, v = np.meshgrid(np.linspace(-0.5, 0.5, MESH), np.linspace(-0.5, 0.5, MESH) * height / width)
     points = _tilted(_bent(u, v, held), held)
@@ -50,7 +51,10 @@ def present(picture: Frame, held: Print, side: int = 480) -> Frame:
         source = np.array([(source_x[c], source_y[c]) for c in corners], np.float32)
         target = np.array([(x[c], y[c]) for c in corners], np.float32)
         warp = cv2.getPerspectiveTransform(source, target)
-        seen = cv2.warpPerspective(picture, warp, (side, side), borderValue=(GREY,) * 3)
+        beside = cv2.BORDER_CONSTANT if edge else cv2.BORDER_REPLICATE
+        seen = cv2.warpPerspective(
+            picture, warp, (side, side), borderMode=beside, borderValue=(GREY,) * 3
+        )
         return np.asarray(seen, np.uint8)
     return _splat(picture, [x, y, source_x, source_y, depth], side)
 
@@ -78,7 +82,9 @@ def _splat(picture: Frame, mesh: list[NDArray[np.float64]], side: int) -> Frame:
     x, y, source_x, source_y, depth = (
         cv2.resize(np.asarray(part, np.float32), (fine, fine)).ravel() for part in mesh
     )
-    order = np.argsort(-depth)
+    # Sorting 16 bits is linear; neighbours that fall together differ by less than a pixel shows.
+    steps = (depth - depth.min()) / max(float(np.ptp(depth)), 1e-6) * 65535
+    order = np.argsort(65535 - steps.astype(np.uint16), kind="stable")
     column, row = np.round(x[order]).astype(int), np.round(y[order]).astype(int)
     inside = (column >= 0) & (column < side) & (row >= 0) & (row < side)
     column, row, order = column[inside], row[inside], order[inside]
@@ -94,7 +100,8 @@ class Answerer:
     him: he tilts it towards the asked side, as far as `sweep` goes, and back.
 
     sweep: the face that the detector sees at each tilt in degrees, None where it sees none.
-    speed: degrees a second. jitter: of each landmark, in eye distances.
+    speed: degrees a second. jitter: of each landmark, in eye distances. rest: the tilt, in degrees,
+    that he shows when he is to look ahead.
     """
 
     sweep: Mapping[int, Face | None]
@@ -102,18 +109,19 @@ class Answerer:
     jitter: float = 0.008
     fps: float = 20.0
     seed: int = 0
+    rest: float = 0.0
 
     def answer(self, challenge: Challenge) -> ChallengeState:
         """Go through with it; the state at its end."""
         rng = np.random.default_rng(self.seed)
-        angle, growth, t = 0.0, 1.0, challenge.started
+        angle, growth, t = self.rest, 1.0, challenge.started
         furthest = max(self.sweep)
         while challenge.state is ChallengeState.OPEN and t < challenge.started + 30:
             prompt = challenge.prompt
             left = self._left()
             goal = {Guidance.TURN_LEFT: left * furthest, Guidance.TURN_RIGHT: -left * furthest}
             step = self.speed / self.fps
-            angle += float(np.clip(goal.get(prompt, 0.0) - angle, -step, step))
+            angle += float(np.clip(goal.get(prompt, self.rest) - angle, -step, step))
             growth += 0.02 if prompt is Guidance.COME_NEARER else -0.02 if growth > 1 else 0.0
             found = self._at(angle)
             t += 1 / self.fps

@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from recognition.cues import Doorway
 from recognition.decision import (
     MOVING,
     STILL,
@@ -135,6 +136,7 @@ class Recogniser:
         self._empty_since = -math.inf
         self._searched = -math.inf
         self._size = (0, 0)
+        self._doorway = Doorway()
 
     def __enter__(self) -> Recogniser:
         return self
@@ -229,6 +231,7 @@ class Recogniser:
             if track and t - track.last_seen > LOST_SECONDS:
                 self._end_track()
             if self._track is None:
+                self._doorway.see(frame, faces, t)
                 return Observation(t, index, tuple(faces), None, None, self._idle(faces, frame))
             self._track.missed = True
             return self._observation(t, index, faces, None, False, None)
@@ -238,6 +241,7 @@ class Recogniser:
             track = None
         if track is None:
             track = self._start_track(frame, subject, t, index)
+            track.entrance = self._doorway.entrance(subject, t)
         else:
             # After a gap or a leap somebody else may stand there: look again at once.
             jumped = overlap(track.face, subject) < LEAP or track.missed
@@ -259,11 +263,14 @@ class Recogniser:
             track.last_fault = quality.faults[0]
             track.faults += 1
             return quality
+        template = self.engine.embed(frame, face, thorough=self.stills)
+        if not np.isfinite(template).all():
+            track.faults += 1  # a network that answers nothing: no look, and no reason to stop
+            return quality
         track.usable += 1
         if track.first_usable is None:
             track.first_usable, track.first_usable_index = t, index
         track.last_embedded = t
-        template = self.engine.embed(frame, face, thorough=self.stills)
         weight = sample_weight(quality.measures) if quality.measures else 0.0
         passive = None if isinstance(self._decision, Match) else self.liveness.look(frame, face)
         sample = Sample(t, index, template, weight, passive)
@@ -318,6 +325,19 @@ class Recogniser:
     def track(self) -> Track | None:
         """The subject's track, None where there is nobody."""
         return self._track
+
+    @property
+    def wanted_light(self) -> float | None:
+        """The level, 0 to 1, at which a fill light should stand now, None where it is of no use.
+        Who sets a lamp by it tells `lit`."""
+        track = self._track
+        settled = isinstance(self._decision, (Match, NotLive))
+        return None if track is None or settled else self.liveness.wanted_light(track, self._last_t)
+
+    def lit(self, level: float, t_seconds: float) -> None:
+        """A fill light was set at `t_seconds` of frame time; level from 0, dark, to 1."""
+        if self._track is not None:
+            self._track.lighting.command(level, t_seconds)
 
     def judge(
         self, track: Track, t: float, *, last: bool = False, gallery: Gallery | None = None

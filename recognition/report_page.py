@@ -14,6 +14,8 @@ Rate = dict[str, Any] | None
 
 FEW = 3_000
 """Pictures below which an alarm rate of 0.1 % cannot be shown: 3 / n bounds it with 95 %."""
+TOO_FEW = 30
+"""Below it even a rate without one error may be worse than one in ten (3 / n)."""
 
 
 @dataclass(frozen=True)
@@ -23,6 +25,15 @@ class Figure:
     zh: str
     en: str
     rate: Rate
+
+
+@dataclass(frozen=True)
+class Section:
+    """Lines that belong together, under one heading."""
+
+    zh: str
+    en: str
+    figures: list[Figure]
 
 
 def write_page(folder: Path, report: dict[str, Any], made: date) -> Path:
@@ -40,7 +51,7 @@ def plots_in(folder: Path) -> dict[str, bytes]:
 
 def page(report: dict[str, Any], made: date, plots: dict[str, bytes]) -> str:
     """The page as HTML. report: as `evaluate` gives it. plots: PNG files by name."""
-    rows = "\n".join(_row(figure) for figure in figures(report))
+    rows = "\n".join(_section(section) for section in sections(report))
     pictures = "\n".join(_picture(name, data) for name, data in plots.items())
     known = report.get("identification") or {}
     size, photos = known.get("gallery_size", "-"), known.get("enrolled_photos", "-")
@@ -52,16 +63,18 @@ def page(report: dict[str, Any], made: date, plots: dict[str, bytes]) -> str:
 <title>人脸识别评估报告 Face recognition: evaluation</title>
 <style>{STYLE}</style></head><body>
 <h1>人脸识别评估报告<small lang="en">Face recognition: what it gets right and wrong</small></h1>
-<p>{made.isoformat()}，引擎 {engine}（{model}），门限 {threshold}；每次抽 {size} 人登记，
-每人 {photos} 张照片，其余照片当作来签到的人。<br><span lang="en">Engine {engine},
-threshold {threshold}; {size} people enrolled at a time with {photos} photographs each, everybody
-else's and all other pictures presented as people who check in.</span></p>
+{_summary(report)}
 <table><thead><tr><th>问题 <span lang="en">Question</span></th>
 <th>结果 <span lang="en">Result</span></th>
 <th>95% 把握在此范围内 <span lang="en">With 95 % certainty within</span></th>
-<th>样本数 n <span lang="en">Samples</span></th></tr></thead><tbody>
+<th>样本数 n <span lang="en">Samples</span></th></tr></thead>
 {rows}
-</tbody></table>
+</table>
+<p>{made.isoformat()}，引擎 {engine}（{model}），门限 {threshold}；每次抽 {size} 人登记，
+每人 {photos} 张照片，其余照片当作来签到的人，共抽 {known.get("draws", "-")} 次。<br>
+<span lang="en">Engine {engine}, threshold {threshold}; {size} people are enrolled at a time with
+{photos} photographs each, and all other pictures are presented as people who check in, in
+{known.get("draws", "-")} draws.</span></p>
 {_cautions(report)}
 {pictures}
 </body></html>
@@ -70,63 +83,135 @@ else's and all other pictures presented as people who check in.</span></p>
 
 def figures(report: dict[str, Any]) -> list[Figure]:
     """The lines of the page, most important first; what was not measured has no rate."""
+    return [figure for section in sections(report) for figure in section.figures]
+
+
+def sections(report: dict[str, Any]) -> list[Section]:
+    """The parts of the page."""
     known = report.get("identification") or {}
     taken = report.get("acquisition") or {}
-    pad = report.get("pad") or {}
     verification = report.get("verification") or {}
-    lines = [
+    groups: dict[str, Any] = known.get("groups") or {}
+    return [
+        Section("一张照片", "One picture", _identified(known)),
+        Section(
+            "站在镜头前一秒钟：连看八次，由同一人的几张照片代替（n 为人数）",
+            "A second before the camera: eight looks, several photographs of a person standing for "
+            "them (n counts people)",
+            _identified(known.get("tracks") or {}),
+        ),
+        *(
+            Section(
+                f"其中：{group}（{part['people']} 人）",
+                f"Of these: {group} ({part['people']} people)",
+                [
+                    *_identified(part),
+                    Figure(
+                        "只登记这一组的人，组里没登记的人有多少次被误认？（越少越好）",
+                        "Only people of this group enrolled: how many others of it are taken for "
+                        "one of them? (fewer is better)",
+                        (part.get("alone") or {}).get("fpir"),
+                    ),
+                ],
+            )
+            for group, part in groups.items()
+        ),
+        Section("照片和真人", "Pictures and living people", _attacked(report.get("pad") or {})),
+        Section(
+            "能不能用",
+            "Can it be used",
+            [
+                Figure(
+                    "有多少人的照片全都不能用于登记？",
+                    "People none of whose photographs can be enrolled?",
+                    taken.get("fte"),
+                ),
+                Figure(
+                    "有多少张照片找不到可用的人脸？",
+                    "Pictures in which no usable face is found?",
+                    taken.get("fta"),
+                ),
+                Figure(
+                    "没有人的画面，有多少张被看成有人脸？",
+                    "Empty pictures in which a face is seen?",
+                    report.get("false_detections"),
+                ),
+                Figure(
+                    "任取两张照片，判断是否同一人，两类错误相等时的错误率",
+                    "Any two pictures, same person or not: error rate where both kinds are equal",
+                    verification.get("eer"),
+                ),
+            ],
+        ),
+    ]
+
+
+def _identified(part: dict[str, Any]) -> list[Figure]:
+    return [
         Figure(
             "已登记的人来签到，有多少次被正确认出？",
             "Enrolled people who check in: how many are recognised?",
-            known.get("tpir"),
+            part.get("tpir"),
         ),
         Figure(
             "未登记的人，有多少次被误认成某位干部？（越少越好）",
             "Strangers: how many are taken for an official? (fewer is better)",
-            known.get("fpir"),
+            part.get("fpir"),
         ),
         Figure(
             "已登记的人，有多少次被认成同事？（越少越好）",
             "Enrolled people: how many are taken for a colleague? (fewer is better)",
-            known.get("wrong_id"),
-        ),
-        Figure(
-            "有多少人的照片全都不能用于登记？",
-            "People none of whose photographs can be enrolled?",
-            taken.get("fte"),
-        ),
-        Figure(
-            "有多少张照片找不到可用的人脸？",
-            "Pictures in which no usable face is found?",
-            taken.get("fta"),
+            part.get("wrong_id"),
         ),
     ]
-    lines += [
-        Figure(
-            f"冒充（{kind}）有多少次得逞？（越少越好）",
-            f"Attacks ({kind}): how many get through? (fewer is better)",
-            rate,
-        )
-        for kind, rate in (pad.get("apcer") or {}).items()
-    ]
+
+
+def _attacked(pad: dict[str, Any]) -> list[Figure]:
     return [
-        *lines,
+        *(
+            Figure(
+                f"冒充（{kind}）有多少次得逞？（越少越好）",
+                f"Attacks ({kind}): how many get through? (fewer is better)",
+                rate,
+            )
+            for kind, rate in (pad.get("apcer") or {}).items()
+        ),
         Figure(
             "真人有多少次被当成照片而拒绝？（越少越好）",
             "Living people refused as if they were pictures? (fewer is better)",
             pad.get("bpcer"),
         ),
-        Figure(
-            "没有人的画面，有多少张被看成有人脸？",
-            "Empty pictures in which a face is seen?",
-            report.get("false_detections"),
-        ),
-        Figure(
-            "任取两张照片，判断是否同一人，两类错误相等时的错误率",
-            "Any two pictures, same person or not: error rate where both kinds are equal",
-            verification.get("eer"),
-        ),
     ]
+
+
+def _summary(report: dict[str, Any]) -> str:
+    """The two figures that matter, in a sentence."""
+    known = report.get("identification") or {}
+    tpir, fpir = known.get("tpir"), known.get("fpir")
+    if tpir is None or fpir is None:
+        return (
+            '<p class="sum">识别率没有测量：照片太少。<span lang="en">Identification was not '
+            "measured: there are too few pictures.</span></p>"
+        )
+    right = float(tpir["rate"]) * 1000
+    high = float(fpir["ci95"][1])
+    return (
+        f'<p class="sum">已登记的人来 1000 次，约 {right:.0f} 次一看就认出；其余的人再看一次，'
+        f"或输密码。陌生人被误认的比例：{_percent(float(fpir['rate']))}"
+        f"（{fpir['n']} 张照片，最多可能 {_percent(high)}）。"
+        f'<span lang="en">Of 1,000 check-ins of enrolled people about {right:.0f} are recognised '
+        "from a single picture; the others look again or give their PIN. Strangers taken for an "
+        f"official: {_percent(float(fpir['rate']))} ({fpir['n']} pictures; it may be as much as "
+        f"{_percent(high)}).</span></p>"
+    )
+
+
+def _section(section: Section) -> str:
+    rows = "\n".join(_row(figure) for figure in section.figures)
+    return (
+        f'<tbody><tr><th colspan="4" scope="rowgroup">{escape(section.zh)}'
+        f'<span lang="en">{escape(section.en)}</span></th></tr>\n{rows}</tbody>'
+    )
 
 
 def _row(figure: Figure) -> str:
@@ -135,13 +220,21 @@ def _row(figure: Figure) -> str:
     if rate is None:
         return f'<tr><td>{question}</td><td colspan="3">未测 not measured</td></tr>'
     low, high = (float(v) for v in rate["ci95"])
-    share = float(rate["rate"])
-    thousand = f"每千次约 {share * 1000:.0f} 次"
-    english = f"about {share * 1000:.0f} in 1,000"
+    share, n = float(rate["rate"]), int(rate["n"])
+    # Over many draws a picture counts by its share of them: "about 1.3 of 307".
+    hits = share * n
+    whole = abs(hits - round(hits)) < 0.05
+    zh = f"{n} 个中{'有' if whole else '约有'} {hits:.{0 if whole else 1}f} 个"
+    en = f"{'' if whole else 'about '}{hits:.{0 if whole else 1}f} of {n}"
+    few = (
+        ""
+        if n >= TOO_FEW
+        else '<i>样本太少，说明不了问题<span lang="en">too few to tell</span></i>'
+    )
     return (
-        f"<tr><td>{question}</td><td><b>{_percent(share)}</b><br>{thousand}"
-        f'<span lang="en">{english}</span></td>'
-        f"<td>{_percent(low)} – {_percent(high)}</td><td>{rate['n']}</td></tr>"
+        f"<tr><td>{question}</td><td><b>{_percent(share)}</b><br>{zh}"
+        f'<span lang="en">{en}</span>{few}</td>'
+        f'<td data-of="95%">{_percent(low)} – {_percent(high)}</td><td data-of="n">{n}</td></tr>'
     )
 
 
@@ -183,8 +276,16 @@ def _cautions(report: dict[str, Any]) -> str:
 
 
 CAPTIONS = {
-    "det.png": ("误认与漏认的取舍曲线", "False matches against misses (DET)"),
-    "scores.png": ("同一人与不同人的相似度分布，竖线为门限", "Scores; the line is the threshold"),
+    "det.png": (
+        "误认（横轴）与漏认（纵轴）的取舍：曲线越靠左下越好，圆点为当前门限",
+        "False matches (across) against misses (up): the nearer to the lower left the better; the "
+        "dot is the threshold in use",
+    ),
+    "scores.png": (
+        "相似度分布：橙色为不同的人，蓝色为同一人，竖线为门限，右边算认出",
+        "Likeness: orange different people, blue the same person; the line is the threshold, what "
+        "lies to its right counts as recognised",
+    ),
 }
 
 
@@ -201,8 +302,15 @@ STYLE = """
 body{font:16px/1.5 "Noto Sans CJK SC","Microsoft YaHei",sans-serif;
 max-width:60rem;margin:1.5rem auto;padding:0 1rem;color:#222}
 h1{font-size:1.5rem}small,span[lang=en]{display:block;color:#555;font-size:.85em;font-weight:400}
+.sum{font-size:1.15rem;background:#f2f6f8;border-left:4px solid #006e96;padding:.6rem 1rem}
 table{border-collapse:collapse;width:100%}td,th{border-bottom:1px solid #ccc;padding:.4rem .6rem;
-text-align:left;vertical-align:top}figure{display:inline-block;width:48%;margin:1% 0}
-img{width:100%}@media print{body{font-size:12px;margin:0}}
-@media(max-width:40rem){figure{width:100%}}
+text-align:left;vertical-align:top}td:nth-child(n+2){white-space:nowrap}
+th[scope]{background:#eee;border-bottom-color:#999}th[scope] span{display:inline;margin-left:.6em}
+i{display:block;font-style:normal;color:#a03000;white-space:normal}
+figure{display:inline-block;width:48%;margin:1% 0;vertical-align:top}
+img{width:100%}@media print{body{font-size:12px;margin:0}tbody{break-inside:avoid}}
+@media(max-width:40rem){figure{width:100%}thead{display:none}
+tr{display:block;border-bottom:1px solid #ccc;padding:.5rem 0}
+td,th{display:block;border:0;padding:.1rem .3rem}
+td[data-of]{display:inline-block;color:#555}td[data-of]:before{content:attr(data-of) " "}}
 """

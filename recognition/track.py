@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from recognition.challenge import Challenge
 from recognition.context import Context
+from recognition.cues import Display, Entrance, Lighting
 from recognition.quality import Measures, QualityFault
 from recognition.types import Face, Frame, Template
 
@@ -68,6 +69,10 @@ class Track:
     usable: int = 0
     challenge: Challenge | None = None
     context: Context = field(default_factory=Context)
+    entrance: Entrance = field(default_factory=Entrance)
+    display: Display = field(default_factory=Display)
+    lighting: Lighting = field(default_factory=Lighting)
+    signs_seen: float = -math.inf
     roomy: bool = True
 
     @classmethod
@@ -198,7 +203,7 @@ def choose_subject(
 def sample_weight(measures: Measures) -> float:
     """How good a look is, 0 to 1: frontal, sharp and near."""
     frontal = max(0.05, 1 - abs(measures.yaw) / 0.4)
-    return frontal * min(1, measures.sharpness / 100) * min(1, measures.eye_distance / 60)
+    return frontal * min(1, measures.sharpness / 7) * min(1, measures.eye_distance / 60)
 
 
 def _region(frame: Frame, face: Face) -> tuple[int, int, int, int]:

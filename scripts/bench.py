@@ -19,6 +19,8 @@ PARTS: dict[str, list[str]] = {
     "recognition": ["-m", "recognition.cli", "benchmark"],
     "sync": [str(HERE / "bench_sync.py")],
     "server": [str(HERE / "bench_server.py")],
+    "desk": [str(HERE / "bench_desk.py")],
+    "board": [str(HERE / "bench_board.py")],
 }
 
 

@@ -10,6 +10,8 @@ import argparse
 import contextlib
 import json
 import os
+import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -100,7 +102,7 @@ class Township:
         while time.monotonic() < deadline:
             self.check_alive()
             with contextlib.suppress(urllib.error.URLError, OSError):
-                urllib.request.urlopen(f"{self.url}/healthz", timeout=2).close()  # noqa: S310
+                urllib.request.urlopen(f"{self.url}/healthz", timeout=2).close()  # noqa: S310  # nosec B310 # our own address
                 return
             time.sleep(0.1)
         raise CannotRun(say("服务器未能启动，请查看 ", "the server did not start; see ")
@@ -246,6 +248,48 @@ def start_kiosk(township: Township, camera: int | None) -> None:
     )  # fmt: skip
 
 
+def make_demo(township: Township) -> None:
+    """The made-up township, once; its accounts are kept to be shown again."""
+    if "demo" in township.state:
+        return
+    shutil.rmtree(township.folder / "demo", ignore_errors=True)  # half made, where it was stopped
+    print(say("生成演示乡镇（约一分钟）...", "Making the demo township (about a minute) ..."),
+          flush=True)  # fmt: skip
+    making = subprocess.Popen(
+        [str(BIN / "quxiang-server"), "demo", "--data", township.data("demo")],
+        stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    accounts = []
+    for line in making.stdout or ():
+        if re.match(r"\w+  [0-9A-Z]{4}-", line):
+            accounts.append(line.strip())
+        elif " 5/" in line or "0/" in line or "/" not in line:
+            print(f"  {line.strip()}", flush=True)
+    if making.wait():
+        raise CannotRun("quxiang-server demo")
+    township.remember("demo", "\n".join(accounts))
+
+
+def run_demo(township: Township) -> None:
+    """Serves the made-up township until Ctrl-C: no kiosk, a month of what kiosks sent."""
+    make_demo(township)
+    township.start(
+        "quxiang-server", "run", "--data", township.data("demo"), "--port", str(township.port),
+        log="demo.log",
+    )  # fmt: skip
+    township.wait_until_served()
+    print()
+    print(f"{say('公开去向牌', 'public board')}: {township.url}/")
+    print(f"{say('督导页面', 'supervisors')}: {township.url}/day")
+    print(say("账号：", "accounts:"))
+    for line in township.state["demo"].splitlines():
+        print(f"  {line}")
+    print(say("按 Ctrl-C 结束。", "Ctrl-C ends everything."), flush=True)
+    while True:
+        township.check_alive()
+        time.sleep(0.5)
+
+
 def tell(township: Township, camera: int | None) -> None:
     """Where everything is."""
     zh = language() == "zh"
@@ -271,6 +315,9 @@ def tell(township: Township, camera: int | None) -> None:
             say(f"肖像来源：{sample / 'ORIGIN.txt'}", f"whose portraits: {sample / 'ORIGIN.txt'}")
         )
         print(say(f"示例人员和 PIN：{listed}", f"sample officials and their PINs: {listed}"))
+    print(say("整个演示乡镇（28 个村、一个月的记录、各种账号）：make run ARGS=--demo",
+              "A whole township (28 villages, a month of records, every role): "
+              "make run ARGS=--demo"))  # fmt: skip
     print(say("按 Ctrl-C 结束。", "Ctrl-C ends everything."), flush=True)
 
 
@@ -283,6 +330,9 @@ def main() -> int:
     parser.add_argument("--port", type=int, default=8000, help="the server's port")
     parser.add_argument("--screen", type=int, default=8001, help="the kiosk screen's port")
     parser.add_argument("--camera", help="a camera's number, or `none` for the sample footage")
+    parser.add_argument(
+        "--demo", action="store_true", help="a made-up township with a month of records instead"
+    )
     options = parser.parse_args()
     # `kill` ends it as Ctrl-C does, and Ctrl-C does even where a shell had it ignored.
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -290,9 +340,12 @@ def main() -> int:
     township = Township(options.folder, options.port, options.screen)
     try:
         require_free(options.port, "--port")
-        require_free(options.screen, "--screen")
+        if not options.demo:
+            require_free(options.screen, "--screen")
         township.folder.mkdir(parents=True, exist_ok=True)
         with ended_cleanly(township):
+            if options.demo:
+                run_demo(township)
             camera = choose_camera(options.camera)
             set_up(township, camera)
             if camera is not None:

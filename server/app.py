@@ -6,10 +6,11 @@ from flask import Flask
 from sqlalchemy.exc import DatabaseError
 
 from attendance.i18n import say
-from server import db
+from server import db, gate, logs
 from server.config import ServerConfig, load_keys
 from server.context import Clock, Context, utcnow
 from server.errors import DatabaseUnusable
+from server.proxy import BehindProxy
 
 
 def create_app(config: ServerConfig, *, clock: Clock = utcnow) -> Flask:
@@ -35,7 +36,7 @@ def create_app(config: ServerConfig, *, clock: Clock = utcnow) -> Flask:
                 "the database is of an older release: quxiang-server run upgrades it as it starts",
             )
         )
-    app = Flask("server")
+    app = logs.Application("server")
     app.config.update(
         SECRET_KEY=keys.secret,
         SESSION_COOKIE_HTTPONLY=True,
@@ -46,6 +47,10 @@ def create_app(config: ServerConfig, *, clock: Clock = utcnow) -> Flask:
         MAX_FORM_PARTS=200,
     )
     app.extensions["quxiang"] = Context(config, database, keys, clock)
+    if config.proxy is not None:
+        app.wsgi_app = BehindProxy(app.wsgi_app, config.proxy)  # type: ignore[method-assign,assignment]
+    logs.register(app)
+    gate.register(app)
     checkpoints.register(app)  # ends after the request's session: teardowns run backwards
     db.register(app)
     api.register(app)

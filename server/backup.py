@@ -6,16 +6,21 @@ import contextlib
 import io
 import os
 import shutil
-import sqlite3
 import tarfile
 import tempfile
 from contextlib import closing
+from datetime import datetime
 from pathlib import Path
+
+from sqlalchemy import select
 
 from attendance.i18n import say
 from server.config import ServerConfig, load_keys, store_url
-from server.db import migrate
+from server.db import Database, migrate
 from server.errors import AlreadyInitialised, BackupInvalid, DatabaseUnusable
+from server.models import Township
+from server.services import audit, checkpoints, sessions
+from server.sqlite import LIBRARY
 from server.transfer import copy_into
 
 _KEYS = ("secret.key", "server.key")
@@ -69,11 +74,11 @@ def _link_all(source: Path, target: Path) -> None:
 def _copy_database(source: Path, target: Path) -> None:
     try:
         with (
-            closing(sqlite3.connect(f"file:{source}?mode=ro", uri=True, timeout=30)) as old,
-            closing(sqlite3.connect(target)) as new,
+            closing(LIBRARY.module.connect(f"file:{source}?mode=ro", uri=True, timeout=30)) as old,
+            closing(LIBRARY.module.connect(target)) as new,
         ):
             old.backup(new)
-    except sqlite3.Error as error:
+    except LIBRARY.module.Error as error:
         raise DatabaseUnusable(
             say(f"无法读取数据库 {source}：{error}", f"cannot read the database {source}: {error}")
         ) from None
@@ -86,9 +91,10 @@ def _add(tar: tarfile.TarFile, name: str, data: bytes) -> None:
     tar.addfile(info, io.BytesIO(data))
 
 
-def restore(config: ServerConfig, source: Path) -> None:
+def restore(config: ServerConfig, source: Path, now: datetime) -> None:
     """Puts a backup into an empty (or no) data folder and, where one is named, a database.
 
+    The audit trail says so: a witness that saw more than the backup holds is explained by it.
     Raises AlreadyInitialised for a folder or database that holds anything, BackupInvalid for
     another file.
     """
@@ -105,9 +111,10 @@ def restore(config: ServerConfig, source: Path) -> None:
         _unpack(source, made)
         load_keys(ServerConfig(made))
         _check_database(made / _DATABASE)
+        here = ServerConfig(made)
+        migrate(here)  # a backup may be of an older release
+        _note(here, now)
         if not config.is_sqlite:
-            here = ServerConfig(made)
-            migrate(here)  # a backup may be of an older release
             copy_into(here, config)
             here.database_file.unlink()
             store_url(ServerConfig(made, config.database_url))
@@ -117,6 +124,19 @@ def restore(config: ServerConfig, source: Path) -> None:
     except BaseException:
         shutil.rmtree(made, ignore_errors=True)
         raise
+
+
+def _note(config: ServerConfig, now: datetime) -> None:
+    database = Database(config)
+    try:
+        with database.transaction() as session:
+            last = checkpoints.last_of(session)
+            target = "-" if last is None else f"checkpoint {last.id}"
+            for township_id in session.scalars(select(Township.id)).all():
+                audit.note_for(session, township_id, "command", "restore", target, now)
+            sessions.end_everybodys(session)  # whoever was signed in then, perhaps no longer may
+    finally:
+        database.close()
 
 
 def _unpack(source: Path, folder: Path) -> None:
@@ -144,10 +164,10 @@ def _unpack(source: Path, folder: Path) -> None:
 
 def _check_database(path: Path) -> None:
     try:
-        with closing(sqlite3.connect(path)) as database:
+        with closing(LIBRARY.module.connect(path)) as database:
             answer = database.execute("PRAGMA quick_check(1)").fetchone()[0]
             version = database.execute("SELECT version_num FROM alembic_version").fetchone()
-    except sqlite3.Error as error:
+    except LIBRARY.module.Error as error:
         answer, version = str(error), None
     if answer != "ok" or version is None:
         raise BackupInvalid(

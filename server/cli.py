@@ -6,20 +6,30 @@ import argparse
 import os
 import sys
 from collections.abc import Callable, Sequence
+from datetime import timedelta
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from pathlib import Path
 
 from sqlalchemy.exc import DBAPIError
 
+from attendance.days import day_of, to_ms
 from attendance.errors import QuxiangError, WireInvalid
 from attendance.i18n import defect, say
 from server import cli_evidence as evidence
+from server import cli_release, cli_townships, cli_users, cli_webhooks
 from server.cli_base import config_of, fail, transaction
-from server.config import ServerConfig, load_keys, make_keys, store_url
+from server.config import (
+    KEEP_DAYS,
+    LEAST_KEEP_DAYS,
+    ServerConfig,
+    load_keys,
+    make_keys,
+    store_url,
+)
 from server.context import utcnow
 from server.errors import (
     AlreadyInitialised,
     CertificateInvalid,
-    InputInvalid,
 )
 
 DEFAULT_DATA = Path("~/.local/share/quxiang/server")
@@ -81,6 +91,17 @@ def _parser() -> argparse.ArgumentParser:
     )
     serve.add_argument("--tls-key", type=Path, metavar="FILE", help="its private key (PEM)")
 
+    _webhook_network(serve)
+    serve.add_argument(
+        "--behind-proxy", type=_address, metavar="ADDRESS",
+        help="the TLS proxy that speaks to this server, like 127.0.0.1: its word about the "
+        "client's address is taken, and nobody else's; cookies over TLS only",
+    )  # fmt: skip
+    serve.add_argument(
+        "--log-format", choices=("text", "json"), default="text",
+        help="json: one line a request, without names, ids, addresses or tokens",
+    )  # fmt: skip
+
     code = add("code", _code, "print a one-time pairing code")
     code.add_argument("--kind", choices=("kiosk", "desk"), required=True)
     code.add_argument("--site", metavar="NAME")
@@ -95,15 +116,13 @@ def _parser() -> argparse.ArgumentParser:
     )
 
     user = commands.add_parser("user", help="accounts", description="Accounts.")
-    actions = user.add_subparsers(dest="action", required=True, metavar="ACTION")
-    new = actions.add_parser("add", help="add an account", description="Adds an account.")
-    _data(new)
-    new.add_argument("name", metavar="NAME")
-    new.add_argument("--role", choices=("admin", "clerk", "inspector", "leader"), required=True)
-    new.add_argument("--official", metavar="ID", help="the cadre whose account this is")
-    new.add_argument("--password-file", type=Path, metavar="F")
-    new.add_argument("--township", metavar="NAME")
-    new.set_defaults(run=_user_add)
+    cli_users.register(user, _data)
+    townships = commands.add_parser("township", help="townships", description="Townships.")
+    cli_townships.register(townships, _data)
+
+    hooks = commands.add_parser("webhook", help="programs that are told what happens",
+                                description="Webhooks.")  # fmt: skip
+    cli_webhooks.register(hooks, _data, _webhook_network)
 
     verify = add("verify", evidence.verify, "check every chain; a bad row is one line")
     verify.add_argument("--tables", action="store_true", help="list the protected tables")
@@ -118,14 +137,43 @@ def _parser() -> argparse.ArgumentParser:
         ("list", evidence.device_list, "list kiosks and desks and their state"),
         ("revoke", change, "count nothing more of a device; it is kept for a review"),
         ("settle", change, "let a forked kiosk go on in a new epoch, a revoked device in"),
+        ("paper", evidence.device_paper, "find a head code of a village's paper log in the chain"),
     ):
         command = actions.add_parser(name, help=what, description=what)
         _data(command)
         command.set_defaults(run=run)
         if name != "list":
             command.add_argument("id", metavar="ID")
+        if name == "paper":
+            command.add_argument("code", metavar="CODE", help="as it was written down")
+
+    releases = commands.add_parser("release", help="updates for kiosks", description="Updates.")
+    actions = releases.add_subparsers(dest="action", required=True, metavar="ACTION")
+    for name, what in (
+        ("add", "offer a signed release to the kiosks"),
+        ("list", "list what is offered"),
+        ("remove", "offer a release no more"),
+    ):
+        command = actions.add_parser(name, help=what, description=what)
+        _data(command)
+        command.set_defaults(run=cli_release.release)
+        if name == "add":
+            command.add_argument("file", type=Path, metavar="FILE")
+            command.add_argument(
+                "--key",
+                type=Path,
+                metavar="FILE",
+                help="the publisher's public key, the first time",
+            )
+        elif name == "remove":
+            command.add_argument("number", type=_positive, metavar="N")
 
     add("checkpoint", evidence.checkpoint, "sign a checkpoint over everything stored until now")
+    prune = add("prune", evidence.prune, "remove records older than the retention asks for")
+    prune.add_argument(
+        "--keep-days", type=_positive, default=KEEP_DAYS, metavar="N",
+        help=f"days that are kept, at least {LEAST_KEEP_DAYS} (default {KEEP_DAYS})",
+    )  # fmt: skip
     witness = add("witness", evidence.witness, "copy the checkpoints for a witness elsewhere")
     witness.add_argument("file", type=Path, metavar="FILE")
 
@@ -138,7 +186,7 @@ def _parser() -> argparse.ArgumentParser:
 
     demo = add("demo", _demo, "a full made-up township")
     demo.add_argument("--officials", type=_positive, default=36, metavar="N")
-    demo.add_argument("--sites", type=_positive, default=28, metavar="M")
+    demo.add_argument("--sites", type=_positive, default=28, metavar="M", help="villages")
     demo.add_argument("--days", type=_positive, default=30, metavar="D")
     return parser
 
@@ -160,6 +208,28 @@ def _port(text: str) -> int:
     return number
 
 
+def _address(text: str) -> str:
+    try:
+        return str(ip_address(text))
+    except ValueError:
+        raise argparse.ArgumentTypeError("an address is written like 127.0.0.1") from None
+
+
+def _webhook_network(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--webhook-network", action="append", default=[], type=_network, metavar="CIDR",
+        help="webhooks may be sent there too, like 192.168.1.0/24 (repeatable); without it only to "
+        "public addresses, by https",
+    )  # fmt: skip
+
+
+def _network(text: str) -> IPv4Network | IPv6Network:
+    try:
+        return ip_network(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError("a network is written like 192.168.1.0/24") from None
+
+
 def _positive(text: str) -> int:
     number = int(text)
     if number < 1:
@@ -169,7 +239,7 @@ def _positive(text: str) -> int:
 
 def _init(args: argparse.Namespace) -> int:
     from server.db import migrate
-    from server.services import accounts
+    from server.services import accounts, second
     from server.services.townships import create_township
     from server.transfer import need_empty
 
@@ -191,6 +261,7 @@ def _init(args: argparse.Namespace) -> int:
     with transaction(config) as session:
         township = create_township(session, args.township, now)
         accounts.add_user(session, township, ADMINISTRATOR, "admin", password, now)
+        second.ask_for(session, township, day_of(to_ms(now)) + timedelta(second.GRACE_DAYS), now)
     print(say(f"已建立服务器：{config.data}", f"the server is set up in {config.data}"))
     print(
         say(
@@ -279,34 +350,6 @@ def _code(args: argparse.Namespace) -> int:
     return 0
 
 
-def _user_add(args: argparse.Namespace) -> int:
-    from server.services import accounts, audit
-    from server.services.townships import only_township
-
-    given = args.password_file
-    if given is None:
-        password = accounts.new_password()
-    else:
-        try:
-            password = given.read_text(encoding="utf-8").rstrip("\r\n")
-        except UnicodeDecodeError:
-            raise InputInvalid(
-                "password_file", say(f"{given} 不是 UTF-8 文本", f"{given} is not UTF-8 text")
-            ) from None
-    now = utcnow()
-    with transaction(config_of(args)) as session:
-        township = only_township(session, args.township)
-        accounts.add_user(
-            session, township, args.name, args.role, password, now, args.official, given is None
-        )
-        audit.note_for(session, township.id, "command", "add_user", args.name, now)
-    print(say(f"已添加账号 {args.name}", f"the account {args.name} is there"))
-    if given is None:
-        print(say("一次性密码（首次登录须更改）：", "one-time password, to be changed at once:"))
-        print(password)
-    return 0
-
-
 def _backup(args: argparse.Namespace) -> int:
     from server.backup import backup
 
@@ -319,7 +362,7 @@ def _restore(args: argparse.Namespace) -> int:
     from server.backup import restore
 
     config = config_of(args)
-    restore(config, args.file)
+    restore(config, args.file, utcnow())
     print(say(f"已恢复到 {config.data}", f"restored into {config.data}"))
     return 0
 

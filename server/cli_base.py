@@ -33,8 +33,12 @@ def config_of(args: argparse.Namespace) -> ServerConfig:
         data,
         url,
         secure_cookies=getattr(args, "secure_cookies", False)
-        or getattr(args, "tls_cert", None) is not None,
+        or getattr(args, "tls_cert", None) is not None
+        or getattr(args, "behind_proxy", None) is not None,
         hosts=tuple(getattr(args, "hostname", ())),
+        webhook_networks=tuple(getattr(args, "webhook_network", ())),
+        proxy=getattr(args, "behind_proxy", None),
+        log_format=getattr(args, "log_format", "text"),
     )
 
 

@@ -45,9 +45,37 @@ def device_change(args: argparse.Namespace) -> int:
     return 0
 
 
+def device_paper(args: argparse.Namespace) -> int:
+    """Whether a code from a village's paper log lies on the chain that is here."""
+    from attendance.days import SHANGHAI
+    from server.services import devices
+
+    with transaction(config_of(args)) as session:
+        place = devices.place_of(session, args.id, args.code)
+    if place is None:
+        return fail(
+            say(
+                f"{args.id} 的记录中没有这个链头码：记录尚未上传，或写下之后被改过",
+                f"no record of {args.id} leads to that code: not uploaded yet, or changed since",
+            )
+        )
+    at = f"{place.epoch}/{place.seq}"
+    when = "" if place.received is None else f"{place.received.astimezone(SHANGHAI):%Y-%m-%d %H:%M}"
+    if place.apart:
+        return fail(
+            say(f"记录 {at}（{when} 收到）属于另一份历史，隔离待查",
+                f"record {at}, received {when}, is of another history, kept apart for a review")
+        )  # fmt: skip
+    print(
+        say(f"与记录 {at} 相符，{when} 收到", f"it is the head after record {at}, received {when}")
+    )
+    return 0
+
+
 def verify(args: argparse.Namespace) -> int:
     """One line for each bad row; 1 where there is any."""
     from server.services import checkpoints, verify
+    from server.services.halves import verify_in_two
 
     if args.tables:
         print("\n".join(verify.PROTECTED))
@@ -55,13 +83,43 @@ def verify(args: argparse.Namespace) -> int:
     config = config_of(args)
     witness = None if args.witness is None else checkpoints.read_witness(args.witness)
     bad = 0
-    with transaction(config) as session:
-        for row in verify.verify(session, load_keys(config).sign_public, witness):
-            print(row, flush=True)
-            bad += 1
+    with transaction(config):
+        pass  # brought up to this release
+    # Reading only: kiosks are taken in meanwhile.
+    for row in verify_in_two(config, load_keys(config).sign_public, witness):
+        print(row, flush=True)
+        bad += 1
     if bad:
         return fail(say(f"发现 {bad} 处异常", f"{bad} rows are not what they were"))
     print(say("全部一致", "everything is consistent"))
+    return 0
+
+
+def prune(args: argparse.Namespace) -> int:
+    """Removes what is older than the retention asks for."""
+    from attendance.days import SHANGHAI
+    from server.db import Database
+    from server.services.prune import prune
+
+    config = config_of(args)
+    with transaction(config):
+        pass  # brought up to this release
+    database = Database(config)
+    try:
+        done = prune(database, load_keys(config), utcnow(), args.keep_days)
+    finally:
+        database.close()
+    if done.until is None:
+        print(say("没有需要清除的记录", "nothing is old enough to be removed"))
+        return 0
+    until = f"{done.until.astimezone(SHANGHAI):%Y-%m-%d %H:%M}"
+    print(
+        say(
+            f"清除 {done.rows} 行；{until} 以前收到的记录已不再保存，verify 从此处开始",
+            f"rows removed: {done.rows}; what was received before {until} is gone, and verify "
+            "begins there",
+        )
+    )
     return 0
 
 

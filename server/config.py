@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 from dataclasses import dataclass, field
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 
 from nacl.signing import SigningKey
@@ -16,6 +17,10 @@ _KEY_BYTES = 32
 _URL = "database.url"
 #: How the URL of a PostgreSQL database begins.
 SCHEMES = ("postgresql://", "postgres://", "postgresql+psycopg://")
+#: Days for which records are kept: at least the first, the second unless told otherwise. Kiosks
+#: keep what was acknowledged for 366 to 400 days: whatever they send again is then still here.
+LEAST_KEEP_DAYS = 400
+KEEP_DAYS = 1096
 
 
 @dataclass(frozen=True)
@@ -24,13 +29,19 @@ class ServerConfig:
 
     `data` holds `server.db`, `secret.key` (Flask's secret), `server.key` (Ed25519 seed) and
     `portraits/`. `hosts` are the host names, besides loopback, under which pages may be asked for;
-    empty: any. `secure_cookies` is for everything but plain HTTP on loopback.
+    empty: any. `secure_cookies` is for everything but plain HTTP on loopback. Webhooks may be sent
+    to `webhook_networks` beside public addresses. `proxy` is the address of the one
+    before the server, whose word about clients is taken. `log_format` is one of
+    `server.logs.FORMATS`.
     """
 
     data: Path
     database_url: str | None = None
     secure_cookies: bool = False
     hosts: tuple[str, ...] = field(default=())
+    webhook_networks: tuple[IPv4Network | IPv6Network, ...] = ()
+    proxy: str | None = None
+    log_format: str = "text"
 
     @property
     def url(self) -> str:
@@ -51,6 +62,11 @@ class ServerConfig:
     def database_file(self) -> Path:
         """The SQLite file, where that is the database."""
         return self.data / "server.db"
+
+    @property
+    def metrics_token(self) -> Path:
+        """Who bears what stands in it may read `/metrics` from elsewhere; made by hand."""
+        return self.data / "metrics.token"
 
     @property
     def certificate(self) -> Path:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from flask import current_app
 
@@ -13,7 +13,6 @@ from server.config import ServerConfig, ServerKeys
 
 if TYPE_CHECKING:
     from server.db import Database
-    from server.models import Device
 
 _KEY = "quxiang"
 Clock = Callable[[], datetime]
@@ -24,6 +23,15 @@ def utcnow() -> datetime:
     return datetime.now(UTC)
 
 
+class Known(NamedTuple):
+    """What of a device never changes."""
+
+    id: str
+    kind: str
+    township_id: int
+    sign_key: bytes
+
+
 @dataclass(frozen=True)
 class Context:
     """One application's parts. `now()` is the only clock that views and services are given."""
@@ -32,8 +40,8 @@ class Context:
     database: Database
     keys: ServerKeys
     now: Clock
-    #: Devices that this process has seen, for their keys, which never change.
-    devices: dict[str, Device] = field(default_factory=dict)
+    #: Devices that this process has seen.
+    devices: dict[str, Known] = field(default_factory=dict)
 
 
 def context() -> Context:

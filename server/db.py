@@ -7,6 +7,7 @@ import sqlite3
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from operator import methodcaller
 from pathlib import Path
 from typing import IO, Any
@@ -21,11 +22,14 @@ from sqlalchemy.exc import DatabaseError, OperationalError
 from sqlalchemy.orm import Session
 
 from attendance.i18n import say
+from server.commits import Commits
 from server.config import ServerConfig
 from server.context import context
 from server.errors import DatabaseTooNew, DatabaseUnusable
+from server.gate import gate
+from server.sqlite import LIBRARY, check_mode
 
-#: How long a writer waits for another one, milliseconds. A batch of 500 takes about 30 ms.
+#: How long a writer waits for another one, milliseconds. A batch of 500 takes about 10 ms.
 BUSY_TIMEOUT_MS = 30_000
 #: Threads of a worker (`server.serve`) plus the board's watcher.
 POOL_SIZE = 20
@@ -36,24 +40,32 @@ _SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 class Database:
     """An engine and its two kinds of session: `read` and, on SQLite, `write`.
 
-    SQLite's rollback journal with synchronous=EXTRA lost nothing in 60 power cuts (evidence.md) and
-    lacks the corruption of WAL before 3.51.3. A writer takes the lock when it begins, so that two
-    never wait for each other; nothing is sent to the database before the first query.
+    Which SQLite, and in which mode, is `server.sqlite`. A writer takes the lock when it begins, so
+    that two never wait for each other; nothing is sent to the database before the first query.
     """
 
     def __init__(self, config: ServerConfig) -> None:
         if config.is_sqlite:
-            self.engine = create_engine(config.url, pool_size=POOL_SIZE, max_overflow=POOL_SIZE)
+            self.engine = create_engine(
+                config.url,
+                pool_size=POOL_SIZE,
+                max_overflow=POOL_SIZE,
+                pool_use_lifo=True,  # each holds a cache: few of them, and warm
+                module=LIBRARY.module,
+                hide_parameters=True,  # no name in a message of the database
+            )
             event.listen(self.engine, "connect", _prepare_sqlite)
             self._turn = _Turn(config.data / "write.lock")
             event.listen(self.engine, "begin", self._begin_sqlite)
             event.listen(self.engine, "checkin", self._end_sqlite)
         else:
             self.engine = create_engine(
-                config.url, pool_size=POOL_SIZE, max_overflow=POOL_SIZE, pool_pre_ping=True
-            )
+                config.url, pool_size=POOL_SIZE, max_overflow=POOL_SIZE, pool_pre_ping=True,
+                hide_parameters=True,
+            )  # fmt: skip
             event.listen(self.engine, "connect", _prepare_postgresql)
         self.writer = self.engine.execution_options(quxiang_write=True)
+        self.commits = Commits(lambda: self.session(write=True), self.session, gate.give_way)
 
     def session(self, write: bool = False) -> Session:
         """A new session. The caller commits and closes it."""
@@ -74,6 +86,13 @@ class Database:
         if record.info.pop(_HELD, False):
             self._turn.give()
 
+    def snapshot(self) -> Session:
+        """A new reading session that sees one moment throughout."""
+        session = self.session()
+        if self.engine.dialect.name != "sqlite":  # whose every transaction does
+            session.connection(execution_options={"isolation_level": "REPEATABLE READ"})
+        return session
+
     @contextmanager
     def transaction(self) -> Iterator[Session]:
         """A writing session that commits at the end, or rolls back where the block raises."""
@@ -92,11 +111,13 @@ def _prepare_sqlite(connection: sqlite3.Connection, _record: Any) -> None:
     connection.text_factory = methodcaller("decode", "utf-8", "replace")
     for pragma in (
         f"busy_timeout = {BUSY_TIMEOUT_MS}",
-        "synchronous = EXTRA",
+        f"synchronous = {LIBRARY.synchronous}",
         "foreign_keys = ON",
         "recursive_triggers = ON",  # else REPLACE deletes without asking the triggers
         "trusted_schema = OFF",
-        "cache_size = -4000",
+        "cache_size = -8000",
+        "temp_store = MEMORY",
+        "wal_autocheckpoint = 4000",
     ):
         connection.execute(f"PRAGMA {pragma}").close()
 
@@ -106,15 +127,6 @@ def _prepare_postgresql(connection: Any, _record: Any) -> None:
     connection.autocommit = True
     connection.execute(f"SET lock_timeout = {BUSY_TIMEOUT_MS}")
     connection.autocommit = False
-
-
-def _leave_wal(database: Database) -> None:
-    # Kept in the file, and needs its lock: asked once at the start, not on every connection.
-    raw = database.engine.raw_connection()
-    try:
-        raw.cursor().execute("PRAGMA journal_mode = DELETE")
-    finally:
-        raw.close()
 
 
 class _Turn:
@@ -191,11 +203,15 @@ def migrate(config: ServerConfig) -> None:
     database = Database(config)
     try:
         if config.is_sqlite:
-            _leave_wal(database)
+            raw = database.engine.raw_connection()
+            try:
+                check_mode(raw.driver_connection)  # type: ignore[arg-type]
+            finally:
+                raw.close()
         with database.writer.connect() as connection, connection.begin():
             check_version(connection)
             command.upgrade(_alembic(connection), "head")
-    except (DatabaseError, sqlite3.Error) as error:
+    except (DatabaseError, sqlite3.Error, LIBRARY.module.Error) as error:
         raise unusable(config, error) from None
     finally:
         database.close()
@@ -203,9 +219,8 @@ def migrate(config: ServerConfig) -> None:
 
 def check_version(connection: Connection) -> bool:
     """Whether the database is exactly of this release. Raises DatabaseTooNew."""
-    script = ScriptDirectory.from_config(_alembic())
     current = MigrationContext.configure(connection).get_current_revision()
-    known = {revision.revision for revision in script.walk_revisions()}
+    known, head = _revisions()
     if current is not None and current not in known:
         raise DatabaseTooNew(
             say(
@@ -213,7 +228,20 @@ def check_version(connection: Connection) -> bool:
                 f"the database is of a newer release ({current}): install that release of Quxiang",
             )
         )
-    return current == script.get_current_head()
+    return current == head
+
+
+@cache
+def _revisions() -> tuple[frozenset[str], str | None]:
+    """The revisions of this release, and the last of them; they are Python files to be read."""
+    script = ScriptDirectory.from_config(_alembic())
+    return frozenset(each.revision for each in script.walk_revisions()), script.get_current_head()
+
+
+def at_head(session: Session) -> bool:
+    """Whether the database is of this release, cheaply enough to be asked every few seconds."""
+    current = MigrationContext.configure(session.connection()).get_current_revision()
+    return current == _revisions()[1]
 
 
 def unusable(config: ServerConfig, error: Exception) -> DatabaseUnusable:

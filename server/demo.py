@@ -17,9 +17,10 @@ from attendance.i18n import say
 from attendance.records import Record, encode_record
 from attendance.signing import DeviceKeys, to_text
 from attendance.statuses import Kind, Method, SiteKind, Status, presence_at
-from server import demo_desk
+from server import demo_desk, demo_odd, demo_portraits
 from server.config import ServerConfig, ServerKeys, make_keys, store_url
 from server.db import Database, migrate
+from server.demo_names import GIVEN, SURNAMES, TITLES, village
 from server.errors import AlreadyInitialised
 from server.models import Device, Role, Township, User
 from server.rules.calendar import Calendar
@@ -29,47 +30,12 @@ from server.transfer import need_empty
 
 TOWNSHIP = "青山乡"
 OFFICE = "青山乡政府"
-_SURNAMES = "王李张刘陈杨黄赵吴周徐孙马朱胡郭何高林罗郑梁"
-_GIVEN = (
-    "秀兰",
-    "建国",
-    "志强",
-    "丽华",
-    "小军",
-    "海燕",
-    "玉梅",
-    "文斌",
-    "晓东",
-    "雪",
-    "磊",
-    "静",
-    "永福",
-    "春花",
-    "立新",
-    "明",
-)
-_VILLAGES = (
-    "杏树",
-    "柳林",
-    "石桥",
-    "东沟",
-    "西坡",
-    "南湾",
-    "北岭",
-    "桃园",
-    "松岗",
-    "河口",
-    "龙泉",
-    "双井",
-    "白杨",
-    "清水",
-)
-_TITLES = ("乡长", "副乡长", "党委委员", "科员", "科员", "科员", "驻村干部", "驻村干部")
 _ACCOUNTS = (
     ("admin", Role.ADMIN, "管理员", "administrator"),
     ("wenshu", Role.CLERK, "党政办", "clerk"),
     ("dudao", Role.INSPECTOR, "督导组", "inspector"),
     ("lingdao", Role.LEADER, "领导", "leader"),
+    ("shenji", Role.AUDITOR, "县级审计员", "county auditor"),
 )  # fmt: skip
 _REASONS = ("meeting", "training", "errand")
 
@@ -92,6 +58,7 @@ class _Kiosk:
     anchor: tuple[str, int] | None = None
     offline_until_ms: int = 0
     wall_off_ms: int = 0
+    last: str | None = None
 
     def reboot(self, ms: int) -> None:
         """A new boot at `ms`; boot clocks start again."""
@@ -104,19 +71,20 @@ class _Kiosk:
             "method": Method.FACE,
             "score": round(self.rng.uniform(0.55, 0.85), 3),
             "margin": round(self.rng.uniform(0.2, 0.5), 3),
-            "liveness": "live",
+            "liveness": "passive",
             "gallery": 1,
             **more,
         }
         if fields["method"] is not Method.FACE:
             fields.update(score=None, margin=None, liveness=None, gallery=None)
         self.seq += 1
+        self.last = str(uuid.UUID(int=self.rng.getrandbits(128), version=4))
         payload = encode_record(
             Record(
                 device=self.device,
                 epoch=1,
                 seq=self.seq,
-                record_id=str(uuid.UUID(int=self.rng.getrandbits(128), version=4)),
+                record_id=self.last,
                 kind=kind,
                 official=official,
                 status=status,
@@ -153,7 +121,7 @@ def make_demo(
     store_url(config)
     database = Database(config)
     try:
-        yield from _Demo(database, keys, officials, sites, days, now).run()
+        yield from _Demo(config, database, keys, officials, sites, days, now).run()
     finally:
         database.close()
 
@@ -161,6 +129,7 @@ def make_demo(
 class _Demo:
     def __init__(
         self,
+        config: ServerConfig,
         database: Database,
         keys: ServerKeys,
         officials: int,
@@ -168,18 +137,22 @@ class _Demo:
         days: int,
         now: datetime,
     ) -> None:
+        self.config = config
         self.database = database
         self.keys = keys
         self.now = now
         self.today = now.astimezone(SHANGHAI).date()
         self.days = [self.today - timedelta(n) for n in reversed(range(days))]
-        self.rng = random.Random(20261121)  # noqa: S311 (made-up people, the same each time)
+        self.rng = random.Random(20261121)  # noqa: S311 (made-up people, the same each time)  # nosec B311 # guards nothing
         self.sites = [(OFFICE, SiteKind.OFFICE)] + [
-            (_village(n), SiteKind.VILLAGE) for n in range(sites - 1)
+            (village(n), SiteKind.VILLAGE) for n in range(sites)
         ]
         self.people = self._people(officials)
         self.kiosks: list[_Kiosk] = []
         self.calendar = Calendar()
+        # Neither the first day nor the last two, whose records may not all be here.
+        working = [d for d in self.days[1:-2] if self.calendar.is_working(d)]
+        self.odd = demo_odd.choose(self.people, OFFICE, working[-len(demo_odd.KINDS) :])
 
     def run(self) -> Iterator[str]:
         passwords = self._found()
@@ -190,7 +163,10 @@ class _Demo:
                 f"{day} 已生成（{number}/{len(self.days)}）", f"{day} {number}/{len(self.days)}"
             )
         with self.database.transaction() as session:
-            demo_desk.decide(session, only_township(session), self.days, self.now, self.rng)
+            demo_desk.decide(
+                session, only_township(session), self.days, self.now, self.rng, self.odd
+            )
+            demo_desk.receive(session, only_township(session), self.now)
             checkpoints.make_all(session, self.keys.sign_seed, self.now)
         with self.database.session() as session:
             bad = next(verify.verify(session, self.keys.sign_public), None)
@@ -206,18 +182,21 @@ class _Demo:
 
     def _people(self, number: int) -> list[wire.RosterRow]:
         villages = [name for name, kind in self.sites if kind is SiteKind.VILLAGE] or [OFFICE]
-        # One in five keeps to the office (product.md, "The practice it serves").
-        rows = []
+        # One in five keeps to the office (product.md, "The practice it serves"); every village has
+        # somebody before any has two.
+        rows: list[wire.RosterRow] = []
+        outside = 0
         for n in range(number):
             stays = n % 5 == 0
-            site = OFFICE if stays else villages[n % len(villages)]
-            surname = _SURNAMES[n % len(_SURNAMES)]
-            given = _GIVEN[(n * 7 + n // len(_SURNAMES)) % len(_GIVEN)]
+            site = OFFICE if stays else villages[outside % len(villages)]
+            outside += not stays
+            surname = SURNAMES[n % len(SURNAMES)]
+            given = GIVEN[(n * 7 + n // len(SURNAMES)) % len(GIVEN)]
             rows.append(
                 wire.RosterRow(
                     official=f"QS-{n + 1:03}",
                     name=surname + given,
-                    title=_TITLES[min(n, 2) if n < 3 else 3 + n % 5],
+                    title=TITLES[min(n, 2) if n < 3 else 3 + n % 5],
                     phone=f"1380000{n + 1:04}",
                     work_group="机关" if stays else f"{site}工作组",
                     sites=[site],
@@ -226,7 +205,7 @@ class _Demo:
         return rows
 
     def _found(self) -> dict[str, str]:
-        start = from_ms(day_start_ms(self.days[0]) - 8 * 3_600_000)
+        start = from_ms(day_start_ms(self.days[0]))
         passwords = {name: accounts.new_password() for name, *_ in _ACCOUNTS}
         with self.database.transaction() as session:
             township = create_township(session, TOWNSHIP, start)
@@ -243,6 +222,9 @@ class _Demo:
                     session, township, name, role, passwords[name], start, must_change=False
                 )
             demo_desk.settle(session, township, self.days[0], start)
+            demo_odd.settle(session, township, self.people, self.odd, start)
+            codes = [person.official for person in self.people]
+            demo_portraits.publish(session, township, codes, self.config)
             self._leave(session, township, start)
         return passwords
 
@@ -271,7 +253,7 @@ class _Demo:
             self.keys,
         )
         head = genesis(reply.device, 1)
-        rng = random.Random(self.rng.random())  # noqa: S311
+        rng = random.Random(self.rng.random())  # noqa: S311  # nosec B311 # guards nothing
         made = _Kiosk(reply.device, device_keys, kind, rng, head, to_ms(start), "")
         made.reboot(to_ms(start))
         return made
@@ -307,7 +289,7 @@ class _Demo:
     def _moments(self, day: date, base: int) -> dict[int, list[tuple[int, str, str]]]:
         """What happens at which kiosk: (moment, what, official), in order."""
         places = {name: n for n, (name, _) in enumerate(self.sites)}
-        early, late = base + int(7.6 * 3_600_000), base + int(9.4 * 3_600_000)
+        early, late = base + int(7.6 * 3_600_000), base + int(9.2 * 3_600_000)
         weekend = not self.calendar.is_working(day)
         if day == self.today and to_ms(self.now) < late:
             # Whoever looks before the morning is over is to see a board with people on it.
@@ -317,7 +299,13 @@ class _Demo:
             luck = self.rng.random()
             site = places[person.sites[0]]
             arrives = int(self.rng.triangular(early, max(early, late), early + (late - early) / 3))
-            leaves = base + int(self.rng.triangular(16.5, 18.2, 17.2) * 3_600_000)
+            leaves = base + int(self.rng.triangular(17.0, 18.2, 17.6) * 3_600_000)
+            odd = self.odd.get((day, person.official))
+            if odd is not None:
+                found.setdefault(site, []).extend(
+                    demo_odd.moments(odd, arrives, leaves, person.official)
+                )
+                continue
             if luck < 0.04 or (weekend and luck > 0.6):
                 continue
             what = "face"
@@ -343,6 +331,8 @@ class _Demo:
         base = day_start_ms(day)
         if number and number % 9 == 0 and day >= self.today - timedelta(2):
             kiosk.offline_until_ms = base + 10 * 86_400_000  # the hailstorm: nobody knows yet
+        elif any(what == "silent" for _, what, _ in moments):
+            kiosk.offline_until_ms = base + 86_400_000
         elif number and self.rng.random() < 0.03:
             kiosk.offline_until_ms = base + self.rng.randrange(1, 4) * 86_400_000
             # Some come back with a clock battery that is dead.
@@ -353,14 +343,23 @@ class _Demo:
             )  # the power fails every night, too
         self._sync(session, kiosk, base + 7 * 3_600_000)
         presence = presence_at(kiosk.kind)
-        syncs = [(base + int(hour * 3_600_000), "sync", "") for hour in (9, 12, 17.5, 19, 23.9)]
+        # What is days ago was exchanged once in the evening; what is near as often as a kiosk does.
+        near = day >= self.today - timedelta(2)
+        hours = (9, 12, 17.5, 19, 23.9) if near else (19,)
+        syncs = [(base + int(hour * 3_600_000), "sync", "") for hour in hours]
         for ms, what, official in sorted([*moments, *syncs]):
             if ms > to_ms(self.now):
                 break
+            if what == "silent":
+                continue
             if what == "sync":
                 self._sync(session, kiosk, ms)
             elif what == "out":
                 kiosk.record(ms, Kind.CHECKOUT, official, Status.LEFT)
+            elif what == "sample":
+                kiosk.record(ms, Kind.CHECKIN, official, presence, liveness="off")
+            elif what == "amend":
+                kiosk.record(ms, Kind.AMEND, official, presence, supersedes=kiosk.last)
             elif what == "trip":
                 kiosk.record(
                     ms, Kind.DECLARE, official, Status.BUSINESS_TRIP,
@@ -374,7 +373,8 @@ class _Demo:
                 )
             else:
                 kiosk.record(ms, Kind.CHECKIN, official, presence)
-        self._sync(session, kiosk, min(base + 24 * 3_600_000, to_ms(self.now)))
+        if near:
+            self._sync(session, kiosk, min(base + 24 * 3_600_000, to_ms(self.now)))
 
     def _sync(self, session: Session, kiosk: _Kiosk, ms: int) -> None:
         """One exchange at `ms`, through the same services that answer the wire."""
@@ -418,8 +418,3 @@ class _Demo:
         )
         reply = cursors.cursor(session, device, asked, from_ms(ms), secret=self.keys.secret)
         kiosk.anchor = (reply.anchor.id, kiosk.rng.randrange(30, 900) * 1_000_000)
-
-
-def _village(number: int) -> str:
-    turn, place = divmod(number, len(_VILLAGES))
-    return f"{('', '上', '下', '新', '老')[turn] if turn < 5 else turn}{_VILLAGES[place]}村"

@@ -8,18 +8,26 @@ from __future__ import annotations
 
 import hashlib
 import random
-from datetime import date, datetime
+from collections.abc import Collection
+from datetime import date, datetime, timedelta
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from attendance.days import day_start_ms
+from attendance.days import day_of, day_start_ms, to_ms
 from server.models import Official, Site, Township, User, WorkGroup
 from server.rules.terms import Allowance, MonthDays, UsualShifts
-from server.services import rosters
+from server.services import duty, rosters, visits
 from server.services.rulings import corrections, findings, spotchecks
 from server.services.rulings.corrections import Draft
 from server.services.sheets.days import days_of
+
+_VISITS = (
+    ("赵大娘", "咨询低保申请"),
+    ("钱大爷", "宅基地边界"),
+    ("孙师傅", "村口路灯不亮"),
+)
+_DUTIES = ("低保、医保", "民事调解", "防汛、防火", "农房、土地", "计生、养老", "林业、畜牧")
 
 
 def settle(session: Session, township: Township, first: date, start: datetime) -> None:
@@ -37,6 +45,12 @@ def settle(session: Session, township: Township, first: date, start: datetime) -
     sites = {
         s.name: s for s in session.scalars(select(Site).where(Site.township_id == township.id))
     }
+    for n, person in enumerate(
+        session.scalars(select(Official).where(Official.township_id == township.id)).all()
+    ):
+        person.duties = _DUTIES[n % len(_DUTIES)]
+        if person.work_group_id is not None and n % 5:  # those outside look after households
+            person.households = 60 + n % 11  # product.md: 60 to 70 each
     for group in session.scalars(
         select(WorkGroup).where(WorkGroup.township_id == township.id)
     ).all():
@@ -52,10 +66,48 @@ def settle(session: Session, township: Township, first: date, start: datetime) -
         )  # fmt: skip
 
 
+def receive(session: Session, township: Township, now: datetime) -> None:
+    """The reception: who is on duty for two weeks, and three visits, each further than the last."""
+    clerk = session.scalars(
+        select(User).where(User.township_id == township.id, User.role == "clerk")
+    ).one()
+    codes = session.scalars(
+        select(Official.official).where(Official.township_id == township.id).order_by(Official.id)
+    ).all()
+    today = day_of(to_ms(now))
+    for n in range(duty.SPAN) if len(codes) > len(duty.POSTS) else ():
+        # The leaders of the township stand first on its roster.
+        rest = codes[3:] or codes
+        named = (codes[n % 3], rest[2 * n % len(rest)], rest[(2 * n + 1) % len(rest)])
+        if len(set(named)) == len(named):
+            posts: dict[str, str | None] = dict(zip(duty.POSTS, named, strict=True))
+            duty.assign(session, township, today + timedelta(n), posts, clerk, now)
+    for number, (visitor, matter) in enumerate(_VISITS):
+        visit = visits.log_visit(
+            session, township, visitor, f"1390000{number + 1:04}", matter, None, clerk, now
+        )
+        if number:
+            visits.step(
+                session, township, visit.id, "working", codes[0], "", "已转经办人", clerk, now
+            )
+        if number == len(_VISITS) - 1:
+            visits.step(
+                session, township, visit.id, "done", codes[0], "路灯已修好", "", clerk, now
+            )
+
+
 def decide(
-    session: Session, township: Township, days: list[date], now: datetime, rng: random.Random
+    session: Session,
+    township: Township,
+    days: list[date],
+    now: datetime,
+    rng: random.Random,
+    alone: Collection[tuple[date, str]],
 ) -> None:
-    """After the last day: some corrections of each fate, a spot check, findings in every state."""
+    """After the last day: some corrections of each fate, a spot check, findings in every state.
+
+    `alone` are days of officials that nothing is decided about.
+    """
     users = {
         u.role: u for u in session.scalars(select(User).where(User.township_id == township.id))
     }
@@ -64,6 +116,8 @@ def decide(
     by_verdict: dict[str, list[tuple[str, date, tuple[str, ...]]]] = {}
     for day in judged:
         for code, one in day.people.items():
+            if (day.day, code) in alone:
+                continue
             held = by_verdict.setdefault(one.judged.verdict, [])
             held.append((code, day.day, one.records))
     drafts: list[tuple[Draft, bool | None]] = []

@@ -37,6 +37,10 @@ class WitnessInvalid(QuxiangError, ValueError):
     """A file that is no copy of a server's checkpoints, or contradicts them."""
 
 
+class PaperMissing(QuxiangError, RuntimeError):
+    """PDF cannot be made on this machine; the sentence says what to install."""
+
+
 class NotFound(QuxiangError, LookupError):
     """A thing of this township that does not exist (in this township)."""
 

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import errno
+import gc
 import ipaddress
+import logging
+import os
+import resource
 import socket
 import ssl
 import sys
@@ -14,19 +18,25 @@ from flask import Flask
 from gunicorn.app.base import BaseApplication  # type: ignore[import-untyped]
 
 from attendance.i18n import say
+from server import background, logs
 from server.app import create_app
 from server.config import ServerConfig
 from server.errors import AddressTaken, CertificateInvalid
 from server.web import board
 
-#: An open public board holds a thread of its worker; `server.web` leaves the others their share.
+#: For pages, and as many again for devices (`server.lanes`). Open boards hold none of them
+#: (`server.web.streams`).
 THREADS = 16
 WORKERS = 2
 #: Seconds that a worker may go without a sign of life, and that requests get to end.
 TIMEOUT_S = 60
 GRACE_S = 10
+#: Seconds that the work in the background gets to end.
+END_S = 3.0
 #: Connections that may wait to be accepted: a thousand kiosks after a power cut, and browsers.
 BACKLOG = 2048
+#: Open connections of one worker: all of those kiosks where the other one was killed.
+CONNECTIONS = 2000
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -61,6 +71,14 @@ def listen(host: str, port: int) -> socket.socket:
     return bound
 
 
+def settle() -> None:
+    """What is loaded by now stays: the collector of garbage need not go through it again and again
+    while records come in by the hundred."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(10_000, 10, 10)
+
+
 class Tls(NamedTuple):
     """Files in PEM form: a certificate, with its chain where it has one, and its private key."""
 
@@ -91,7 +109,7 @@ def is_loopback(host: str) -> bool:
 def address_of(bound: socket.socket, tls: bool = False) -> str:
     """The address as a browser wants it."""
     host, port = bound.getsockname()[:2]
-    if host in ("0.0.0.0", "::"):  # noqa: S104 (only compared)
+    if ipaddress.ip_address(host.partition("%")[0]).is_unspecified:
         host = "127.0.0.1"
     scheme = "https" if tls else "http"
     return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
@@ -109,6 +127,9 @@ class Server(BaseApplication):  # type: ignore[misc]
         self._descriptor = bound.detach()  # gunicorn closes it
         self._workers = workers
         super().__init__()
+        _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+        # Often 1,024, fewer than CONNECTIONS.
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
     def load_config(self) -> None:
         """Settings of gunicorn; nothing is read from files or the environment."""
@@ -118,28 +139,53 @@ class Server(BaseApplication):  # type: ignore[misc]
 
         def started(worker: Any) -> None:
             # An open public board ends when its worker is told to, and does not hold it up.
-            board.watcher(worker.wsgi).alive = lambda: worker.alive
+            hub = board.hub(worker.wsgi)
+            board.watcher(worker.wsgi).alive = hub.alive = lambda: worker.alive
+            hub.start()
+            held = worker.wsgi.extensions["quxiang"]
+            worker.quxiang_end = background.start(held, lambda: bool(worker.alive))
+            settle()
+            # A page waits that long for the interpreter whenever a device's thread has it.
+            sys.setswitchinterval(0.001)
+            # What was loaded stays: walked through by the collector, it would hold up a page by
+            # a tenth of a second every now and then.
+            gc.collect()
+            gc.freeze()
+
+        def ended(_server: Any, worker: Any) -> None:
+            # Everything is answered. Python's own end waits ten seconds for dozens of threads.
+            end = getattr(worker, "quxiang_end", None)
+            if end is not None:
+                board.hub(worker.wsgi).close()
+            if end is not None and not worker.alive:
+                end(END_S)
+                logging.shutdown()
+                os._exit(0)
 
         settings: dict[str, Any] = {
             "bind": f"fd://{self._descriptor}",
             "workers": self._workers,
-            "worker_class": "gthread",
+            "worker_class": "server.worker.Worker",
+            "worker_connections": CONNECTIONS,
             "threads": THREADS,
             "timeout": TIMEOUT_S,
             "graceful_timeout": GRACE_S,
             "keepalive": 5,
             "when_ready": ready,
             "post_worker_init": started,
+            "worker_exit": ended,
             "loglevel": "warning",
             "proc_name": "quxiang-server",
             "limit_request_line": 4094,
             "limit_request_fields": 60,
-            "forwarded_allow_ips": "127.0.0.1,::1",
+            "forwarded_allow_ips": self._config.proxy or "127.0.0.1,::1",
             # Newer gunicorn would open a socket of its own in the user's folder.
             "control_socket_disable": True,
         }
         if self._tls is not None:
             settings["certfile"], settings["keyfile"] = map(str, self._tls)
+        if self._config.log_format == "json":
+            settings["logconfig_dict"] = logs.settings()
         for name, value in settings.items():
             if name in self.cfg.settings:
                 self.cfg.set(name, value)
@@ -153,7 +199,7 @@ def serve(config: ServerConfig, host: str, port: int, workers: int, tls: Tls | N
     """Serves until SIGTERM or Ctrl-C. Raises AddressTaken and CertificateInvalid."""
     if tls is not None:
         tls.check()
-    elif not is_loopback(host):
+    elif not is_loopback(host) and config.proxy is None:
         print(
             say(
                 "警告：对外提供服务却没有 TLS，密码和去向可被同网窥看；"

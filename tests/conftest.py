@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import settings
 
+from tests import ports
 from tests.postgres import Cluster
 
 if TYPE_CHECKING:
@@ -18,6 +20,27 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / "shared"
+
+
+# A busy machine is no fault of the code's; what has to be quick measures it by itself.
+settings.register_profile("suite", deadline=None)
+settings.load_profile("suite")
+
+#: Begun first when files run side by side: what is begun last keeps one worker.
+LONG = ("walks", "faults", "recognition", "attacks", "enroll", "kiosk")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The folders of long tests before the others; within them, files with many tests first."""
+    tests = Counter(item.path for item in items)
+
+    def place(item: pytest.Item) -> tuple[int, int, str]:
+        folder = item.path.parent.name
+        rank = LONG.index(folder) if folder in LONG else len(LONG)
+        return rank, -tests[item.path], str(item.path)
+
+    items.sort(key=place)
 
 
 @pytest.fixture(scope="session")
@@ -47,16 +70,19 @@ def shared_models() -> Path:
 @pytest.fixture
 def free_port() -> int:
     """A port on 127.0.0.1 that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    return ports.free_port()
+
+
+def plain_environ() -> dict[str, str]:
+    """See `environ`."""
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(("QUXIANG_", "LC_", "LANG"))}
+    return {**kept, "QUXIANG_LANG": "en", "GPIOZERO_PIN_FACTORY": "mock", "PYTHONUNBUFFERED": "1"}
 
 
 @pytest.fixture
 def environ() -> dict[str, str]:
     """The environment for commands that a test starts: English, mock pins, nothing inherited."""
-    kept = {k: v for k, v in os.environ.items() if not k.startswith(("QUXIANG_", "LC_", "LANG"))}
-    return {**kept, "QUXIANG_LANG": "en", "GPIOZERO_PIN_FACTORY": "mock", "PYTHONUNBUFFERED": "1"}
+    return plain_environ()
 
 
 #: Makes a database, empty or like another one: its URL, or None where that is the SQLite file.
@@ -71,11 +97,15 @@ def postgres() -> Iterator[Cluster]:
     cluster.close()
 
 
+def _a_file(like: str | None = None) -> None:
+    """The SQLite file needs no address."""
+
+
 @pytest.fixture(scope="session", params=["sqlite", "postgresql"])
 def new_database(request: pytest.FixtureRequest) -> NewDatabase:
     """Whoever asks for this, by itself or through `office` or `world`, runs on both databases."""
     if request.param == "sqlite":
-        return lambda like=None: None
+        return _a_file
     cluster: Cluster = request.getfixturevalue("postgres")
     return cluster.new
 

@@ -85,7 +85,7 @@ class Cluster:
         import psycopg
 
         with psycopg.connect(self.url("postgres"), autocommit=True) as connection:
-            connection.execute(statement)  # type: ignore[arg-type]
+            connection.execute(statement)
 
     def url(self, name: str) -> str:
         """How that database is reached."""
@@ -96,7 +96,8 @@ class Cluster:
         self._made += 1
         name = f"t{self._made}"
         template = "template0" if like is None else _name(like)
-        self._say(f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY wal_log")
+        # Files are in memory and nothing waits for a disk: a third of the time of wal_log.
+        self._say(f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY file_copy")
         return self.url(name)
 
     def drop(self, url: str) -> None:

@@ -11,10 +11,13 @@ from pathlib import Path
 
 import pytest
 
+import server.web  # noqa: F401 (its views say what they take)
+from attendance import wire
 from attendance.release import parse_head
 from kiosk.release_file import ReleaseRefused, read_head
 from kiosk.releases import App
 from scripts.make_release import make_key, pack, read_key, write_release
+from server.web.security import UPLOADS
 
 ROOT = Path(__file__).resolve().parents[1]
 DEPLOY = ROOT / "deploy"
@@ -125,3 +128,14 @@ def test_what_is_not_signed_whole_and_newer_is_refused(tmp_path: Path, release: 
     link.symlink_to(release)
     with pytest.raises(OSError, match="symbolic"):
         app.install(link)
+
+
+def test_nginx_passes_on_what_the_server_takes() -> None:
+    """The limits of the proxy are above the server's own, so that a user reads our sentence."""
+    text = (DEPLOY / "nginx" / "quxiang.conf").read_text("utf-8")
+    usual, desk = (int(n) << 20 for n in re.findall(r"client_max_body_size (\d+)m;", text))
+    assert usual > max(UPLOADS.values(), default=0)
+    assert usual > wire.MAX_COMPRESSED
+    assert desk > wire.MAX_GALLERY
+    for name in ("X-Forwarded-For $remote_addr", "X-Forwarded-Proto $scheme", 'Forwarded ""'):
+        assert f"proxy_set_header {name};" in text

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 from flask import Flask, Response, abort, jsonify, render_template, request
 
-from attendance.statuses import CHOOSABLE, LOOKS, REASONS
+from attendance.statuses import CHOOSABLE, LOOKS, OFFERED, REASONS
 from kiosk.portraits import Portraits
 from kiosk.screen.feed import ScreenFeed
 from kiosk.screen.notice import NOTICE
@@ -116,6 +116,7 @@ def create_app(
             },
             choosable=list(CHOOSABLE),
             reasons=REASONS,
+            offered=OFFERED,
         )
 
     @app.get("/metrics")

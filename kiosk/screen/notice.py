@@ -44,12 +44,25 @@ NOTICE: list[tuple[Pair, Pair]] = [
         ("记录什么", "What is kept"),
         (
             "签到的时间、地点、方式和状态；经您单独书面同意后，保存由照片计算出的人脸模板（一组数字）。"
-            "密码、卡和工牌只保存加密后的校验值。不保存照片和视频；陌生人的人脸不作任何保存。"
+            "密码、卡和工牌只保存加密后的校验值。除下一条外，不保存照片和视频；陌生人的人脸不作任何保存。"
             "去向牌上的照片须另行同意。",
             "Time, place, way and status of your check-in; with your separate written consent, "
             "face templates (rows of numbers) computed from photographs. Of PIN, card and badge "
-            "only keyed hashes. No picture or video is kept, nothing of strangers. A photograph "
-            "on the board needs a consent of its own.",
+            "only keyed hashes. But for the next point no picture or video is kept, nothing of "
+            "strangers. A photograph on the board needs a consent of its own.",
+        ),
+    ),
+    (
+        ("另行书面同意者的照片", "Pictures, only where you agreed separately"),
+        (
+            "仅限另行书面同意者：人脸难以识别而签到成功时，本机可留一张面部照片，屏幕当时会说明。"
+            "照片立即加密，本机和服务器都打不开；登记台由督导人员查看并署名决定是否采用。"
+            "每人至多 3 张，30 天无人审定即删除；撤回后各处一并删除。",
+            "Only if you agreed to this in writing, separately: where your face was hardly known "
+            "and you checked in, the kiosk may keep one picture of your face, and says so then. "
+            "It is encrypted at once; neither kiosk nor server can open it. At the enrolment desk "
+            "a supervisor looks and decides, by name. At most 3 of you, erased after 30 days if "
+            "nobody decided, and everywhere when you withdraw.",
         ),
     ),
     (

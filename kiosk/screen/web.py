@@ -130,11 +130,13 @@ class Server:
         if self._closed:
             return
         self._closed = True
+        # Whoever still answers first: at the end of an answer it wakes the serving thread, and a
+        # trigger that is closed by then would be told with a traceback.
+        self._server.task_dispatcher.shutdown(timeout=1)
         # In the serving thread itself: sockets closed under a running select are not noticed.
         with contextlib.suppress(OSError):  # woken for another reason, it may be done already
             self._server.trigger.pull_trigger(self._stop)
         self._thread.join(2)
-        self._server.task_dispatcher.shutdown(timeout=1)
 
     def _stop(self) -> None:
         from waitress import wasyncore

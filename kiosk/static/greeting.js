@@ -48,6 +48,7 @@ function paint() {
   put($("g-status").querySelector("strong"), said(seen));
   const more = [word(shown.verified ? (shown.again ? "again" : "recorded") : "unverified")];
   if (shown.verified) more.push(`${word("lamp")} ${word(`lamp_${seen.colour}`)}`);
+  if (shown.proposed) more.push(word("proposed"));
   if (shown.reason) more.push(reasonWord(shown.reason));
   if (shown.until_ms) more.push(`${word("until")} ${moment(shown.until_ms, clock())}`);
   $("g-more").replaceChildren(...more.map((each) => element("span", {}, each)));
@@ -85,7 +86,7 @@ function paintDetail() {
   $("d-status").style.setProperty("--status", seen.css);
   $("d-status").style.setProperty("--on", seen.ink);
   $("d-return").hidden = !["business_trip", "on_leave"].includes(choice.status);
-  $("d-reasons").replaceChildren(...told.reasons.map(([key]) => element("button", {
+  $("d-reasons").replaceChildren(...(told.offered[choice.status] ?? []).map((key) => element("button", {
     type: "button", "data-reason": key, "aria-pressed": String(choice.reason === key),
     onclick: () => change(() => { choice.reason = choice.reason === key ? null : key; }, `[data-reason="${key}"]`),
   }, reasonWord(key))));

@@ -3,11 +3,14 @@
 
 import { $, element, onLanguage, post, put, said, word } from "./page.js";
 import { greet } from "./greeting.js";
+import { wholeRows } from "./rows.js";
 
 const LETTERS = "1234567890-ABCDEFGHIJKLMNOPQRSTUVWXYZ";
 const LENGTH = 6; // digits of a PIN (commands.md)
 const QUIET_MS = 45_000; // an abandoned pad closes, and forgets what was typed
 const FOUND = 4; // names offered above the keys while something is typed
+
+const fitNames = wholeRows($("p-names"), $("p-names"), $("p-more"));
 
 let people = [];
 let step = "names"; // names, type, digits
@@ -78,6 +81,7 @@ function paint() {
     }, each === "" ? word("everybody") : each.toUpperCase())));
     const listed = people.filter((each) => !letter || each.initials?.[0]?.includes(letter));
     $("p-names").replaceChildren(...inOrder(listed).map(nameButton));
+    fitNames();
   }
   $("p-found").replaceChildren(...found.slice(0, FOUND).map(nameButton));
   put($("p-id"), typed || word("type_hint"));

@@ -42,7 +42,9 @@ function paint() {
     return;
   }
   const trying = busy || state.step === "trying";
-  put($("told"), state[lang] ?? `${word("hint")} ${state.fingerprint ? `(${state.fingerprint})` : ""}`);
+  // Hyphens that do not break: a fingerprint is compared as one word.
+  const mark = (state.fingerprint ?? "").replaceAll("-", "\u2011");
+  put($("told"), state[lang] ?? `${word("hint")} ${mark ? `(${mark})` : ""}`);
   $("told").classList.toggle("bad", !trying && Boolean(state.zh));
   $("told").classList.toggle("busy", trying);
   $("pair").disabled = trying || !$("server").value.trim() || !$("code").value.trim();

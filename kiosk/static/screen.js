@@ -5,16 +5,21 @@ import { $, TODAY, brief, element, follow, lang, lit, look, moment, onLanguage, 
 import { closeGreeting, greet } from "./greeting.js";
 import { listen } from "./keys.js";
 import { openPad, padNames } from "./pad.js";
+import { fading, wholeRows } from "./rows.js";
+import { showTroubles } from "./troubles.js";
 
 const LINGER_MS = 5000; // the mirror stays so long after the last face
 const TOUCHED_MS = 20_000; // and so long after a touch that opened it
 const TOLD_MS = 6000;
 const ALONE_MS = 30 * 60_000; // offline beyond this is told as a trouble, with advice
 
+const board = document.querySelector(".board");
+const fitBoard = wholeRows(board, $("rows"), $("board-more"));
+for (const each of document.querySelectorAll(".prose")) fading(each);
+
 const state = {};
 let offset = 0; // kiosk's time minus this browser's, in milliseconds
 let connected = true;
-let shownTroubles = "[]";
 const now = () => Date.now() + offset;
 
 const painters = {
@@ -57,8 +62,7 @@ const painters = {
       lines.push({ part: "link", what: `${word("alone")} ${moment(since, now())}`, advice: word("alone_advice") });
     }
     if (state.liveness_basic) lines.push({ part: "weights", what: word("liveness_basic"), advice: "" });
-    if (shownTroubles === (shownTroubles = JSON.stringify(lines))) return;
-    $("troubles").replaceChildren(...lines.map((each) => element("li", { "data-part": each.part }, element("b", {}, each.what), each.advice ? ` ${each.advice}` : "")));
+    showTroubles(lines);
   },
   faults() { painters.troubles(); },
   liveness_basic() { painters.troubles(); },
@@ -80,6 +84,7 @@ const painters = {
     const rows = state.rows ?? [];
     $("rows").replaceChildren(...rows.map(boardRow));
     $("empty").hidden = rows.length > 0;
+    fitBoard();
   },
   device() { $("n-device").textContent = state.device ?? "—"; },
   head_code() {
@@ -96,14 +101,14 @@ function boardRow(row) {
   lamp.style.background = shown.css;
   lamp.style.setProperty("--on", shown.ink);
   const parts = [said(seen)];
-  if (row.until_ms) parts.push(`${word("until")} ${brief(row.until_ms, now())}`);
+  if (row.until_ms) parts.push(word("until_day").replace("{day}", brief(row.until_ms, now())));
   else if (row.since_ms) parts.push(brief(row.since_ms, now()));
   const marks = [];
   if (row.pending) marks.push(element("em", {}, word("declared")));
   if (row.lamp === "unknown") marks.push(element("em", {}, word("lamp_unknown")));
   const text = element("div", { class: "text" },
-    element("strong", { title: row.title ? `${row.name} ${row.title}` : row.name }, row.name),
-    element("span", {}, ...parts.flatMap((part) => [element("i", {}, part), " "]), ...marks));
+    element("div", { class: "who" }, element("strong", { title: row.title ? `${row.name} ${row.title}` : row.name }, row.name), ...marks),
+    element("span", {}, ...parts.flatMap((part) => [element("i", {}, part), " "])));
   return element("li", { "data-official": row.official, "data-status": row.status }, lamp, text);
 }
 
@@ -150,15 +155,17 @@ function take(changed) {
 // A board longer than the screen turns its pages by itself, until somebody touches it.
 const TURN_MS = 8000;
 const REST_MS = 40_000;
-const board = document.querySelector(".board");
 let touched = -REST_MS;
 for (const kind of ["pointerdown", "wheel", "keydown"]) board.addEventListener(kind, () => { touched = performance.now(); }, { passive: true });
 setInterval(() => {
   if (performance.now() - touched < REST_MS || document.body.classList.contains("awake") || document.querySelector("dialog[open]")) return;
-  const row = ($("rows").firstElementChild?.offsetHeight ?? 0) + 6;
-  const step = Math.max(Math.floor(board.clientHeight / row) * row, row);
-  const end = board.scrollTop + board.clientHeight >= board.scrollHeight - 4;
-  board.scrollTo({ top: end ? 0 : board.scrollTop + step, behavior: "smooth" });
+  // Each page begins with a whole row: the first that the one before did not show to its end.
+  const tops = [...$("rows").children].map((each) => [each.offsetTop - $("rows").offsetTop, each.offsetHeight]);
+  const seen = board.scrollTop + board.clientHeight;
+  const next = tops.find(([top, height]) => top > board.scrollTop + 1 && top + height > seen + 1);
+  if (next) $("rows").style.paddingBottom = `${Math.max(0, next[0] + board.clientHeight - Math.max(...tops.map(([top, height]) => top + height)))}px`;
+  const still = matchMedia("(prefers-reduced-motion: reduce)").matches;
+  board.scrollTo({ top: next ? next[0] : 0, behavior: still ? "instant" : "smooth" });
 }, TURN_MS);
 
 new ResizeObserver(() => {
@@ -204,14 +211,14 @@ function hush() {
 }
 
 function welcome(greeting) {
-  for (const id of ["pad", "notice"]) if ($(id).open) $(id).close();
+  for (const id of ["pad", "notice", "trouble-list"]) if ($(id).open) $(id).close();
   greet(greeting, now);
 }
 
 function ask(person) {
   hush();
   closeGreeting();
-  if ($("notice").open) $("notice").close();
+  for (const id of ["notice", "trouble-list"]) if ($(id).open) $(id).close();
   openPad(person);
 }
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from flask import Blueprint, Response
 
-from attendance import wire
+from attendance import reenrol, wire
 from server import db
 from server.api.answers import answer, ask, spoken
 from server.context import context, now
-from server.services import desk, portraits
+from server.services import desk, portraits, reenrolments
 from server.services.townships import touch_roster
 
 blueprint = Blueprint("api_desk", __name__)
@@ -79,6 +79,26 @@ def withdrawals() -> Response:
     token = desk.withdraw(session, asked.fresh(), wanted, now())
     session.commit()
     portraits.forget(context().config, token)
+    return answer(None, 204)
+
+
+@blueprint.get(reenrol.DESK_REENROLMENTS)
+@spoken
+def reenrolments_asked() -> Response:
+    """`GET /desk/reenrolments`."""
+    asked = ask("desk")
+    return answer(reenrolments.rows(db.session(), asked.fresh()))
+
+
+@blueprint.post(reenrol.DESK_REENROLMENTS)
+@spoken
+def reenrolled() -> Response:
+    """`POST /desk/reenrolments`."""
+    asked = ask("desk", wire.MAX_JSON)
+    told = asked.message(reenrol.Reenrolled)
+    session = db.session()
+    reenrolments.done(session, asked.fresh(), told, now())
+    session.commit()
     return answer(None, 204)
 
 

@@ -5,24 +5,24 @@ from __future__ import annotations
 import threading
 
 from flask import Blueprint, Response, request
+from sqlalchemy.orm import Session
 
 from attendance import wire
 from attendance.records import MAX_INT
 from server import db
-from server.api.answers import answer, ask, spoken
+from server.api.answers import answer, ask, reserve, spoken
 from server.context import context, now
 from server.errors import ApiProblem
+from server.gate import gate
 from server.services import cursors, desk, intake, portraits, whereabouts
+from server.services.arrivals import Arrivals, foresee
 
 blueprint = Blueprint("api_kiosk", __name__)
 
 #: A `CursorRequest` with its health report has below 1 kB.
 _MAX_CURSOR = 8192
-#: Batches that a process works on at once: one is stored while the next is decoded. More would
-#: only take turns at the interpreter.
-_working = threading.BoundedSemaphore(2)
-#: Batches in line for that; others are told to come again, so that pages keep half of the threads.
-_line = threading.BoundedSemaphore(8)
+#: Batches that a process decodes at once: more would only take turns at the interpreter.
+_decoding = threading.BoundedSemaphore(2)
 
 
 @blueprint.post(wire.CURSOR)
@@ -31,10 +31,12 @@ def cursor() -> Response:
     """`POST /cursor`; a revoked kiosk is told so."""
     asked = ask("kiosk", _MAX_CURSOR, revoked=True)
     where = asked.message(wire.CursorRequest)
-    session = db.session()
-    reply = cursors.cursor(session, asked.fresh(), where, now(), secret=context().keys.secret)
-    session.commit()
-    return answer(reply)
+    here = context()
+
+    def work(session: Session) -> wire.CursorReply:
+        return cursors.cursor(session, asked.fresh(session), where, now(), secret=here.keys.secret)
+
+    return answer(here.database.commits.do(asked.device.id, work, reserve=reserve))
 
 
 @blueprint.post(wire.RECORDS)
@@ -42,16 +44,19 @@ def cursor() -> Response:
 def records() -> Response:
     """`POST /records`: decoded before the database is locked; a revoked kiosk's are kept aside."""
     asked = ask("kiosk", wire.MAX_COMPRESSED, revoked=True)
-    if not _line.acquire(blocking=False):
-        raise ApiProblem(503, "busy", "too many kiosks at once", retry_after_s=1)
-    try:
-        with _working:
-            upload = intake.read_batch(asked.device.id, asked.device.sign_key, asked.body)
-            session = db.session()
-            reply = intake.store(session, asked.fresh(), upload, now())
-            session.commit()
-    finally:
-        _line.release()
+    with _decoding:
+        gate.give_way()
+        upload = intake.read_batch(asked.device.id, asked.device.sign_key, asked.body)
+    foreseen: list[Arrivals | None] = [None]
+
+    def before(session: Session) -> None:
+        foreseen[0] = foresee(session, asked.device.id, upload, now())
+
+    def work(session: Session) -> wire.BatchReply:
+        return intake.store(session, asked.fresh(session), upload, now(), foreseen[0])
+
+    commits = context().database.commits
+    reply = commits.do(asked.device.id, work, before=before, reserve=reserve)
     if request.query_string.decode("latin-1") == wire.BRIEF:
         reply = wire.brief(reply, upload.batch)
     return answer(reply)

@@ -8,8 +8,9 @@ from typing import Any
 import msgspec
 from flask import Blueprint, Response
 
-from attendance import wire
+from attendance import proposals, reenrol, wire
 from attendance.records import Record
+from server.api import programs
 from server.api.answers import spoken
 
 blueprint = Blueprint("api_openapi", __name__)
@@ -34,6 +35,10 @@ _PATHS: tuple[tuple[str, str, str, str, Any, Any, dict[int, str]], ...] = (
      None, "image/jpeg", {404: "not_found"}),
     (wire.GALLERY, "get", "kiosk", "The sealed gallery, where it is newer than have",
      None, wire.GalleryPackage, {}),
+    (wire.RELEASE, "get", "kiosk", "The signed head of the newest release for this machine, Python",
+     None, "application/octet-stream", {}),
+    (wire.RELEASE + "/{number}", "get", "kiosk", "At most 256 KiB of it, as Range asks",
+     None, "application/octet-stream", {404: "not_found", 416: "malformed", 503: "busy"}),
     (wire.DESK_SITES, "get", "desk", "The township's sites", None, list[wire.SiteRow], {}),
     (wire.DESK_KIOSKS, "get", "desk", "The kiosks and their public keys",
      None, list[wire.KioskRow], {}),
@@ -47,7 +52,34 @@ _PATHS: tuple[tuple[str, str, str, str, Any, Any, dict[int, str]], ...] = (
      wire.Withdrawal, 204, {404: "unknown_official"}),
     (wire.DESK_ERASURES, "get", "desk", "The kiosks' receipts of erasure",
      None, list[wire.ErasureRow], {}),
+    (reenrol.DESK_REENROLMENTS, "get", "desk", "Who is to be enrolled again, and why",
+     None, list[reenrol.Reenrolment], {}),
+    (reenrol.DESK_REENROLMENTS, "post", "desk", "A newer enrolment is there",
+     reenrol.Reenrolled, 204, {404: "not_found"}),
+    (proposals.KIOSK_PROPOSALS, "put", "kiosk", "A proposed template picture, sealed to the desk",
+     proposals.ProposalPackage, 204, {404: "unknown_official", 409: "full, gone"}),
+    (proposals.DESK_PROPOSALS, "get", "desk", "The proposals that wait",
+     None, list[proposals.ProposalRow], {}),
+    (proposals.DESK_PROPOSALS + "/{ident}", "get", "desk", "One sealed proposal",
+     None, proposals.ProposalPackage, {404: "not_found"}),
+    (proposals.DESK_PROPOSALS + "/{ident}", "delete", "desk", "Erases a picture that the desk took",
+     None, 204, {}),
+    (proposals.DESK_DECISIONS, "post", "desk", "What became of a proposal, and who decided",
+     proposals.Decision, 204, {404: "unknown_official"}),
 )  # fmt: skip
+#: Scope, path below PREFIX, what it answers, shape, and whether it has pages.
+_PROGRAMS: tuple[tuple[str, str, str, Any, bool], ...] = (
+    ("whereabouts", "/whereabouts", "Where everybody is now", programs.WherePage, False),
+    ("officials", "/officials", "The roster, by id", programs.OfficialPage, True),
+    ("records", "/records", "Records in the order of arrival, followed by the cursor",
+     programs.RecordPage, True),
+    ("days", "/days/{day}", "The sheet of a day: one verdict an official", programs.DayPage, True),
+    ("findings", "/findings", "Findings, newest first", programs.FindingPage, True),
+)  # fmt: skip
+_PROGRAM_ERRORS = {
+    400: "malformed", 401: "token", 403: "scope", 404: "not_found",
+    429: "slow_down (with Retry-After)", 503: "busy (with Retry-After)",
+}  # fmt: skip
 
 
 @blueprint.get(f"{wire.PREFIX}/openapi.json")
@@ -63,6 +95,7 @@ def document() -> bytes:
     kinds = [wire.Problem, Record]
     for _, _, _, _, body, reply, _ in _PATHS:
         kinds += [kind for kind in (body, reply) if not isinstance(kind, str | int | None)]
+    kinds += [shape for _, _, _, shape, _ in _PROGRAMS]
     schemas, components = msgspec.json.schema_components(
         kinds, ref_template="#/components/schemas/{name}"
     )
@@ -72,6 +105,8 @@ def document() -> bytes:
         paths.setdefault(path, {})[method] = _operation(
             path, who, summary, body, reply, errors, named
         )
+    for scope, path, summary, shape, paged in _PROGRAMS:
+        paths[programs.PREFIX + path] = {"get": _program(scope, path, summary, named, shape, paged)}
     return msgspec.json.encode(
         {
             "openapi": "3.1.0",
@@ -90,7 +125,8 @@ def document() -> bytes:
                         "in": "header",
                         "name": wire.HEADER_SIGNATURE,
                         "description": f"Ed25519 of the request, with {wire.HEADER_DEVICE}",
-                    }
+                    },
+                    "token": {"type": "http", "scheme": "bearer"},
                 },
             },
         }
@@ -117,6 +153,10 @@ def _operation(
     if path == wire.GALLERY:
         parameters.append({"name": "have", "in": "query", "required": False,
                            "schema": {"type": "integer", "minimum": 0}})  # fmt: skip
+    if path.startswith(wire.RELEASE):
+        names = ("machine",) if "{" in path else ("machine", "python", "above")
+        parameters += [{"name": name, "in": "query", "required": name != "above",
+                        "schema": {"type": "string"}} for name in names]  # fmt: skip
     if parameters:
         operation["parameters"] = parameters
     if body is not None:
@@ -145,3 +185,38 @@ def _operation(
         }
     operation["responses"] = responses
     return operation
+
+
+def _program(
+    scope: str, path: str, summary: str, named: dict[str, Any], shape: Any, paged: bool
+) -> dict[str, Any]:
+    parameters: list[dict[str, Any]] = []
+    if "{day}" in path:
+        parameters.append({"name": "day", "in": "path", "required": True,
+                           "schema": {"type": "string", "format": "date"}})  # fmt: skip
+    if paged:
+        parameters += [
+            {"name": "limit", "in": "query", "required": False,
+             "schema": {"type": "integer", "minimum": 1, "maximum": programs.MOST,
+                        "default": programs.USUAL}},
+            {"name": "cursor", "in": "query", "required": False, "schema": {"type": "string"}},
+        ]  # fmt: skip
+    tag = {"ETag": {"schema": {"type": "string"}}}
+    content = {"application/json": {"schema": named[str(shape)]}}
+    responses: dict[str, Any] = {
+        "200": {"description": "found", "headers": tag, "content": content},
+        "304": {"description": "unchanged since the ETag sent as If-None-Match", "headers": tag},
+    }
+    for status, words in _PROGRAM_ERRORS.items():
+        responses[str(status)] = {
+            "description": words,
+            "content": {"application/json": {"schema": named[str(wire.Problem)]}},
+        }
+    return {
+        "summary": summary,
+        "description": f"With a token that may read `{scope}`.",
+        "tags": ["programs"],
+        "security": [{"token": []}],
+        "parameters": parameters,
+        "responses": responses,
+    }

@@ -9,7 +9,7 @@ from attendance import wire
 from server import db
 from server.api.answers import answer, message, read_body, spoken
 from server.context import context, now
-from server.services import pairing
+from server.services import pairing, readiness
 
 blueprint = Blueprint("api_public", __name__)
 
@@ -42,3 +42,13 @@ def healthz() -> Response:
     """Whether the process and its database answer."""
     db.session().execute(text("SELECT 1"))
     return answer({"ok": True})
+
+
+@blueprint.get("/readyz")
+@spoken
+def readyz() -> Response:
+    """Whether the server can do its work: 200, else 503, and which part is well."""
+    here = context()
+    found = readiness.checks(here.database.session, db.at_head, here.config.data, here.now())
+    ready = all(found.values())
+    return answer({"ready": ready, "checks": found}, 200 if ready else 503)

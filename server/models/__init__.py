@@ -11,11 +11,12 @@ from server.models.devices import (
     WithdrawalRow,
 )
 from server.models.evidence import EpochRow, Quarantined, RecordRow, RejectedRecord
+from server.models.logins import LoginSession, LoginThrottle, RecoveryCode, SecondFactor
 from server.models.office import (
+    TOWNSHIP_ROLES,
     AuditEntry,
     LeaveDecision,
     LeaveRow,
-    LoginThrottle,
     Role,
     User,
 )
@@ -26,14 +27,20 @@ from server.models.places import (
     Township,
     WorkGroup,
 )
+from server.models.programs import ApiToken
+from server.models.proposals import Proposal
 from server.models.public import Duty, PublicChoice, Visit, VisitStep
+from server.models.retention import PruneLimit, PrunePoint
 from server.models.rosters import (
     CalendarDay,
     GroupSite,
     ImportBatch,
+    ImportDraft,
     PastExpectation,
     RosterDay,
     Shift,
+    TermDecision,
+    TermProposal,
     TownshipRule,
 )
 from server.models.rulings import (
@@ -47,10 +54,13 @@ from server.models.rulings import (
     SpotCheck,
     SpotDraw,
 )
+from server.models.webhooks import Lease, Webhook, WebhookDelivery
 from server.rules.calendar import MONDAY_TO_FRIDAY
 
 __all__ = [
     "MONDAY_TO_FRIDAY",
+    "TOWNSHIP_ROLES",
+    "ApiToken",
     "Attachment",
     "AuditEntry",
     "Base",
@@ -69,30 +79,42 @@ __all__ = [
     "GalleryRow",
     "GroupSite",
     "ImportBatch",
+    "ImportDraft",
+    "Lease",
     "LeaveDecision",
     "LeaveRow",
     "LeaveStep",
+    "LoginSession",
     "LoginThrottle",
     "MonthSignature",
     "Official",
     "PairingAttempt",
     "PairingCodeRow",
     "PastExpectation",
+    "Proposal",
+    "PruneLimit",
+    "PrunePoint",
     "PublicChoice",
     "Quarantined",
     "RecordRow",
+    "RecoveryCode",
     "RejectedRecord",
     "Role",
     "RosterDay",
+    "SecondFactor",
     "Shift",
     "Site",
     "SpotCheck",
     "SpotDraw",
+    "TermDecision",
+    "TermProposal",
     "Township",
     "TownshipRule",
     "User",
     "Visit",
     "VisitStep",
+    "Webhook",
+    "WebhookDelivery",
     "WithdrawalRow",
     "WorkGroup",
 ]

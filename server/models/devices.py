@@ -18,7 +18,8 @@ class Device(OfTownship, Base):
     record made before that moment of server time has arrived. `gallery_version` is the highest
     version ever accepted for it, whether or not its package is still held. `fork_ms` is set once
     the device showed two histories. Where that was settled, the kiosk goes on in an epoch above
-    `settled_epoch`, and what its other history holds is set aside.
+    `settled_epoch`, and what its other history holds is set aside. Records up to `(pruned_epoch,
+    pruned_seq)`, after which the head was `pruned_head`, are no longer held.
     """
 
     __tablename__ = "device"
@@ -37,6 +38,9 @@ class Device(OfTownship, Base):
     epoch: Mapped[int] = mapped_column(Big, default=1)
     seq: Mapped[int] = mapped_column(Big, default=0)
     head: Mapped[bytes] = mapped_column(LargeBinary(32))
+    pruned_epoch: Mapped[int | None] = mapped_column(Big)
+    pruned_seq: Mapped[int | None] = mapped_column(Big)
+    pruned_head: Mapped[bytes | None] = mapped_column(LargeBinary(32))
     pending: Mapped[int] = mapped_column(Big, default=0)
     last_contact_ms: Mapped[int | None] = mapped_column(Big)
     complete_until_ms: Mapped[int | None] = mapped_column(Big)
@@ -70,7 +74,7 @@ class PairingAttempt(Base):
     remote: Mapped[str] = mapped_column(String(64), default="")
 
 
-class Contact(OfTownship, Base):
+class Contact(Base):
     """Append-only: at `server_ms` the kiosk's chain stood at `(epoch, seq)`.
 
     So records up to there existed before, and those after it came later. `(server_ms, boot_id,
@@ -80,11 +84,14 @@ class Contact(OfTownship, Base):
 
     __tablename__ = "contact"
     __table_args__ = (
+        Index("ix_contact_when", "township_id", "server_ms", "device_id"),
         Index("ix_contact_place", "device_id", "epoch", "seq"),
         Index("ix_contact_boot", "device_id", "boot_id", "boottime_ns"),
         Index("ix_contact_proof", "device_id", "proof_boot_id", "proof_boottime_ns"),
     )
 
+    # Not of OfTownship: its own index would double the first.
+    township_id: Mapped[int] = mapped_column(ForeignKey("township.id"))
     id: Mapped[int] = mapped_column(Id, primary_key=True)
     device_id: Mapped[str] = mapped_column(ForeignKey("device.id"))
     server_ms: Mapped[int] = mapped_column(Big, index=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-from sqlalchemy import Boolean, ForeignKey, Integer, String, Text
+from sqlalchemy import Boolean, ForeignKey, Index, String, Text
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from server.models.base import Base, Big, Id, OfTownship
@@ -18,13 +18,16 @@ class Role(StrEnum):
     CLERK = "clerk"
     INSPECTOR = "inspector"
     LEADER = "leader"
+    #: Of the county: reads every township, changes nothing.
+    AUDITOR = "auditor"
+
+
+#: The roles that a township's own people have.
+TOWNSHIP_ROLES = (Role.ADMIN, Role.CLERK, Role.INSPECTOR, Role.LEADER)
 
 
 class User(OfTownship, Base):
-    """An account. `official` is the code of the cadre who owns it, where they are one.
-
-    `stamp` changes with the password: a session that carries another stamp is over.
-    """
+    """An account. `official` is the code of the cadre who owns it, where they are one."""
 
     __tablename__ = "user_account"
 
@@ -35,21 +38,9 @@ class User(OfTownship, Base):
     official: Mapped[str | None] = mapped_column(String(32))
     must_change: Mapped[bool] = mapped_column(Boolean, default=False)
     active: Mapped[bool] = mapped_column(Boolean, default=True)
-    stamp: Mapped[str] = mapped_column(String(32))
     created_ms: Mapped[int] = mapped_column(Big)
 
     township: Mapped[Township] = relationship(lazy="joined")
-
-
-class LoginThrottle(Base):
-    """Failed logins by name, known or not, so that a lock tells nobody which names exist."""
-
-    __tablename__ = "login_throttle"
-
-    name: Mapped[str] = mapped_column(String(64), primary_key=True)
-    failed: Mapped[int] = mapped_column(Integer, default=0)
-    last_ms: Mapped[int] = mapped_column(Big, default=0)
-    locked_until_ms: Mapped[int] = mapped_column(Big, default=0)
 
 
 class LeaveRow(OfTownship, Base):
@@ -59,6 +50,10 @@ class LeaveRow(OfTownship, Base):
     """
 
     __tablename__ = "leave"
+    __table_args__ = (
+        Index("ix_leave_when", "township_id", "end_ms", "start_ms"),
+        Index("ix_leave_begins", "township_id", "start_ms"),
+    )
 
     id: Mapped[int] = mapped_column(Id, primary_key=True)
     official: Mapped[str] = mapped_column(String(32), index=True)
@@ -74,6 +69,10 @@ class LeaveDecision(OfTownship, Base):
     """Append-only: what a leader decided; the latest decision of a leave counts."""
 
     __tablename__ = "leave_decision"
+    __table_args__ = (
+        Index("ix_leave_decision_of", "township_id", "leave_id"),
+        Index("ix_leave_decision_when", "township_id", "at_ms"),
+    )
 
     id: Mapped[int] = mapped_column(Id, primary_key=True)
     leave_id: Mapped[int] = mapped_column(ForeignKey("leave.id"), index=True)

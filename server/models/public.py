@@ -75,6 +75,7 @@ class VisitStep(OfTownship, Base):
     """
 
     __tablename__ = "visit_step"
+    __table_args__ = (Index("ix_visit_step_of", "township_id", "visit_id"),)
 
     id: Mapped[int] = mapped_column(Id, primary_key=True)
     visit_id: Mapped[int] = mapped_column(ForeignKey("visit.id"), index=True)

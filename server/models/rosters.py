@@ -6,7 +6,16 @@ rests on is edited: patterns end and begin, everything else is appended and the 
 
 from __future__ import annotations
 
-from sqlalchemy import Boolean, ForeignKey, Index, Integer, String, Text, UniqueConstraint
+from sqlalchemy import (
+    Boolean,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    String,
+    Text,
+    UniqueConstraint,
+)
 from sqlalchemy.orm import Mapped, mapped_column
 
 from server.models.base import Base, Big, Id, OfTownship
@@ -120,6 +129,50 @@ class TownshipRule(OfTownship, Base):
     value: Mapped[str] = mapped_column(Text)
     note: Mapped[str] = mapped_column(String(200), default="")
     by: Mapped[str] = mapped_column(String(60))
+    at_ms: Mapped[int] = mapped_column(Big)
+
+
+class TermProposal(OfTownship, Base):
+    """Append-only: a rule of the township that a clerk proposes and another person decides."""
+
+    __tablename__ = "term_proposal"
+
+    id: Mapped[int] = mapped_column(Id, primary_key=True)
+    kind: Mapped[str] = mapped_column(String(20))
+    first_day: Mapped[str] = mapped_column(Day)
+    value: Mapped[str] = mapped_column(Text)
+    note: Mapped[str] = mapped_column(String(200), default="")
+    by: Mapped[str] = mapped_column(String(60))
+    by_official: Mapped[str | None] = mapped_column(String(32))
+    at_ms: Mapped[int] = mapped_column(Big)
+
+
+class TermDecision(OfTownship, Base):
+    """Append-only: what was decided about a proposed rule, once; `rule_id` where it became one."""
+
+    __tablename__ = "term_decision"
+    __table_args__ = (UniqueConstraint("proposal_id"),)
+
+    id: Mapped[int] = mapped_column(Id, primary_key=True)
+    proposal_id: Mapped[int] = mapped_column(ForeignKey("term_proposal.id"))
+    approved: Mapped[bool] = mapped_column(Boolean)
+    rule_id: Mapped[int | None] = mapped_column(ForeignKey("township_rule.id"))
+    by: Mapped[str] = mapped_column(String(60))
+    by_official: Mapped[str | None] = mapped_column(String(32))
+    at_ms: Mapped[int] = mapped_column(Big)
+
+
+class ImportDraft(OfTownship, Base):
+    """A table that somebody sent and has not applied: gone when it is, or after a day."""
+
+    __tablename__ = "import_draft"
+
+    id: Mapped[int] = mapped_column(Id, primary_key=True)
+    token: Mapped[str] = mapped_column(String(43), unique=True)
+    user_id: Mapped[int] = mapped_column(ForeignKey("user_account.id"))
+    kind: Mapped[str] = mapped_column(String(10))
+    name: Mapped[str] = mapped_column(String(120))
+    content: Mapped[bytes] = mapped_column(LargeBinary, deferred=True)
     at_ms: Mapped[int] = mapped_column(Big)
 
 

@@ -48,6 +48,7 @@ class Correction(OfTownship, Base):
     __table_args__ = (
         Index("ix_correction_when", "township_id", "day"),
         Index("ix_correction_who", "township_id", "official"),
+        Index("ix_correction_undoes", "township_id", "undoes"),
     )
 
     township_id: Mapped[int] = mapped_column(ForeignKey("township.id"))
@@ -91,6 +92,10 @@ class LeaveStep(OfTownship, Base):
     """
 
     __tablename__ = "leave_step"
+    __table_args__ = (
+        Index("ix_leave_step_of", "township_id", "leave_id"),
+        Index("ix_leave_step_when", "township_id", "at_ms"),
+    )
 
     id: Mapped[int] = mapped_column(Id, primary_key=True)
     leave_id: Mapped[int] = mapped_column(ForeignKey("leave.id"), index=True)

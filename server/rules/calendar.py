@@ -30,6 +30,7 @@ class Calendar:
     def __init__(self, entered: Mapping[date, bool] | None = None) -> None:
         self.entered = dict(entered or {})
         self._working: dict[date, bool] = {}
+        self._expected: dict[tuple[int, date], bool] = {}
 
     def known(self, day: date) -> bool:
         """Whether the notice of that year is known, to this release or from the clerk's table."""
@@ -53,6 +54,12 @@ class Calendar:
         Ordinary days by their bit; a make-up working day with all of Monday to Friday, or its own
         bit; nobody on a public holiday.
         """
+        found = self._expected.get((mask, day))  # few masks, asked of everybody
+        if found is None:
+            found = self._expected[mask, day] = self._expects(mask, day)
+        return found
+
+    def _expects(self, mask: int, day: date) -> bool:
         own = bool(mask >> day.weekday() & 1)
         working = self.is_working(day)
         if day.weekday() < 5:
@@ -65,6 +72,13 @@ class Calendar:
         if day in self.entered:
             return not self.entered[day]
         return _in_notices(day) and bool(_official()[0].get_holiday_detail(day)[1])
+
+
+def holiday_name(day: date) -> str:
+    """The notice's name of a holiday that `day` belongs to or is made up for, "" for none; such as
+    `Spring Festival`."""
+    held = _official()[0].constants
+    return str(held.holidays.get(day) or held.workdays.get(day) or "")
 
 
 def _in_notices(day: date) -> bool:

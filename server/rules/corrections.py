@@ -7,8 +7,10 @@ of other days is read from the records as they came.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import date
+
+from msgspec.structs import replace
 
 from attendance.clock import ClockClass, Estimate
 from attendance.statuses import Kind, Method, SiteKind, Status
@@ -39,7 +41,7 @@ class Ruling:
     really: str | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Ruled:
     """The facts of an official's day after the rulings, and what else those say."""
 

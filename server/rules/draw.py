@@ -12,6 +12,8 @@ from dataclasses import dataclass
 
 import msgspec
 
+from attendance.decoding import json_of
+
 
 @dataclass(frozen=True)
 class Drawn:
@@ -60,9 +62,9 @@ def to_json(value: Ballot | Drawn) -> str:
 
 def ballot_from(text: str) -> Ballot:
     """A stored ballot."""
-    return msgspec.json.decode(text, type=Ballot)
+    return json_of(Ballot).decode(text)
 
 
 def drawn_from(text: str) -> Drawn:
     """A stored draw."""
-    return msgspec.json.decode(text, type=Drawn)
+    return json_of(Drawn).decode(text)

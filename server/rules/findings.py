@@ -14,6 +14,8 @@ NEXT: dict[str, dict[str, str | None]] = {
     "closed": {"reopened": "open"},
 }
 STATES = tuple(NEXT)
+#: What the enrolment desk says of a mistaken identity; it changes no state.
+REENROLLED = "reenrolled"
 
 
 def state(events: Sequence[str]) -> str:

@@ -7,13 +7,15 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from functools import lru_cache
 
+import msgspec
+
 from attendance.days import day_start_ms
 from server.rules.calendar import Calendar
 
 MINUTE_MS = 60_000
 #: After a night shift records still belong to that night, unless the next shift is nearer.
 AFTER_NIGHT_MS = 4 * 60 * MINUTE_MS
-_midnight = lru_cache(maxsize=1024)(day_start_ms)  # asked several times for everybody
+midnight_of = lru_cache(maxsize=1024)(day_start_ms)  # asked several times for everybody
 
 
 @dataclass(frozen=True)
@@ -35,11 +37,11 @@ class Hours:
 
     def start_ms(self, day: date) -> int:
         """When it begins on that day."""
-        return _midnight(day) + self.start_min * MINUTE_MS
+        return midnight_of(day) + self.start_min * MINUTE_MS
 
     def end_ms(self, day: date) -> int:
         """When the shift that began on that day ends."""
-        return _midnight(day) + self.end_min * MINUTE_MS
+        return midnight_of(day) + self.end_min * MINUTE_MS
 
     def late_after_ms(self, day: date) -> int:
         """The last moment that is not late."""
@@ -59,8 +61,7 @@ class Place:
     kind: str
 
 
-@dataclass(frozen=True)
-class Expected:
+class Expected(msgspec.Struct, frozen=True, gc=False):
     """An official is expected at a place, with hours or at any time."""
 
     place: Place
@@ -99,18 +100,20 @@ def expected_on(
     A dated exception counts on a holiday too. Hours are the exception's or pattern's own, else the
     `usual` ones of that kind of site.
     """
-    entry = dated.get(day)
+    entry = dated.get(day) if dated else None
     if entry is not None and entry.what != "pattern":
         if entry.what == "off" or entry.place is None:
             return ()
         return (Expected(entry.place, entry.hours or usual.get(entry.place.kind)),)
-    return tuple(
-        Expected(p.place, p.hours or usual.get(p.place.kind))
-        for p in patterns
-        if (p.first is None or p.first <= day)
-        and (p.last is None or day <= p.last)
-        and calendar.is_expected(p.weekdays, day)
-    )
+    found: tuple[Expected, ...] = ()
+    for p in patterns:  # asked for everybody on every day; nearly everybody has one
+        if (
+            (p.first is None or p.first <= day)
+            and (p.last is None or day <= p.last)
+            and calendar.is_expected(p.weekdays, day)
+        ):
+            found += (Expected(p.place, p.hours or usual.get(p.place.kind)),)
+    return found
 
 
 def night_end_ms(expected: Iterable[Expected], day: date) -> int | None:
@@ -126,7 +129,7 @@ def day_begins_ms(before: Sequence[Expected], own: Sequence[Expected], day: date
     and the beginning of the day's own hours, at most AFTER_NIGHT_MS after its end. Days so bounded
     share no moment and leave none out.
     """
-    midnight = _midnight(day)
+    midnight = midnight_of(day)
     night = night_end_ms(before, day - timedelta(1))
     if night is None:
         return midnight

@@ -9,6 +9,8 @@ from typing import TypeVar
 
 import msgspec
 
+from attendance.decoding import json_of
+
 
 class Allowance(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What a day in the village earns. `fen` are hundredths of a yuan.
@@ -45,14 +47,21 @@ class UsualShifts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     village: int | None = None
 
 
-TermValue = Allowance | MonthDays | LeaveTerms | UsualShifts
-T = TypeVar("T", Allowance, MonthDays, LeaveTerms, UsualShifts)
+class SecondStep(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Whether those who approve sign in with a code as well (`services.second`)."""
+
+    required: bool = False
+
+
+TermValue = Allowance | MonthDays | LeaveTerms | UsualShifts | SecondStep
+T = TypeVar("T", Allowance, MonthDays, LeaveTerms, UsualShifts, SecondStep)
 #: The word in `township_rule.kind` for each.
 KINDS: dict[str, type[TermValue]] = {
     "allowance": Allowance,
     "month_days": MonthDays,
     "leave": LeaveTerms,
     "usual_shifts": UsualShifts,
+    "second_step": SecondStep,
 }
 _WORDS = {kind: word for word, kind in KINDS.items()}
 
@@ -75,7 +84,7 @@ def read(kind: str, value: str) -> TermValue:
     """A stored rule. Raises ValueError for a kind or JSON that is none."""
     if kind not in KINDS:
         raise ValueError(f"there is no rule of kind {kind}")
-    return msgspec.json.decode(value, type=KINDS[kind])
+    return json_of(KINDS[kind]).decode(value)
 
 
 def write(value: TermValue) -> str:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import date
+
+import msgspec
 
 from attendance.clock import ClockClass
 from attendance.days import day_of, day_start_ms
@@ -13,7 +15,7 @@ from attendance.whereabouts import Absence, Fact, standing
 from server.rules import flags
 from server.rules.corrections import Ruled
 from server.rules.roster import Expected
-from server.rules.visits import PRESENT, Visit, visits_of
+from server.rules.visits import PRESENT, Visit, visits_in
 
 AWAY = {Status.ON_LEAVE: "leave", Status.BUSINESS_TRIP: "trip"}
 #: Verdicts, in the order in which a supervisor wants them.
@@ -33,8 +35,7 @@ VERDICTS = (
 HERE = ("came", "late", "early")
 
 
-@dataclass(frozen=True)
-class Discrepancy:
+class Discrepancy(msgspec.Struct, frozen=True, gc=False):
     """Something to look into: a word of `server.rules.flags`, and which site or record."""
 
     kind: str
@@ -57,11 +58,13 @@ class Kiosks:
     """The kiosks of a township by site id: which stood where, and whether their records are here.
 
     A kiosk that was revoked before a day began says nothing of it; one that was revoked later and
-    had not sent everything never will, and the day stays open for a person to decide.
+    had not sent everything never will, and the day stays open for a person to decide. So does a day
+    whose records were removed: those stored before `removed_ms`.
     """
 
-    def __init__(self, at: Mapping[int, Sequence[Kiosk]]) -> None:
+    def __init__(self, at: Mapping[int, Sequence[Kiosk]], removed_ms: int | None = None) -> None:
         self.at = dict(at)
+        self.removed_ms = removed_ms
         self._complete: dict[tuple[int, int, int], bool] = {}
 
     def on(self, site_id: int, start_ms: int, end_ms: int) -> list[Kiosk]:
@@ -74,6 +77,8 @@ class Kiosks:
 
     def complete(self, site_id: int, start_ms: int, end_ms: int) -> bool:
         """Whether every record of that site before `end_ms` has arrived."""
+        if self.removed_ms is not None and start_ms < self.removed_ms:
+            return False
         asked = (site_id, start_ms, end_ms)
         found = self._complete.get(asked)  # the same for everybody expected there
         if found is None:
@@ -83,8 +88,7 @@ class Kiosks:
         return found
 
 
-@dataclass(frozen=True)
-class Case:
+class Case(msgspec.Struct, frozen=True, gc=False):
     """All that one official's day is judged by.
 
     The day reaches from `start_ms` until before `end_ms` (`roster.day_reaches`). `ruled` are its
@@ -100,8 +104,7 @@ class Case:
     reaching: Sequence[Fact] = ()
 
 
-@dataclass
-class Judgement:
+class Judgement(msgspec.Struct, gc=False):
     """The verdict, one of VERDICTS, and what to look into.
 
     `doubtful` marks one that rests on class C alone, `pending` leave or a trip that nobody has
@@ -110,8 +113,8 @@ class Judgement:
     """
 
     verdict: str
-    found: list[Discrepancy] = field(default_factory=list)
-    visits: list[Visit] = field(default_factory=list)
+    found: tuple[Discrepancy, ...] = ()
+    visits: tuple[Visit, ...] = ()
     doubtful: bool = False
     pending: bool = False
     excused: bool = False
@@ -123,7 +126,7 @@ class Judgement:
         """Notes something to look into, once."""
         item = Discrepancy(kind, site, record_id)
         if item not in self.found:
-            self.found.append(item)
+            self.found += (item,)
 
 
 def judge(case: Case, kiosks: Kiosks, now_ms: int) -> Judgement:
@@ -139,7 +142,7 @@ def judge(case: Case, kiosks: Kiosks, now_ms: int) -> Judgement:
     sure = [f for f in stand if f.verified]
     present = [f for f in sure if f.status in PRESENT]
     approved = [a for a in case.absences if a.approved]
-    made.visits = visits_of(sure)
+    made.visits = tuple(visits_in(sure))
     if approved:
         # On the sheet leave stands until a leader decides (product.md, "Precedence").
         for fact in present:
@@ -219,7 +222,12 @@ def _look_at_start(
     assert hours is not None  # noqa: S101 (`timed` are those with hours)
     limit = hours.late_after_ms(case.day) + 59_999  # 08:30 is not late at 08:30:59
     if first.when.earliest_ms > limit:
-        if _arrived(case, kiosks, limit):
+        before = [f for f in case.reaching if f.when.earliest_ms <= limit]
+        if before:  # a doubtful record that the wall clock put on another day may be the first
+            for fact in before:
+                made.add(flags.DOUBTFUL_RECORD, fact.site, fact.record_id)
+            made.add(flags.MAYBE_LATE, first.site, first.record_id)
+        elif _arrived(case, kiosks, limit):
             made.late_ms = first.when.earliest_ms - hours.start_ms(case.day)
         else:
             made.add(flags.MAYBE_LATE, first.site, first.record_id)
@@ -240,7 +248,11 @@ def _look_at_end(
         if now_ms >= case.end_ms and _arrived(case, kiosks, case.end_ms):
             made.add(flags.NO_CHECKOUT, last.site, last.records[-1])
     elif last.closed_by == "checkout" and last.ends.cls is not ClockClass.C:
-        if last.ends.latest_ms < limit:
+        earliest = last.ends.earliest_ms
+        if any(f.when.latest_ms >= earliest for f in case.reaching):
+            if earliest < limit:  # a doubtful record may be a later visit
+                made.add(flags.MAYBE_EARLY, last.site, last.records[-1])
+        elif last.ends.latest_ms < limit:
             made.early_ms = hours.end_ms(case.day) - last.ends.latest_ms
         elif last.ends.earliest_ms < limit:
             made.add(flags.MAYBE_EARLY, last.site, last.records[-1])

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+
+import msgspec
 
 from attendance.clock import ClockClass, Estimate
 from attendance.statuses import Kind, Status
@@ -12,8 +13,7 @@ from attendance.whereabouts import Fact, standing
 PRESENT = (Status.ON_DUTY, Status.IN_VILLAGE)
 
 
-@dataclass(frozen=True)
-class Visit:
+class Visit(msgspec.Struct, frozen=True, gc=False):
     """One stay at a site.
 
     `begins` is None where only a check-out was recorded, `ends` where nothing says when it ended.
@@ -46,6 +46,11 @@ def visits_of(facts: Iterable[Fact]) -> list[Visit]:
 
     A second check-in at the same site goes on with the visit: people touch the screen twice.
     """
+    return visits_in(fact for fact in standing(facts) if fact.verified)
+
+
+def visits_in(facts: Iterable[Fact]) -> list[Visit]:
+    """The same of verified facts that stand and are in order of time already."""
     found: list[Visit] = []
     site: str | None = None
     begins: Estimate | None = None
@@ -58,9 +63,7 @@ def visits_of(facts: Iterable[Fact]) -> list[Visit]:
         site, begins = None, None
         records.clear()
 
-    for fact in standing(facts):
-        if not fact.verified:
-            continue
+    for fact in facts:
         here = fact.site or ""
         if fact.status in PRESENT and fact.kind is not Kind.DECLARE:
             if site is not None and site != here:

@@ -34,16 +34,18 @@ def where_at(
     absences: Iterable[Absence],
     at_ms: int,
     complete: bool,
+    since_ms: int | None = None,
 ) -> Answer:
     """Where `official` was at `at_ms`, of facts of that day and doubtful ones that reach into it.
 
     `complete` is whether all records up to then have arrived from every site where a record of
-    theirs could still be. A fact from after that moment changes nothing.
+    theirs could still be. `since_ms` is when that day began, midnight where None. A fact from after
+    that moment changes nothing.
     """
     listed = list(facts)
     mine = [f for f in standing(listed) if f.official == official and f.verified]
     past = [f for f in listed if f.when.at_ms <= at_ms]
-    found = whereabouts(official, past, absences, at_ms)
+    found = whereabouts(official, past, absences, at_ms, since_ms)
     rests = next(
         (
             f

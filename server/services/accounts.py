@@ -6,6 +6,7 @@ import hashlib
 import re
 import secrets
 import threading
+from collections.abc import Callable
 from datetime import datetime
 from functools import lru_cache
 
@@ -18,7 +19,7 @@ from attendance.chain import crockford
 from attendance.days import from_ms, to_ms
 from attendance.i18n import say
 from server.errors import InputInvalid, NotFound
-from server.models import LoginThrottle, Official, Role, Township, User
+from server.models import LoginThrottle, Official, Role, SecondFactor, Township, User
 
 #: NIST SP 800-63B asks for 8 at least; supervisors' accounts show whereabouts, so 12.
 MIN_PASSWORD = 12
@@ -69,7 +70,7 @@ def add_user(
         )
     if role not in list(Role):
         raise InputInvalid("role", say(f"没有角色 {role}", f"there is no role {role}"), "role")
-    check_password(password)
+    check_password(password, name, township.name)
     if official is not None and not session.scalar(
         select(Official.id).where(
             Official.township_id == township.id, Official.official == official
@@ -89,7 +90,6 @@ def add_user(
         official=official,
         must_change=must_change,
         active=True,
-        stamp=secrets.token_hex(8),
         created_ms=to_ms(now),
     )
     session.add(user)
@@ -97,8 +97,19 @@ def add_user(
     return user
 
 
-def check_password(password: str) -> None:
-    """Raises InputInvalid unless the password has 12 to 256 characters."""
+#: What somebody tries first here; the account's and the township's names come to them.
+_TRIED = ("quxiang", "password", "passwort", "passw0rd", "admin", "welcome", "letmein", "iloveyou",
+          "woaini", "1314", "520", "mima", "去向", "密码", "乡镇")  # fmt: skip
+#: Rows of keys and of the alphabet; whoever follows them, in either direction, chooses nothing.
+_ROWS = ("01234567890", "abcdefghijklmnopqrstuvwxyz", "qwertyuiop", "asdfghjkl", "zxcvbnm",
+         "1qaz2wsx3edc4rfv5tgb6yhn7ujm")  # fmt: skip
+#: Characters that must differ in what is left of a password without all that.
+LEAST_OWN = 5
+
+
+def check_password(password: str, *names: str) -> None:
+    """Raises InputInvalid unless the password has 12 to 256 characters, five different ones of
+    them beside frequent words, `names` (the account's, the township's) and runs along the keys."""
     if not MIN_PASSWORD <= len(password) <= MAX_PASSWORD:
         raise InputInvalid(
             "password_length",
@@ -108,6 +119,29 @@ def check_password(password: str) -> None:
             ),
             "password",
         )
+    if len(set(_own(password, names))) < LEAST_OWN:
+        raise InputInvalid(
+            "password_easy",
+            say(
+                "密码太容易猜：除账号名、乡镇名、常用词和连续按键外，至少还要五个不同的字符",
+                "too easy to guess: beside the names of account and township, frequent words and "
+                "runs of keys a password has five different characters at least",
+            ),
+            "password",
+        )
+
+
+def _own(password: str, names: tuple[str, ...]) -> str:
+    """What is left of a password without what anybody would try."""
+    left = password.casefold()
+    for word in (*names, *_TRIED):
+        if len(word) > 1:
+            left = left.replace(word.casefold(), " ")
+    for row in (*_ROWS, *(row[::-1] for row in _ROWS)):
+        for size in range(min(len(row), len(left)), 3, -1):  # the longest first
+            for start in range(len(row) - size + 1):
+                left = left.replace(row[start : start + size], " ")
+    return left.replace(" ", "")
 
 
 def authenticate(
@@ -128,20 +162,50 @@ def authenticate(
     if throttle.locked_until_ms > now_ms:
         return None
     if user is None or not fits or user.password_hash != stored:
-        if now_ms - throttle.last_ms > FORGET_MS:
-            throttle.failed = 0
-        throttle.failed += 1
-        throttle.last_ms = now_ms
-        over = throttle.failed - FREE_TRIES
-        if over >= 0:
-            throttle.locked_until_ms = now_ms + min(LOCK_MS << min(over, 10), MAX_LOCK_MS)
-        _forget_old(session, now_ms)
+        _count(session, throttle, now_ms)
         return None
-    throttle.failed = 0
-    throttle.locked_until_ms = 0
+    if not has_second(session, user):  # else the right code ends the counting, not the password
+        throttle.failed = throttle.locked_until_ms = 0
     if _hasher.check_needs_rehash(user.password_hash):
         user.password_hash = _hash(password)
     return user
+
+
+def has_second(session: Session, user: User) -> bool:
+    """Whether the account signs in with a code as well."""
+    row = session.get(SecondFactor, user.id)
+    return row is not None and row.sealed is not None
+
+
+def tried(session: Session, name: str, fits: Callable[[], bool], now: datetime) -> bool:
+    """Whether something secret beside the password `fits`; counted as wrong passwords are.
+
+    False while the name is locked, without asking. The caller commits either way.
+    """
+    throttle = _throttle(session, name)
+    if throttle.locked_until_ms > to_ms(now):
+        return False
+    if not fits():
+        _count(session, throttle, to_ms(now))
+        return False
+    throttle.failed = throttle.locked_until_ms = 0
+    return True
+
+
+def _count(session: Session, throttle: LoginThrottle, now_ms: int) -> None:
+    if now_ms - throttle.last_ms > FORGET_MS:
+        throttle.failed = 0
+    throttle.failed += 1
+    throttle.last_ms = now_ms
+    over = throttle.failed - FREE_TRIES
+    if over >= 0:
+        throttle.locked_until_ms = now_ms + min(LOCK_MS << min(over, 10), MAX_LOCK_MS)
+    _forget_old(session, now_ms)
+
+
+def named(session: Session, name: str) -> User | None:
+    """The account of that name in force, without asking for a password."""
+    return session.scalar(select(User).where(User.name == name, User.active))
 
 
 def locked_until(session: Session, name: str, now: datetime) -> datetime | None:
@@ -153,18 +217,25 @@ def locked_until(session: Session, name: str, now: datetime) -> datetime | None:
 
 
 def change_password(session: Session, user: User, new: str) -> None:
-    """A new password; every other session of the account ends (`User.stamp`).
+    """A new password. The caller ends the account's sessions (`sessions.end_all`).
 
     Raises InputInvalid for one too short or unchanged.
     """
-    check_password(new)
+    check_password(new, user.name, user.township.name)
     if _verify(user.password_hash, new):
         raise InputInvalid(
             "password_same", say("新密码不能与旧密码相同", "the new password is the old one"), "new"
         )
+    set_password(session, user, new, must_change=False)
+
+
+def set_password(session: Session, user: User, new: str, must_change: bool) -> None:
+    """Another password without asking for the one before; a lock on the name is lifted."""
+    check_password(new, user.name, user.township.name)
     user.password_hash = _hash(new)
-    user.must_change = False
-    user.stamp = secrets.token_hex(8)
+    user.must_change = must_change
+    throttle = _throttle(session, user.name)
+    throttle.failed = throttle.locked_until_ms = 0
 
 
 def _hash(password: str) -> str:

@@ -5,10 +5,24 @@ from __future__ import annotations
 import hashlib
 import hmac
 from bisect import bisect_left
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import func, or_, select
+from sqlalchemy import (
+    BindParameter,
+    CompoundSelect,
+    bindparam,
+    cast,
+    func,
+    insert,
+    literal,
+    null,
+    or_,
+    select,
+    union_all,
+)
 from sqlalchemy.orm import Session
 
 from attendance import wire
@@ -18,6 +32,7 @@ from attendance.clock import (
     Estimate,
     estimate,
     from_anchor,
+    width_from,
 )
 from attendance.days import to_ms
 from attendance.records import Record
@@ -30,6 +45,7 @@ UNREPORTED_RTT_NS = 35_000_000_000
 QUIET_MS = 600_000
 #: Proofs within a batch's span of one boot that are looked at.
 _MAX_PROOFS = 2_000
+_EARLIER, _LATER, _WITHIN = 0, 1, 2
 
 
 def offer(
@@ -70,18 +86,21 @@ def note_contact(
     """Keeps a contact as evidence where it says something new; whether it may be believed at all.
 
     A request whose boot clock runs backwards, or of a boot that is over, is an old one sent again:
-    it would prove that records are younger than they are.
+    it would prove that records are younger than they are. So is one from before the prune point,
+    whose contacts are gone.
     """
+    pruned = (device.pruned_epoch or 0, device.pruned_seq or 0)
+    if (asked.epoch, asked.seq) < pruned:
+        return False
     now_ms = to_ms(now)
-    mine = Contact.device_id == device.id
-    last = session.scalar(select(Contact).where(mine).order_by(Contact.id.desc()).limit(1))
+    session.flush()  # what follows goes round the session
+    connection = session.connection()
+    last = connection.execute(_LAST, {"device": device.id}).first()
     if last is not None:
         if asked.boot_id == last.boot_id:
             if asked.boottime_ns < last.boottime_ns:
                 return False
-        elif session.scalar(
-            select(Contact.id).where(mine, Contact.boot_id == asked.boot_id).limit(1)
-        ):
+        elif connection.execute(_BOOTED, {"device": device.id, "boot": asked.boot_id}).first():
             return False
     proof = None
     if asked.anchor is not None and asked.rtt_ns is not None:
@@ -97,21 +116,22 @@ def note_contact(
         and (proof is None or last.proof_boot_id == proof[2])
     )
     if not quiet:
-        session.add(
-            Contact(
-                township_id=device.township_id,
-                device_id=device.id,
-                server_ms=now_ms,
-                boot_id=asked.boot_id,
-                boottime_ns=asked.boottime_ns,
-                epoch=asked.epoch,
-                seq=asked.seq,
-                pending=asked.pending,
-                proof_server_ms=None if proof is None else proof[0],
-                proof_boottime_ns=None if proof is None else proof[1],
-                proof_boot_id=None if proof is None else proof[2],
-                proof_rtt_ns=None if proof is None else asked.rtt_ns,
-            )
+        connection.execute(
+            _CONTACT,
+            {
+                "township_id": device.township_id,
+                "device_id": device.id,
+                "server_ms": now_ms,
+                "boot_id": asked.boot_id,
+                "boottime_ns": asked.boottime_ns,
+                "epoch": asked.epoch,
+                "seq": asked.seq,
+                "pending": asked.pending,
+                "proof_server_ms": None if proof is None else proof[0],
+                "proof_boottime_ns": None if proof is None else proof[1],
+                "proof_boot_id": None if proof is None else proof[2],
+                "proof_rtt_ns": None if proof is None else asked.rtt_ns,
+            },
         )
     return True
 
@@ -126,10 +146,14 @@ class _Proofs:
     def best(self, boottime_ns: int) -> Anchor | None:
         """The neighbour, before or after, that leaves the narrower interval."""
         at = bisect_left(self.times, boottime_ns)
-        near = self.anchors[max(at - 1, 0) : at + 1]
-        if len(near) == 1:
-            return near[0]
-        return min(near, key=lambda a: from_anchor(a, boottime_ns).width_ms, default=None)
+        if at == len(self.anchors):
+            return self.anchors[-1] if at else None
+        if at == 0:
+            return self.anchors[0]
+        before, after = self.anchors[at - 1], self.anchors[at]
+        if width_from(before, boottime_ns) <= width_from(after, boottime_ns):
+            return before
+        return after
 
 
 class Timeline:
@@ -144,88 +168,140 @@ class Timeline:
         received_ms: int,
     ) -> None:
         first, last = records[0].seq, records[-1].seq
-        mine = Contact.device_id == device.id
-        # Epoch numbers rise, so what belongs to an earlier epoch came before.
-        earlier = session.scalar(
-            select(func.max(Contact.server_ms)).where(
-                mine,
-                or_(Contact.epoch < epoch, (Contact.epoch == epoch) & (Contact.seq < first)),
-            )
-        )
-        later = session.scalar(
-            select(func.min(Contact.server_ms)).where(
-                mine,
-                or_(Contact.epoch > epoch, (Contact.epoch == epoch) & (Contact.seq >= last)),
-            )
-        )
-        within = session.execute(
-            select(Contact.seq, func.min(Contact.server_ms), func.max(Contact.server_ms))
-            .where(mine, Contact.epoch == epoch, Contact.seq >= first, Contact.seq < last)
-            .group_by(Contact.seq)
-            .order_by(Contact.seq)
-        ).all()
+        place = {"device": device.id, "epoch": epoch, "first": first, "last": last}
+        session.flush()  # statements made beforehand go round the session: half their cost
+        found = session.connection().execute(_AROUND, place).all()
+        bracket = {what: low for what, _, low, _ in found if low is not None}
+        within = sorted((seq, low, high) for what, seq, low, high in found if what == _WITHIN)
         self._seqs = [seq for seq, _, _ in within]
         self._firsts = [low for _, low, _ in within]
         self._lasts = [high for _, _, high in within]
-        self._before = max(device.paired_ms, earlier or device.paired_ms)
-        self._after = received_ms if later is None else min(later, received_ms)
+        self._before = max(device.paired_ms, bracket.get(_EARLIER, device.paired_ms))
+        self._after = min(bracket.get(_LATER, received_ms), received_ms)
         self._proofs = {
             boot: _proofs_of(session, device.id, boot, low, high)
             for boot, (low, high) in _spans(records).items()
         }
 
-    def when(self, record: Record) -> tuple[Estimate, bool]:
-        """The record's interval, and whether its boot clock contradicted the contacts around it."""
-        at = bisect_left(self._seqs, record.seq)
-        before = self._lasts[at - 1] if at else self._before
-        after = self._firsts[at] if at < len(self._seqs) else self._after
-        anchor = self._proofs[record.boot_id].best(record.boottime_ns)
-        if anchor is not None:
-            found = from_anchor(anchor, record.boottime_ns)
-            if (
-                before - WALL_TOLERANCE_MS <= found.latest_ms
-                and found.earliest_ms <= after + WALL_TOLERANCE_MS
-            ):
-                return found, False
-        plain = estimate(
-            wall_ms=record.wall_ms,
-            boot_id=record.boot_id,
-            boottime_ns=record.boottime_ns,
-            anchors=(),
-            before_ms=before,
-            after_ms=after,
+    def times(self, records: Sequence[Record]) -> tuple[list[Estimate], set[int]]:
+        """The records' intervals, and the places in `records` of those whose boot clock contradicts
+        the contacts around them."""
+        found: list[Estimate] = []
+        contradicted: set[int] = set()
+        before, after, proofs = self._before, self._after, self._proofs
+        for record in records:
+            boottime_ns = record.boottime_ns
+            if self._seqs:
+                before, after = self._around(record.seq)
+            anchor = proofs[record.boot_id].best(boottime_ns)
+            if anchor is not None:
+                when = from_anchor(anchor, boottime_ns)
+                if (
+                    before - WALL_TOLERANCE_MS <= when.latest_ms
+                    and when.earliest_ms <= after + WALL_TOLERANCE_MS
+                ):
+                    found.append(when)
+                    continue
+                contradicted.add(len(found))
+            found.append(
+                estimate(
+                    wall_ms=record.wall_ms,
+                    boot_id=record.boot_id,
+                    boottime_ns=boottime_ns,
+                    anchors=(),
+                    before_ms=before,
+                    after_ms=after,
+                )
+            )
+        return found, contradicted
+
+    def _around(self, seq: int) -> tuple[int, int]:
+        """The last contact before a record of the batch and the first after it."""
+        at = bisect_left(self._seqs, seq)
+        return (
+            self._lasts[at - 1] if at else self._before,
+            self._firsts[at] if at < len(self._seqs) else self._after,
         )
-        return plain, anchor is not None
 
 
 def _spans(records: list[Record]) -> dict[str, tuple[int, int]]:
-    spans: dict[str, tuple[int, int]] = {}
+    clocks: dict[str, list[int]] = {}
     for record in records:
-        low, high = spans.get(record.boot_id, (record.boottime_ns, record.boottime_ns))
-        spans[record.boot_id] = (min(low, record.boottime_ns), max(high, record.boottime_ns))
-    return spans
+        clocks.setdefault(record.boot_id, []).append(record.boottime_ns)
+    return {boot: (min(shown), max(shown)) for boot, shown in clocks.items()}
+
+
+def _given(name: str) -> BindParameter[Any]:
+    return bindparam(name)
+
+
+def _around() -> CompoundSelect[Any]:
+    """Contacts around and within a batch's places: what, seq, first and last server time."""
+    mine = Contact.device_id == _given("device")
+    epoch, first, last = _given("epoch"), _given("first"), _given("last")
+    at, seq = Contact.server_ms, Contact.seq
+    # Epoch numbers rise, so what belongs to an earlier epoch came before.
+    before = or_(Contact.epoch < epoch, (Contact.epoch == epoch) & (seq < first))
+    after = or_(Contact.epoch > epoch, (Contact.epoch == epoch) & (seq >= last))
+    inside = (Contact.epoch == epoch) & (seq >= first) & (seq < last)
+    nothing = cast(null(), Contact.seq.type)
+    return union_all(
+        select(literal(_EARLIER), nothing, func.max(at), nothing).where(mine, before),
+        select(literal(_LATER), nothing, func.min(at), nothing).where(mine, after),
+        select(literal(_WITHIN), seq, func.min(at), func.max(at)).where(mine, inside).group_by(seq),
+    )
+
+
+def _near() -> CompoundSelect[Any]:
+    """Proofs within a span of one boot and next to it: whether reported, server time, boot clock
+    and round trip."""
+    boot, low, high = _given("boot"), _given("low"), _given("high")
+    kinds = (
+        (1, Contact.proof_boot_id, Contact.proof_server_ms, Contact.proof_boottime_ns,
+         Contact.proof_rtt_ns),
+        (0, Contact.boot_id, Contact.server_ms, Contact.boottime_ns, literal(UNREPORTED_RTT_NS)),
+    )  # fmt: skip
+    parts = []
+    for reported, in_boot, server_ms, clock, rtt_ns in kinds:
+        base = select(literal(reported), server_ms, clock, rtt_ns).where(
+            Contact.device_id == _given("device"), in_boot == boot
+        )
+        parts += [
+            base.where(clock < low).order_by(clock.desc()).limit(1),
+            base.where(clock.between(low, high)).order_by(clock).limit(_MAX_PROOFS),
+            base.where(clock > high).order_by(clock).limit(1),
+        ]
+    # As sub-queries: SQLite takes no LIMIT within a union.
+    return union_all(*(select(part.subquery()) for part in parts))
+
+
+# Made once, not for each of a thousand batches.
+_AROUND, _NEAR = _around(), _near()
+_LAST = (
+    select(
+        Contact.boot_id, Contact.boottime_ns, Contact.epoch, Contact.seq, Contact.server_ms,
+        Contact.proof_boot_id,
+    )
+    .where(Contact.device_id == _given("device"))
+    .order_by(Contact.id.desc())
+    .limit(1)
+)  # fmt: skip
+_BOOTED = (
+    select(Contact.id)
+    .where(Contact.device_id == _given("device"), Contact.boot_id == _given("boot"))
+    .limit(1)
+)
+_CONTACT = insert(Contact)
 
 
 def _proofs_of(session: Session, device: str, boot: str, low: int, high: int) -> _Proofs:
     """Reported proofs within the span and next to it; unreported ones where there are none."""
-    reported = (
-        Contact.proof_server_ms,
-        Contact.proof_boottime_ns,
-        Contact.proof_rtt_ns,
-        Contact.proof_boot_id,
-    )
-    offered = (Contact.server_ms, Contact.boottime_ns, None, Contact.boot_id)
-    for server, clock, rtt, boot_column in (reported, offered):
-        columns = (server, clock) if rtt is None else (server, clock, rtt)
-        base = select(*columns).where(Contact.device_id == device, boot_column == boot)
-        below = base.where(clock < low).order_by(clock.desc()).limit(1)
-        inside = base.where(clock.between(low, high)).order_by(clock).limit(_MAX_PROOFS)
-        above = base.where(clock > high).order_by(clock).limit(1)
-        rows = [tuple(row) for query in (below, inside, above) for row in session.execute(query)]
-        if rows:
-            anchors = [
-                Anchor("", row[0], boot, row[1], row[2] if rtt is not None else UNREPORTED_RTT_NS)
-                for row in rows
-            ]
-            return _Proofs([a.boottime_ns for a in anchors], anchors)
-    return _Proofs([], [])
+    span = {"device": device, "boot": boot, "low": low, "high": high}
+    rows = session.connection().execute(_NEAR, span).all()
+    rows = [row for row in rows if row[0]] or rows
+    anchors = sorted((Anchor("", row[1], boot, row[2], row[3]) for row in rows), key=_clock_of)
+    return _Proofs([a.boottime_ns for a in anchors], anchors)
+
+
+def _clock_of(anchor: Anchor) -> int:
+    return anchor.boottime_ns

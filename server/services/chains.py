@@ -4,26 +4,28 @@ from __future__ import annotations
 
 import hashlib
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from operator import attrgetter, itemgetter
 from typing import Any, NamedTuple
 
 import msgspec
-from sqlalchemy import LargeBinary, cast, select
+from sqlalchemy import LargeBinary, cast, func, select
 from sqlalchemy.orm import Session
 
 from attendance.chain import genesis
 from attendance.errors import RecordInvalid
 from attendance.records import MAX_RECORD_BYTES, decode_record
-from server.models import Device, EpochRow, RejectedRecord
-from server.services.intake import columns
+from server.models import Device, EpochRow, RecordRow, RejectedRecord
 from server.services.protected import COLUMNS, Row
+from server.services.recordrows import columns
+from server.services.retention import Place
 
 #: Table, row id, reason.
 Where = tuple[str, int | str, str]
 _NAMES = COLUMNS["record"]
 
 
-class _Plain(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class _Plain(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, gc=False):
     """A record's fields in its order, their ranges unchecked: four times as fast to read.
 
     Whatever does not agree at once is read again by `decode_record`, which says why.
@@ -55,7 +57,15 @@ class _Plain(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 
 _read = msgspec.json.Decoder(_Plain).decode
+_read_all = msgspec.json.Decoder(list[_Plain]).decode
 _write = msgspec.json.Encoder().encode
+#: The columns that repeat a payload's fields, of a row and of what was read of the payload.
+_REPEATED = ("device", "epoch", "seq", "record_id", "official", "kind", "status", "reason",
+             "until_ms", "method", "verified", "score", "margin", "liveness", "supersedes",
+             "wall_ms")  # fmt: skip
+_BEGIN = b'{"v":1,"device":"'
+_held = itemgetter(*range(2, 6), *range(9, 21))
+_said = attrgetter(*_REPEATED)
 
 
 class _Epoch(NamedTuple):
@@ -80,13 +90,29 @@ def raw(column: Any) -> Any:
     return cast(column, LargeBinary)
 
 
+def places_at(session: Session, rowid: int) -> dict[str, Place]:
+    """By kiosk, where its chain stands after its last record up to that row, as it is stored."""
+    last = select(func.max(RecordRow.id)).where(RecordRow.id <= rowid).group_by(RecordRow.device_id)
+    found = session.execute(
+        select(RecordRow.device_id, RecordRow.epoch, RecordRow.seq, raw(RecordRow.head)).where(
+            RecordRow.id.in_(last)
+        )
+    )
+    return {
+        device: Place(epoch, seq, head)
+        for device, epoch, seq, head in found
+        if type(epoch) is int and type(seq) is int and isinstance(head, bytes)
+    }
+
+
 class Chains:
     """Feeds on records by `take`, in the order of their ids; then `finish`.
 
     `waiting` collects what was found beside the record taken; the caller empties it.
     """
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: Session, starts: Mapping[str, Place]) -> None:
+        """`starts` says where the chains go on that were pruned."""
         self.waiting: list[Where] = []
         kiosks = session.execute(
             select(Device.id, Device.township_id, Device.epoch, Device.seq, raw(Device.head))
@@ -94,13 +120,17 @@ class Chains:
             .order_by(Device.id)
         )
         self._chains = {d[0]: _Chain(d[0], d[1], (d[2], d[3], d[4])) for d in kiosks}
+        for name, place in starts.items():
+            if (begun := self._chains.get(name)) is not None:
+                begun.epoch, begun.seq, begun.head = place.epoch, place.seq, place.head
         for device, rowid, epoch, cites, follows in session.execute(
             select(
                 EpochRow.device_id, EpochRow.id, EpochRow.epoch, raw(EpochRow.cites),
                 EpochRow.follows,
             ).order_by(EpochRow.device_id, EpochRow.epoch)
         ):  # fmt: skip
-            if (chain := self._known("epoch", device, rowid, epoch)) is not None:
+            chain = self._known("epoch", device, rowid, epoch)
+            if chain is not None and epoch > chain.epoch:
                 chain.epochs.append(_Epoch(rowid, epoch, cites, follows))
         pile = RejectedRecord
         for device, rowid, epoch, seq, payload, head in session.execute(
@@ -108,7 +138,9 @@ class Chains:
                 pile.device_id, pile.id, pile.epoch, pile.seq, raw(pile.payload), raw(pile.head)
             ).order_by(pile.epoch, pile.seq)
         ):
-            if (chain := self._known("rejected_record", device, rowid, epoch, seq)) is not None:
+            chain = self._known("rejected_record", device, rowid, epoch, seq)
+            gone = starts.get(device)
+            if chain is not None and (gone is None or (epoch, seq) > (gone.epoch, gone.seq)):
                 chain.pile.append((epoch, seq, rowid, payload, head))
 
     def _known(self, table: str, device: str, rowid: int, *place: object) -> _Chain | None:
@@ -120,6 +152,52 @@ class Chains:
             self.waiting.append((table, rowid, "its place is of another type: changed by hand"))
             return None
         return chain
+
+    def take_all(self, page: list[Row]) -> bool:
+        """Takes these records at once, where nothing at all is wrong with or between them; else
+        none of them."""
+        return _repeat(page) and self._follow(page)
+
+    def _follow(self, page: list[Row]) -> bool:
+        """Whether each links to the one before it; then the chains stand after them."""
+        sha = hashlib.sha256
+        stands: dict[str, tuple[int, int, bytes, bool]] = {}
+        device, township, epoch, seq, head, opened = "", 0, 0, 0, b"", False
+        try:
+            for row in page:
+                if row[2] != device:
+                    if device:
+                        stands[device] = epoch, seq, head, opened
+                    device = row[2]
+                    chain = self._chains.get(device)
+                    if chain is None or chain.pile:
+                        return False
+                    township = chain.township
+                    epoch, seq, head, opened = stands.get(
+                        device, (chain.epoch, chain.seq, chain.head, False)
+                    )
+                    if epoch == 0 and chain.epochs and chain.epochs[0].epoch == 1:
+                        epoch, opened = 1, True
+                        head = genesis(device, 1, chain.epochs[0].cites)
+                seq += 1
+                head = sha(head + row[6]).digest()
+                if (
+                    row[7] != head
+                    or row[4] != seq
+                    or row[3] != epoch
+                    or row[1] != township
+                    or not row[21] <= row[23] <= row[22]
+                ):
+                    return False
+        except TypeError:  # changed by hand
+            return False
+        stands[device] = epoch, seq, head, opened
+        for name, (epoch, seq, head, opened) in stands.items():
+            chain = self._chains[name]
+            chain.epoch, chain.seq, chain.head = epoch, seq, head
+            if opened:
+                chain.epochs.popleft()
+        return True
 
     def take(self, row: Row) -> list[str]:
         """What is wrong with this record, in sentences; mostly nothing."""
@@ -200,6 +278,28 @@ class Chains:
             self.waiting.append(("epoch", row.rowid, why))
         chain.epoch, chain.seq = row.epoch, 0
         chain.head = genesis(chain.device, row.epoch, row.cites)
+
+
+def _repeat(page: list[Row]) -> bool:
+    """Whether all payloads are records, in their canonical form, whose fields the columns repeat.
+
+    Each begins and ends as a record does, which has no object within: so none can begin in the
+    payload of another, and all are canonical where their list is.
+    """
+    payloads = [row[6] for row in page]
+    try:
+        if not all(p.startswith(_BEGIN) and p.endswith(b"}") for p in payloads):
+            return False
+        text = b"[" + b",".join(payloads) + b"]"
+        said = _read_all(text)
+    except (AttributeError, TypeError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return False
+    return (
+        len(said) == len(page)
+        and max(map(len, payloads)) <= MAX_RECORD_BYTES
+        and _write(said) == text
+        and list(map(_held, page)) == list(map(_said, said))
+    )
 
 
 def _wrong_columns(row: Row, township: int) -> str | None:

@@ -6,6 +6,7 @@ import logging
 import threading
 from collections.abc import Callable, Iterator
 from datetime import datetime
+from itertools import chain
 from pathlib import Path
 
 import msgspec
@@ -21,7 +22,7 @@ from server.context import context
 from server.errors import WitnessInvalid
 from server.models import Checkpoint, CheckpointLeaves
 from server.services.merkle import Tree
-from server.services.protected import COLUMNS, SCHEME, hasher, rows
+from server.services.protected import COLUMNS, SCHEME, hasher, pages
 
 log = logging.getLogger(__name__)
 
@@ -122,7 +123,7 @@ def _segments(
     last, count = 0, 0
     if most <= 0:
         return
-    for row in rows(session, table, after):
+    for row in chain.from_iterable(pages(session, table, after)):
         last, count = row[0], count + 1
         entries += last.to_bytes(8, signed=True) + hash_of(row)
         if len(entries) == 40 * _SEGMENT:

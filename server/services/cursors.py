@@ -12,8 +12,9 @@ from attendance import wire
 from attendance.days import to_ms
 from attendance.pairing import MAX_DESKS
 from attendance.signing import to_text
-from server.models import Device, RecordRow, RejectedRecord
+from server.models import AuditEntry, Device, RecordRow, RejectedRecord
 from server.services import anchors, audit
+from server.services.once import once
 
 #: A record may be made while the kiosk's question is on its way: that long, at the most.
 IN_FLIGHT_MS = anchors.UNREPORTED_RTT_NS // 1_000_000
@@ -29,7 +30,7 @@ def cursor(
     now_ms = to_ms(now)
     state = state_of(session, device, asked)
     if state == "fork" and device.fork_ms is None:
-        open_fork(session, device, asked.epoch, asked.seq, now)
+        note_fork(session, device, asked.epoch, asked.seq, now)
     believed = device.revoked_ms is None and anchors.note_contact(
         session, device, asked, now, secret
     )
@@ -42,7 +43,8 @@ def cursor(
         mine = (device.epoch, device.seq, device.head.hex())
         if state == "ok" and asked.pending == 0 and mine == (asked.epoch, asked.seq, asked.head):
             device.complete_until_ms = max(device.complete_until_ms or 0, now_ms - IN_FLIGHT_MS)
-    desk = desk_key(session, device.township_id)
+    place = device.township_id
+    desk = once(session, ("desk", place), lambda: desk_key(session, place))
     return wire.CursorReply(
         state=state,
         epoch=device.epoch,
@@ -81,6 +83,9 @@ def is_settled(device: Device, epoch: int) -> bool:
 
 def head_at(session: Session, device: str, epoch: int, seq: int) -> bytes | None:
     """The head after that record, None where the server does not hold it."""
+    kiosk = session.get(Device, device)
+    if kiosk is not None and (kiosk.pruned_epoch, kiosk.pruned_seq) == (epoch, seq):
+        return kiosk.pruned_head
     for table in (RecordRow, RejectedRecord):
         head = session.scalar(
             select(table.head).where(
@@ -92,12 +97,25 @@ def head_at(session: Session, device: str, epoch: int, seq: int) -> bytes | None
     return None
 
 
-def open_fork(session: Session, device: Device, epoch: int, seq: int, now: datetime) -> None:
-    """Marks a device that showed two histories; what it sends from now on is kept uncounted."""
-    device.fork_ms = to_ms(now)
-    audit.note_for(
-        session, device.township_id, f"device:{device.id}", "fork", f"{epoch}/{seq}", now
-    )
+def note_fork(session: Session, device: Device, epoch: int, seq: int, now: datetime) -> None:
+    """Marks a device that showed two histories; what it sends from now on is kept uncounted.
+
+    Noted again where an earlier record is found to differ: the last note is where they part.
+    """
+    who = f"device:{device.id}"
+    if device.fork_ms is not None:
+        query = (
+            select(AuditEntry.target)
+            .where(AuditEntry.who == who, AuditEntry.what == "fork")
+            .order_by(AuditEntry.id.desc())
+            .limit(1)
+        )
+        noted = session.scalar(query)
+        if noted is None or (epoch, seq) >= tuple(map(int, noted.split("/"))):
+            return
+    else:
+        device.fork_ms = to_ms(now)
+    audit.note_for(session, device.township_id, who, "fork", f"{epoch}/{seq}", now)
 
 
 def desk_keys(session: Session) -> list[bytes]:

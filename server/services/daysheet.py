@@ -211,7 +211,7 @@ def day_row(
         early_ms=judged.early_ms,
         excused=judged.excused,
         hours=hours,
-        visits=tuple(judged.visits),
+        visits=judged.visits,
         corrected=judged.corrected,
     )
 

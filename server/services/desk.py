@@ -11,8 +11,10 @@ from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
 from attendance import wire
-from attendance.days import day_of, to_ms
+from attendance.days import to_ms
 from attendance.errors import SignatureInvalid, WireInvalid
+from attendance.receipts import receipt_signature
+from attendance.records import Record, decode_record
 from attendance.signing import SIGNATURE_BYTES, check, from_text, to_text
 from attendance.statuses import SiteKind
 from server.errors import ApiProblem
@@ -27,8 +29,8 @@ from server.models import (
     WithdrawalRow,
     WorkGroup,
 )
-from server.services import audit
-from server.services.rosters import end_pattern
+from server.services import audit, proposals
+from server.services.rosters import expect_at
 from server.services.townships import clean, sites, touch_roster
 
 
@@ -98,7 +100,8 @@ def store_roster(
         person.updated_ms = now_ms
         session.flush()
         wanted = {places[name] for name in row.sites}
-        _expect(session, person, wanted, expected, f"device:{desk.id}", now)
+        held_sites = expected.setdefault(person.id, {})
+        expect_at(session, person, wanted, held_sites, f"device:{desk.id}", now)
         results.append(wire.RosterResult(official=row.official, result="stored"))
     touch_roster(session, mine)
     audit.note_for(session, mine, f"device:{desk.id}", "roster", f"{len(results)}", now)
@@ -115,30 +118,6 @@ def _group(
         session.add(groups[name])
         session.flush()
     return groups[name]
-
-
-def _expect(
-    session: Session,
-    person: Official,
-    wanted: set[int],
-    expected: dict[int, dict[int, Expectation]],
-    by: str,
-    now: datetime,
-) -> None:
-    """Patterns begin and end today, so that past days keep the roster that they had."""
-    today = day_of(to_ms(now))
-    held = expected.setdefault(person.id, {})
-    for site_id in set(held) - wanted:
-        end_pattern(session, held.pop(site_id), today, by, now)
-    fresh = day_of(person.created_ms) >= today
-    for site_id in sorted(wanted - set(held)):
-        held[site_id] = Expectation(
-            township_id=person.township_id,
-            official_id=person.id,
-            site_id=site_id,
-            first_day=None if fresh else today.isoformat(),
-        )
-        session.add(held[site_id])
 
 
 def store_gallery(
@@ -223,6 +202,7 @@ def withdraw(session: Session, desk: Device, asked: wire.Withdrawal, now: dateti
         )
     )
     token, person.portrait = person.portrait, None
+    pictures = proposals.forget(session, desk.township_id, asked.official)
     holders = (
         select(Device.id)
         .join(Site, Site.id == Device.site_id)
@@ -238,7 +218,11 @@ def withdraw(session: Session, desk: Device, asked: wire.Withdrawal, now: dateti
         .execution_options(synchronize_session=False)
     )
     touch_roster(session, desk.township_id)
-    audit.note_for(session, desk.township_id, f"device:{desk.id}", "withdraw", asked.official, now)
+    who = f"device:{desk.id}"
+    audit.note_for(session, desk.township_id, who, "withdraw", asked.official, now)
+    if pictures:
+        gone = f"{asked.official} {pictures}"
+        audit.note_for(session, desk.township_id, who, "proposals_erased", gone, now)
     session.flush()
     return token
 
@@ -261,16 +245,19 @@ def erasure_rows(session: Session, desk: Device) -> list[wire.ErasureRow]:
         .where(RecordRow.township_id == desk.township_id, RecordRow.kind == "erasure")
         .order_by(RecordRow.id)
     )
-    return [
-        wire.ErasureRow(
-            device=row.device_id,
-            site=site,
-            official=row.official or "",
-            record_id=row.record_id,
-            epoch=row.epoch,
-            seq=row.seq,
-            head=row.head.hex(),
-            received_ms=row.received_ms,
-        )
-        for row, site in rows
-    ]
+    return [_erasure_row(row, decode_record(row.payload), site) for row, site in rows]
+
+
+def _erasure_row(row: RecordRow, record: Record, site: str) -> wire.ErasureRow:
+    return wire.ErasureRow(
+        device=row.device_id,
+        site=site,
+        official=row.official or "",
+        record_id=row.record_id,
+        epoch=row.epoch,
+        seq=row.seq,
+        head=row.head.hex(),
+        received_ms=row.received_ms,
+        version=record.gallery,
+        signature=receipt_signature(record),
+    )

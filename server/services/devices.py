@@ -8,12 +8,12 @@ from datetime import datetime
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from attendance.chain import genesis
+from attendance.chain import HEAD_BYTES, genesis, uncrockford
 from attendance.days import from_ms, to_ms
 from attendance.i18n import say
 from attendance.signing import fingerprint
 from server.errors import InputInvalid, NotFound
-from server.models import Device, EpochRow, Quarantined
+from server.models import Device, EpochRow, Quarantined, RecordRow, RejectedRecord
 from server.services import audit
 
 
@@ -127,3 +127,49 @@ def _one(session: Session, device_id: str) -> Device:
             )
         )
     return device
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a head code leads: the record after which the chain had it, 0 before the first.
+
+    `apart` where that is in a history that was set aside.
+    """
+
+    epoch: int
+    seq: int
+    received: datetime | None
+    apart: bool = False
+
+
+def place_of(session: Session, device_id: str, code: str) -> Place | None:
+    """The record whose head has the code that the village wrote on paper, None for none.
+
+    Raises NotFound, and InputInvalid for what is no head code.
+    """
+    device = session.get(Device, device_id)
+    if device is None or device.kind != "kiosk":
+        raise NotFound(say(f"没有终端 {device_id}", f"there is no kiosk {device_id}"))
+    try:
+        start = uncrockford(code)
+    except ValueError:
+        raise InputInvalid(
+            "head_code", say("链头码是八个字母或数字", "a head code has eight characters"), "code"
+        ) from None
+    for table, apart in ((RecordRow, False), (RejectedRecord, False), (Quarantined, True)):
+        row = session.execute(
+            select(table.epoch, table.seq, table.received_ms)
+            .where(
+                table.device_id == device_id,
+                table.head >= start,
+                table.head < start + b"\xff" * (HEAD_BYTES - len(start) + 1),
+            )
+            .order_by(table.epoch, table.seq)
+            .limit(1)
+        ).first()
+        if row is not None:
+            return Place(row.epoch, row.seq, from_ms(row.received_ms), apart)
+    for epoch in session.scalars(select(EpochRow).where(EpochRow.device_id == device_id)):
+        if genesis(device_id, epoch.epoch, epoch.cites)[: len(start)] == start:
+            return Place(epoch.epoch, 0, from_ms(epoch.opened_ms))
+    return None

@@ -2,31 +2,27 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 from sqlalchemy import insert, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from attendance import wire
-from attendance.chain import genesis, next_head
-from attendance.clock import wall_is_off
+from attendance.chain import genesis
 from attendance.days import to_ms
-from attendance.errors import RecordInvalid, SignatureInvalid, WireInvalid
-from attendance.records import Record, decode_record
+from attendance.errors import SignatureInvalid, WireInvalid
+from attendance.records import Record, decode_records
+from server.commits import is_together, savepoint
 from server.errors import ApiProblem
-from server.models import Device, EpochRow, Quarantined, RecordRow, RejectedRecord
-from server.rules import flags
-from server.services.anchors import Timeline
-from server.services.cursors import is_settled, open_fork
-from server.services.rules import Rules
+from server.models import Contact, Device, EpochRow, Quarantined, RecordRow, RejectedRecord
+from server.services import audit
+from server.services.arrivals import Arrivals, arrivals, fits, taken
+from server.services.cursors import is_settled, note_fork
 
 #: Quarantined records kept of one device: a stolen key must not fill the disk.
 MAX_QUARANTINED = 100_000
-_INSERT = insert(RecordRow.__table__)  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True)
@@ -55,39 +51,30 @@ def read_batch(device: str, sign_key: bytes, body: bytes) -> Upload:
     if len(body) > wire.MAX_COMPRESSED:
         raise ApiProblem(413, "too_large", f"a batch has at most {wire.MAX_COMPRESSED} bytes")
     try:
-        batch, payloads = wire.decode_batch(body, sign_key)
+        batch, payloads, heads = wire.open_batch(body, sign_key)
     except SignatureInvalid as error:
         raise ApiProblem(401, "signature", str(error)) from None
     except WireInvalid as error:
         raise ApiProblem(400, "malformed", str(error)) from None
     if batch.device != device:
         raise ApiProblem(400, "malformed", "the batch is of another device")
-    head = bytes.fromhex(batch.before)
-    heads: list[bytes] = []
-    records: list[Record | str] = []
-    for seq, payload in enumerate(payloads, batch.first):
-        head = next_head(head, payload)
-        heads.append(head)
-        records.append(_read(payload, device, batch.epoch, seq))
+    records = decode_records(payloads, device, batch.epoch, batch.first)
     return Upload(batch, payloads, heads, records)
 
 
-def _read(payload: bytes, device: str, epoch: int, seq: int) -> Record | str:
-    try:
-        record = decode_record(payload)
-    except RecordInvalid as error:
-        return str(error)
-    if (record.device, record.epoch, record.seq) != (device, epoch, seq):
-        return "the record names another device or place in the chain"
-    return record
-
-
-def store(session: Session, device: Device, upload: Upload, now: datetime) -> wire.BatchReply:
+def store(
+    session: Session,
+    device: Device,
+    upload: Upload,
+    now: datetime,
+    foreseen: Arrivals | None = None,
+) -> wire.BatchReply:
     """Appends what is new and answers for every record; idempotent; the caller commits.
 
-    A record that is none, or whose id is taken, goes on the visible pile and the chain goes on.
-    Raises ApiProblem: `gap` (nothing stored, `wanted` is the next seq), `fork` and `revoked` (all
-    of it kept in quarantine: commit), `malformed` (an epoch that does not begin as it must).
+    `foreseen` is what `server.services.arrivals.foresee` made of it beforehand. A record that is
+    none, or whose id is taken, goes on the visible pile and the chain goes on. Raises ApiProblem:
+    `gap` (nothing stored, `wanted` is the next seq), `fork` and `revoked` (all of it kept in
+    quarantine: commit), `malformed` (an epoch that does not begin as it must).
     """
     batch = upload.batch
     if device.revoked_ms is not None:
@@ -97,7 +84,7 @@ def store(session: Session, device: Device, upload: Upload, now: datetime) -> wi
         )
     if device.fork_ms is None and batch.epoch > device.epoch:
         _open_epoch(session, device, batch, now)
-    known = _known(session, device, batch)
+    known = {**_gone(device, upload), **_known(session, device, batch)}
     results: list[wire.Result] = []
     for index, payload in enumerate(upload.payloads):
         held = known.get(batch.first + index)
@@ -116,7 +103,7 @@ def store(session: Session, device: Device, upload: Upload, now: datetime) -> wi
         before = upload.heads[fresh - 1] if fresh else bytes.fromhex(batch.before)
         if before != device.head:
             return _apart(session, device, upload, results, now)
-        results += _append(session, device, upload, fresh, now)
+        results += _append(session, device, upload, fresh, now, foreseen)
         device.seq = batch.last
         device.head = upload.heads[-1]
     return wire.BatchReply(
@@ -168,6 +155,7 @@ def _open_epoch(session: Session, device: Device, batch: wire.Batch, now: dateti
     start = genesis(device.id, batch.epoch, cites)
     if bytes.fromhex(batch.before) != start:
         raise ApiProblem(400, "malformed", "the epoch does not begin at its genesis")
+    _note_lost(session, device, now)
     session.add(
         EpochRow(
             township_id=device.township_id,
@@ -179,6 +167,21 @@ def _open_epoch(session: Session, device: Device, batch: wire.Batch, now: dateti
         )
     )
     device.epoch, device.seq, device.head = batch.epoch, 0, start
+
+
+def _note_lost(session: Session, device: Device, now: datetime) -> None:
+    """Says in the audit trail which records a card no longer had: from the first to the last.
+
+    What it still had it said with its last cursor of the old epoch. After a fork that was settled
+    nothing was lost.
+    """
+    if is_settled(device, device.epoch):
+        return
+    mine = select(Contact).where(Contact.device_id == device.id, Contact.epoch <= device.epoch)
+    last = session.scalar(mine.order_by(Contact.id.desc()).limit(1))
+    if last is not None and (last.epoch, last.seq) < (device.epoch, device.seq):
+        lost = f"{last.epoch}/{last.seq + 1} - {device.epoch}/{device.seq}"
+        audit.note_for(session, device.township_id, f"device:{device.id}", "card_lost", lost, now)
 
 
 def _known(
@@ -209,149 +212,91 @@ def _known(
     return found
 
 
-def _append(
-    session: Session, device: Device, upload: Upload, start: int, now: datetime
-) -> list[wire.Result]:
-    now_ms = to_ms(now)
-    first = upload.batch.first
-    good: list[int] = []
-    bad: dict[int, str] = {}
-    ids: set[str] = set()
-    for index in range(start, len(upload.records)):
-        record = upload.records[index]
-        if isinstance(record, str):
-            bad[index] = record
-        elif record.record_id in ids:
-            bad[index] = "the record id was used before"
-        else:
-            ids.add(record.record_id)
-            good.append(index)
-    rows = _rows(session, device, upload, good, now_ms)
-    try:
-        with session.begin_nested():
-            if rows:
-                _insert(session, rows)
-    except IntegrityError:
-        taken = set(
-            session.scalars(select(RecordRow.record_id).where(RecordRow.record_id.in_(ids)))
+def _gone(device: Device, upload: Upload) -> dict[int, tuple[bytes, bytes, wire.Result]]:
+    """Places of the batch whose records were held once and are pruned: answered, not kept again.
+
+    Their bytes are gone; that they are the same the head after the last of them says.
+    """
+    epoch, last, head = device.pruned_epoch, device.pruned_seq, device.pruned_head
+    if epoch is None or last is None or head is None or upload.batch.epoch > epoch:
+        return {}
+    found: dict[int, tuple[bytes, bytes, wire.Result]] = {}
+    for index, record in enumerate(upload.records):
+        seq = upload.batch.first + index
+        if (upload.batch.epoch, seq) > (epoch, last):
+            break
+        stated = head if (upload.batch.epoch, seq) == (epoch, last) else upload.heads[index]
+        again = (
+            wire.Result(seq=seq, record_id=None, result="rejected", why=record)
+            if isinstance(record, str)
+            else wire.Result(seq=seq, record_id=record.record_id, result="duplicate")
         )
-        for index in good:
-            record = upload.records[index]
-            if isinstance(record, Record) and record.record_id in taken:
-                bad[index] = "the record id was used before"
-        rows = [row for row in rows if row["record_id"] not in taken]
-        if rows:
-            _insert(session, rows)
-    results = []
-    for index in range(start, len(upload.records)):
-        record = upload.records[index]
-        record_id = record.record_id if isinstance(record, Record) else None
-        why = bad.get(index)
-        if why is not None:
-            session.add(
-                RejectedRecord(
-                    township_id=device.township_id,
-                    device_id=device.id,
-                    epoch=upload.batch.epoch,
-                    seq=first + index,
-                    record_id=record_id,
-                    payload=upload.payloads[index],
-                    head=upload.heads[index],
-                    why=why,
-                    received_ms=now_ms,
-                )
-            )
-        result = "stored" if why is None else "rejected"
-        results.append(wire.Result(seq=first + index, record_id=record_id, result=result, why=why))
-    session.flush()
+        found[seq] = (upload.payloads[index], stated, again)
+    return found
+
+
+def _append(
+    session: Session,
+    device: Device,
+    upload: Upload,
+    start: int,
+    now: datetime,
+    foreseen: Arrivals | None,
+) -> list[wire.Result]:
+    if foreseen is not None and fits(foreseen, device, start):
+        found = foreseen
+    else:
+        found = arrivals(session, device, upload, start, now)
+    if found.rows is not None:
+        found.rows.received_ms = to_ms(now)
+        try:
+            with savepoint(session):
+                found.rows.insert(session)
+        except IntegrityError:
+            if is_together(session):
+                raise
+            mine, ids = RecordRow.device_id == device.id, [r.record_id for _, r in found.good]
+            asked = select(RecordRow.record_id).where(mine, RecordRow.record_id.in_(ids))
+            found = taken(found, set(session.scalars(asked)))
+            if found.rows is not None:
+                found.rows.insert(session)
+    first = upload.batch.first
+    results = [
+        wire.Result(seq=first + i, record_id=r.record_id, result="stored") for i, r in found.good
+    ]
+    if found.bad:
+        results += [_pile(session, device, upload, i, why, now) for i, why in found.bad.items()]
+        results.sort(key=lambda result: result.seq)
     return results
 
 
-def _rows(
-    session: Session, device: Device, upload: Upload, good: list[int], now_ms: int
-) -> list[dict[str, Any]]:
-    records = [r for r in (upload.records[i] for i in good) if isinstance(r, Record)]
-    if not records:
-        return []
-    timeline = Timeline(session, device, upload.batch.epoch, records, now_ms)
-    times = [timeline.when(record) for record in records]
-    rules = Rules(session, device, records, [when for when, _ in times])
-    rows = []
-    for index, record, (when, contradicted) in zip(good, records, times, strict=True):
-        marks = rules.flags(record, when)
-        if contradicted:
-            marks.append(flags.CLOCK_CONTRADICTION)
-        if wall_is_off(record.wall_ms, when):
-            marks.append(flags.WALL_OFF)
-        rows.append(
-            {
-                **columns(record),
-                "township_id": device.township_id,
-                "site_id": device.site_id,
-                "payload": upload.payloads[index],
-                "head": upload.heads[index],
-                "earliest_ms": when.earliest_ms,
-                "latest_ms": when.latest_ms,
-                "at_ms": when.at_ms,
-                "cls": when.cls.value,
-                "flags": marks or None,
-                "received_ms": now_ms,
-            }
+def _pile(
+    session: Session, device: Device, upload: Upload, index: int, why: str, now: datetime
+) -> wire.Result:
+    record = upload.records[index]
+    record_id = record.record_id if isinstance(record, Record) else None
+    seq = upload.batch.first + index
+    session.add(
+        RejectedRecord(
+            township_id=device.township_id,
+            device_id=device.id,
+            epoch=upload.batch.epoch,
+            seq=seq,
+            record_id=record_id,
+            payload=upload.payloads[index],
+            head=upload.heads[index],
+            why=why,
+            received_ms=to_ms(now),
         )
-    return rows
-
-
-def _insert(session: Session, rows: list[dict[str, Any]]) -> None:
-    """Appends records; `rows` all have the same keys in the same order."""
-    connection = session.connection()
-    if connection.dialect.name != "sqlite":
-        connection.execute(_INSERT, rows)
-        return
-    # Straight to the driver: what SQLAlchemy does to 500 x 27 parameters doubles the time.
-    names = list(rows[0])
-    marks = ",".join("?" * len(names))
-    values = [
-        tuple(json.dumps(v) if isinstance(v, list) else v for v in row.values()) for row in rows
-    ]
-    connection.exec_driver_sql(
-        f"INSERT INTO record ({','.join(names)}) VALUES ({marks})",  # noqa: S608 (our own names)
-        values,
     )
-
-
-def columns(record: Record) -> dict[str, Any]:
-    """The columns of `RecordRow` that repeat the payload; `verify` compares them with it."""
-    return {
-        "device_id": record.device,
-        "epoch": record.epoch,
-        "seq": record.seq,
-        "record_id": record.record_id,
-        "official": record.official,
-        "kind": record.kind.value,
-        "status": None if record.status is None else record.status.value,
-        "reason": _text(record.reason),
-        "until_ms": record.until_ms,
-        "method": None if record.method is None else record.method.value,
-        "verified": record.verified,
-        "score": record.score,
-        "margin": record.margin,
-        "liveness": _text(record.liveness),
-        "supersedes": record.supersedes,
-        "wall_ms": record.wall_ms,
-    }
-
-
-def _text(text: str | None) -> str | None:
-    # PostgreSQL cannot hold NUL in a text; the payload keeps the exact bytes.
-    return None if text is None else text.replace("\x00", "\ufffd")
+    return wire.Result(seq=seq, record_id=record_id, result="rejected", why=why)
 
 
 def _fork(
     session: Session, device: Device, upload: Upload, start: int, now: datetime
 ) -> ApiProblem:
     seq = upload.batch.first + start
-    if device.fork_ms is None:
-        open_fork(session, device, upload.batch.epoch, seq, now)
+    note_fork(session, device, upload.batch.epoch, seq, now)
     _quarantine(session, device, upload, start, "fork", now)
     return ApiProblem(
         409,

@@ -9,12 +9,12 @@ import hashlib
 from collections.abc import Sequence
 
 HASH_BYTES = 32
-_LEAF, _NODE = b"\x00", b"\x01"
+LEAF, _NODE = b"\x00", b"\x01"
 
 
 def leaf_hash(data: bytes) -> bytes:
     """The hash of a leaf, 32 bytes."""
-    return hashlib.sha256(_LEAF + data).digest()
+    return hashlib.sha256(LEAF + data).digest()
 
 
 def _node(left: bytes, right: bytes) -> bytes:

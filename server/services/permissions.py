@@ -18,28 +18,32 @@ class Act(StrEnum):
     DECIDE_LEAVE = "decide_leave"
     EDIT_ROSTER = "edit_roster"
     EDIT_TERMS = "edit_terms"
+    PROPOSE_TERMS = "propose_terms"
     PROPOSE = "propose_correction"
     DECIDE = "decide_correction"
     INSPECT = "inspect"
     ANSWER = "answer_finding"
     SIGN = "sign_month"
+    MANAGE_ACCOUNTS = "manage_accounts"
 
 
 _STAFF = frozenset(Role)
 #: product.md, "The people": the clerk enters, the inspector sees and opens findings and changes
-#: nothing else, the leader approves and signs.
+#: nothing else, the leader approves and signs; the county's auditor reads.
 MAY: dict[Act, frozenset[Role]] = {
     Act.READ: _STAFF,
-    Act.READ_TRAIL: frozenset({Role.ADMIN, Role.LEADER}),
+    Act.READ_TRAIL: frozenset({Role.ADMIN, Role.LEADER, Role.AUDITOR}),
     Act.ENTER_LEAVE: frozenset({Role.ADMIN, Role.CLERK, Role.LEADER}),
     Act.DECIDE_LEAVE: frozenset({Role.LEADER}),
     Act.EDIT_ROSTER: frozenset({Role.ADMIN, Role.CLERK}),
-    Act.EDIT_TERMS: frozenset({Role.LEADER}),
+    Act.EDIT_TERMS: frozenset({Role.ADMIN, Role.LEADER}),
+    Act.PROPOSE_TERMS: frozenset({Role.ADMIN, Role.CLERK, Role.LEADER}),
     Act.PROPOSE: frozenset({Role.ADMIN, Role.CLERK, Role.LEADER}),
     Act.DECIDE: frozenset({Role.LEADER}),
     Act.INSPECT: frozenset({Role.INSPECTOR}),
     Act.ANSWER: frozenset({Role.CLERK, Role.INSPECTOR, Role.LEADER}),
     Act.SIGN: frozenset({Role.LEADER}),
+    Act.MANAGE_ACCOUNTS: frozenset({Role.ADMIN}),
 }
 
 

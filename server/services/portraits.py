@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import io
 import os
 import re
 import secrets
 from pathlib import Path
 
-from PIL import Image, ImageOps
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
@@ -16,9 +14,8 @@ from attendance import wire
 from server.config import ServerConfig
 from server.errors import ApiProblem
 from server.models import Device, Official
+from server.services import pictures
 
-#: A telephone's picture has 12 to 50 million pixels; decoded at 3 bytes each this is 120 MB.
-MAX_PIXELS = 40_000_000
 SIZE = (480, 640)
 QUALITY = 85
 _TOKEN = re.compile(r"\A[0-9a-f]{32}\Z")
@@ -29,21 +26,11 @@ def reencode(body: bytes) -> bytes:
     if len(body) > wire.MAX_PORTRAIT:
         raise ApiProblem(413, "too_large", f"a portrait has at most {wire.MAX_PORTRAIT} bytes")
     try:
-        with Image.open(io.BytesIO(body), formats=["JPEG"]) as picture:
-            if picture.width * picture.height > MAX_PIXELS:
-                raise ApiProblem(413, "too_large", f"at most {MAX_PIXELS} pixels")
-            picture.draft("RGB", (2 * SIZE[0], 2 * SIZE[1]))
-            upright = ImageOps.exif_transpose(picture).convert("RGB")
-    except ApiProblem:
-        raise
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        return pictures.reencoded(body, ["JPEG"], SIZE, QUALITY)
+    except pictures.TooManyPixels:
+        raise ApiProblem(413, "too_large", f"at most {pictures.MAX_PIXELS} pixels") from None
+    except ValueError:
         raise ApiProblem(400, "malformed", "the picture is not a JPEG that can be read") from None
-    upright.thumbnail(SIZE, Image.Resampling.LANCZOS)
-    plain = Image.new("RGB", upright.size)  # a new picture: no metadata comes along
-    plain.paste(upright)
-    out = io.BytesIO()
-    plain.save(out, "JPEG", quality=QUALITY, optimize=True)
-    return out.getvalue()
 
 
 def save(config: ServerConfig, jpeg: bytes) -> str:

@@ -164,5 +164,6 @@ def _row(
 def public_version(session: Session, township: Township, now: datetime) -> str:
     """A word that changes whenever the public board may have changed: also by a site cut off."""
     shown = publication(session, township.id)
-    silent = ",".join(site.name for site in silent_sites(session, township, now))
-    return f"{board_version(session, township, now)}-{shown.at_ms or 0}-{silent}"
+    fields = ",".join(sorted(shown.fields))
+    silent = ",".join(f"{s.name} {s.heard}" for s in silent_sites(session, township, now))
+    return f"{board_version(session, township, now)}-{fields}-{silent}"

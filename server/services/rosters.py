@@ -27,7 +27,7 @@ from server.models import (
 )
 from server.rules import terms
 from server.rules.terms import TermValue
-from server.services.permissions import Act, require
+from server.services.permissions import Act, not_own, require
 from server.services.townships import clean, touch_roster
 
 #: The longest shift, minutes: a day and a night.
@@ -91,6 +91,7 @@ def set_pattern(
     InputInvalid, the last for a day that is over: sheets of past days rest on what was the roster.
     """
     require(by, Act.EDIT_ROSTER, township)
+    not_own(by, official)
     if first < day_of(to_ms(now)):
         raise InputInvalid(
             "past", say("排班只能从今天或以后起改变", "a pattern changes from today on"), "first"
@@ -133,6 +134,33 @@ def end_pattern(session: Session, held: Expectation, first: date, by: str, now: 
     session.flush()
 
 
+def expect_at(
+    session: Session,
+    person: Official,
+    wanted: set[int],
+    held: dict[int, Expectation],
+    by: str,
+    now: datetime,
+) -> None:
+    """Lets somebody be expected at the sites `wanted` (ids) and no other, on working days.
+
+    `held` are their patterns by site. Patterns begin and end today, so that past days keep the
+    roster that they had.
+    """
+    today = day_of(to_ms(now))
+    for site_id in set(held) - wanted:
+        end_pattern(session, held.pop(site_id), today, by, now)
+    fresh = day_of(person.created_ms) >= today
+    for site_id in sorted(wanted - set(held)):
+        held[site_id] = Expectation(
+            township_id=person.township_id,
+            official_id=person.id,
+            site_id=site_id,
+            first_day=None if fresh else today.isoformat(),
+        )
+        session.add(held[site_id])
+
+
 def set_day(
     session: Session,
     township: Township,
@@ -151,6 +179,7 @@ def set_day(
     Raises NotAllowed, NotFound, InputInvalid.
     """
     require(by, Act.EDIT_ROSTER, township)
+    not_own(by, official)
     if what not in ("at", "off", "pattern"):
         raise InputInvalid("what", say("请选择安排", "choose what is to hold"), "what")
     person = official_of(session, township, official)
@@ -198,6 +227,18 @@ def set_rule(
 ) -> TownshipRule:
     """Appends a rule in force from `first` on. Raises NotAllowed, NotFound, InputInvalid."""
     require(by, Act.EDIT_TERMS, township)
+    check_rule(session, township, value)
+    row = TownshipRule(
+        township_id=township.id, kind=terms.word_of(type(value)), first_day=first.isoformat(),
+        value=terms.write(value), note=clean(note, 200), by=by.name, at_ms=to_ms(now),
+    )  # fmt: skip
+    session.add(row)
+    session.flush()
+    return row
+
+
+def check_rule(session: Session, township: Township, value: TermValue) -> None:
+    """Raises NotFound or InputInvalid for numbers out of range and shifts that are not there."""
     if isinstance(value, terms.UsualShifts):
         for number in (value.office, value.village):
             if number is not None:
@@ -212,13 +253,6 @@ def set_rule(
         good = True
     if not good:
         raise InputInvalid("rule", say("数值超出范围", "a number is out of range"), "value")
-    row = TownshipRule(
-        township_id=township.id, kind=terms.word_of(type(value)), first_day=first.isoformat(),
-        value=terms.write(value), note=clean(note, 200), by=by.name, at_ms=to_ms(now),
-    )  # fmt: skip
-    session.add(row)
-    session.flush()
-    return row
 
 
 def set_group(
@@ -236,11 +270,7 @@ def set_group(
     Raises NotAllowed, NotFound, InputInvalid.
     """
     require(by, Act.EDIT_ROSTER, township)
-    group = session.scalar(
-        select(WorkGroup).where(WorkGroup.id == group_id, WorkGroup.township_id == township.id)
-    )
-    if group is None:
-        raise NotFound(say("没有这个工作组", "there is no such work group"))
+    group = group_of(session, township, group_id)
     if not 0 <= at_least <= 1000:
         raise InputInvalid("at_least", say("人数超出范围", "that many are too many"), "at_least")
     for code in (leader, deputy):
@@ -260,6 +290,28 @@ def set_group(
     touch_roster(session, township.id)
     session.flush()
     return group
+
+
+def shifts(session: Session, township: Township) -> list[Shift]:
+    """Every shift, oldest first."""
+    return list(
+        session.scalars(select(Shift).where(Shift.township_id == township.id).order_by(Shift.id))
+    )
+
+
+def exceptions(session: Session, township: Township, first: date, last: date) -> list[RosterDay]:
+    """The dated exceptions that count from `first` to `last`, by day; taken back ones left out."""
+    latest: dict[tuple[str, int], RosterDay] = {}
+    for row in session.scalars(
+        select(RosterDay)
+        .where(
+            RosterDay.township_id == township.id,
+            RosterDay.day.between(first.isoformat(), last.isoformat()),
+        )
+        .order_by(RosterDay.id)
+    ):
+        latest[row.day, row.official_id] = row
+    return [row for _, row in sorted(latest.items()) if row.what != "pattern"]
 
 
 def calendar_entries(session: Session, township: Township) -> list[CalendarDay]:
@@ -290,6 +342,16 @@ def official_of(session: Session, township: Township, code: str) -> Official:
     )
     if found is None:
         raise NotFound(say(f"名册中没有编号 {code}", f"the roster has no official {code}"))
+    return found
+
+
+def group_of(session: Session, township: Township, group_id: int) -> WorkGroup:
+    """The work group with that id. Raises NotFound."""
+    found = session.scalar(
+        select(WorkGroup).where(WorkGroup.id == group_id, WorkGroup.township_id == township.id)
+    )
+    if found is None:
+        raise NotFound(say("没有这个工作组", "there is no such work group"))
     return found
 
 

@@ -2,21 +2,74 @@
 
 from __future__ import annotations
 
-from sqlalchemy import select
+from datetime import date
+from typing import Any
+
+from sqlalchemy import CompoundSelect, Integer, String, bindparam, select, union
 from sqlalchemy.orm import Session
 
 from attendance.clock import Estimate
-from attendance.days import day_of
+from attendance.days import day_end_ms, day_of, day_start_ms
 from attendance.errors import RecordInvalid
-from attendance.records import Record, decode_record
+from attendance.records import Record, decode_record, is_person
 from attendance.statuses import Status
+from attendance.whereabouts import Absence
 from server.models import Device, Expectation, Official, RecordRow, RosterDay, Township
 from server.rules import flags
 from server.services import leave
+from server.services.once import once
 
 #: An amend belongs to the ten seconds after its record; one more for the kiosk's own delay.
 LATE_AMEND_NS = 11_000_000_000
 _PRESENT = (Status.ON_DUTY, Status.IN_VILLAGE)
+
+
+class _Known:
+    """What a transaction has read of the roster, for all the batches in it."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._officials: dict[tuple[int, str], bool] = {}
+        self._absences: dict[tuple[int, date, date], list[Absence]] = {}
+
+    def officials(self, township: int, people: set[str]) -> set[str]:
+        """Those of `people` that are officials of the township."""
+        new = [name for name in people if (township, name) not in self._officials]
+        if new:
+            mine = (Official.township_id == township, Official.official.in_(new))
+            there = set(self._session.scalars(select(Official.official).where(*mine)))
+            self._officials.update({(township, name): name in there for name in new})
+        return {name for name in people if self._officials[township, name]}
+
+    def absences(self, township_id: int, first: date, last: date) -> list[Absence]:
+        """Approved leave and trips that touch those days."""
+        key = (township_id, first, last)
+        if key not in self._absences:
+            township = self._session.get_one(Township, township_id)
+            span = day_start_ms(first), day_end_ms(last)
+            found = leave.absences(self._session, township, *span)
+            self._absences[key] = [absence for absence in found if absence.approved]
+        return self._absences[key]
+
+
+def _expected() -> CompoundSelect[Any]:
+    """Codes of those expected at a site, always or sent there for a day."""
+    township, site = (bindparam(name, type_=Integer) for name in ("township", "site"))
+    first, last = (bindparam(name, type_=String) for name in ("first", "last"))
+    people = select(Official.official).where(Official.township_id == township)
+    return union(
+        people.join(Expectation, Expectation.official_id == Official.id).where(
+            Expectation.site_id == site
+        ),
+        people.join(RosterDay, RosterDay.official_id == Official.id).where(
+            RosterDay.township_id == township,
+            RosterDay.site_id == site,
+            RosterDay.day.between(first, last),
+        ),
+    )
+
+
+_EXPECTED = _expected()
 
 
 class Rules:
@@ -26,44 +79,31 @@ class Rules:
         self, session: Session, device: Device, records: list[Record], times: list[Estimate]
     ) -> None:
         self._village = device.site is not None and device.site.kind == "village"
-        people = {r.official for r in records if r.concerns_person and r.official is not None}
+        people = {r.official for r in records if r.official is not None and is_person(r.kind)}
         self._known: set[str] = set()
         self._expected: set[str] = set()
+        self._plain: set[str | None] = set()
         self._absences: dict[str, list[tuple[int, int]]] = {}
         superseded = {r.supersedes for r in records if r.supersedes is not None}
         self._amended = {r.record_id: r for r in records if r.record_id in superseded}
         if not people:
             return
-        mine = Official.township_id == device.township_id
-        self._known = set(
-            session.scalars(select(Official.official).where(mine, Official.official.in_(people)))
-        )
+        known = once(session, "roster", lambda: _Known(session))
+        self._known = known.officials(device.township_id, people)
+        at = [t.at_ms for t in times]
+        first, last = day_of(min(at)), day_of(max(at))
         if self._village:
+            days = {"first": first.isoformat(), "last": last.isoformat()}
+            place = {"township": device.township_id, "site": device.site_id}
             self._expected = set(
-                session.scalars(
-                    select(Official.official)
-                    .join(Expectation, Expectation.official_id == Official.id)
-                    .where(mine, Expectation.site_id == device.site_id)
-                )
+                session.connection().execute(_EXPECTED, {**place, **days}).scalars()
             )
-            days = sorted({day_of(t.at_ms).isoformat() for t in times})
-            self._expected |= set(  # sent there for a day
-                session.scalars(
-                    select(Official.official)
-                    .join(RosterDay, RosterDay.official_id == Official.id)
-                    .where(
-                        RosterDay.township_id == device.township_id,
-                        RosterDay.site_id == device.site_id,
-                        RosterDay.day.between(days[0], days[-1]),
-                    )
-                )
-            )
-        township = session.get_one(Township, device.township_id)
-        first, last = min(t.at_ms for t in times), max(t.at_ms for t in times)
-        for absence in leave.absences(session, township, first, last):
-            if absence.approved and absence.official in people:
+        for absence in known.absences(device.township_id, first, last):
+            if absence.official in people:
                 spans = self._absences.setdefault(absence.official, [])
                 spans.append((absence.start_ms, absence.end_ms))
+        expected = self._expected if self._village else self._known
+        self._plain.update((self._known & expected) - self._absences.keys())
         missing = superseded - self._amended.keys()
         if missing:
             for payload in session.scalars(
@@ -77,21 +117,34 @@ class Rules:
                     continue
                 self._amended[record.record_id] = record
 
+    def is_plain(self, record: Record) -> bool:
+        """Whether it can be seen at once, as of nearly all, that `flags` has nothing to say."""
+        return (
+            record.official in self._plain
+            and record.verified
+            and record.supersedes is None
+            and record.liveness != "off"
+        )
+
     def flags(self, record: Record, when: Estimate) -> list[str]:
         """Words of `server.rules.flags` for one record; none for what concerns no person."""
-        if not record.concerns_person or record.official is None:
+        official = record.official
+        if official is None or not is_person(record.kind):
             return []
         found = []
         if not record.verified:
             found.append(flags.UNVERIFIED)
-        if record.official not in self._known:
+        if official not in self._known:
             found.append(flags.UNKNOWN_OFFICIAL)
-        elif self._village and record.official not in self._expected:
+        elif self._village and official not in self._expected:
             found.append(flags.UNEXPECTED_SITE)
         if record.liveness == "off":
             found.append(flags.LIVENESS_OFF)
-        if record.status in _PRESENT and any(
-            start <= when.at_ms < end for start, end in self._absences.get(record.official, ())
+        spans = self._absences.get(official)
+        if (
+            spans is not None
+            and record.status in _PRESENT
+            and any(start <= when.at_ms < end for start, end in spans)
         ):
             found.append(flags.LEAVE_CLASH)
         if record.supersedes is not None and self._is_late(record):

@@ -96,6 +96,11 @@ def only_township(session: Session, name: str | None = None) -> Township:
     return found
 
 
+def of_number(session: Session, number: int) -> Township | None:
+    """The township of that number, for the county, which may read each."""
+    return session.get(Township, number)
+
+
 def site_of(session: Session, township: Township, name: str, kind: str | None = None) -> Site:
     """The site of that name, made (a village unless `kind` says otherwise) where it is new.
 

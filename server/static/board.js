@@ -26,17 +26,28 @@
     busy = true;
     try {
       const answer = await fetch(live.dataset.rows, { cache: "no-store", credentials: "same-origin" });
-      if (!answer.ok) return;
+      if (!answer.ok) { setTimeout(refresh, POLL_MS); return; }
       const html = await answer.text();
       version = answer.headers.get("Quxiang-Version") || version;
       live.innerHTML = html;
       alive(answer.headers.get("Quxiang-Clock"));
     } catch (error) {
-      // Not heard: `watch` says so when it has lasted.
+      setTimeout(refresh, POLL_MS);  // not heard; what was told of must be shown all the same
     } finally {
       busy = false;
       if (again) { again = false; refresh(); }
     }
+  }
+
+  // What of the page changed since the version that it shows; the version itself comes after it.
+  function apply(news) {
+    const summary = live.querySelector(".summary");
+    const people = live.querySelectorAll(".person, .tv-person");
+    if (busy || !summary || news.from !== version) return;
+    if (Object.keys(news.people).some(function (n) { return !people[n]; })) return;
+    summary.innerHTML = news.head;
+    Object.keys(news.people).forEach(function (n) { people[n].outerHTML = news.people[n]; });
+    version = news.version;
   }
 
   async function poll() {
@@ -67,6 +78,7 @@
     source = new EventSource(live.dataset.events);
     source.onopen = stopPolling;
     source.addEventListener("beat", function (event) { alive(event.data); });
+    source.addEventListener("news", function (event) { apply(JSON.parse(event.data)); });
     source.addEventListener("board", function (event) {
       alive(null);
       if (event.data !== version) refresh();

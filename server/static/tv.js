@@ -27,7 +27,7 @@
     told.textContent = pages > 1 ? (page + 1) + " / " + pages : "";
   }
 
-  new MutationObserver(function () { lay(0); }).observe(live, { childList: true });
+  new MutationObserver(function () { lay(0); }).observe(live, { childList: true, subtree: true });
   window.addEventListener("resize", function () { lay(0); });
   setInterval(function () { lay(1); }, EVERY_MS);
   lay(0);

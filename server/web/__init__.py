@@ -10,30 +10,47 @@ from flask import Flask, get_flashed_messages, request, session, url_for
 
 from attendance.days import to_ms
 from server.context import Context
+from server.services.webhooks import MAKERS
 from server.web import (
+    account,
     allowance,
     auth,
     board,
+    charts,
+    compress,
     corrections,
+    county,
     duty,
+    exports,
     grids,
+    imports,
     inspect,
     language,
     leave,
     officials,
     person,
+    planning,
+    publishing,
     ruling_words,
+    second,
     security,
+    settings,
+    staff,
     supervise,
+    tokens,
+    trail,
+    webhooks,
     words,
 )
 from server.web.say import _l
 
 #: Pages in the order of the navigation, and who finds them there.
 NAV = (
+    ("county.page", _l("Townships"), county.READS),
     ("board.page", _l("Board"), auth.STAFF),
     ("supervise.day", _l("Day sheet"), auth.STAFF),
     ("grids.month", _l("Month"), auth.STAFF),
+    ("charts.page", _l("Charts"), auth.STAFF),
     ("inspect.discrepancies", _l("Discrepancies"), auth.STAFF),
     ("corrections.page", _l("Corrections"), auth.STAFF),
     ("inspect.draws", _l("Spot checks"), auth.STAFF),
@@ -43,8 +60,14 @@ NAV = (
     ("leave.page", _l("Leave"), auth.STAFF),
     ("duty.roster", _l("Duty roster"), auth.STAFF),
     ("duty.log", _l("Visits"), auth.STAFF),
+    ("publishing.choose", _l("Plates"), publishing.PRINTS),
+    ("publishing.page", _l("What is public"), auth.STAFF),
     ("supervise.sites", _l("Sites"), auth.STAFF),
-    ("supervise.trail", _l("Audit trail"), auth.TRAIL),
+    ("settings.page", _l("Settings"), auth.STAFF),
+    ("staff.page", _l("Accounts"), staff.MANAGES),
+    ("tokens.page", _l("Tokens"), tokens.GIVES),
+    ("webhooks.page", _l("Webhooks"), MAKERS),
+    ("trail.page", _l("Audit trail"), auth.TRAIL),
 )
 
 
@@ -56,6 +79,13 @@ SECTIONS = {
     "corrections.one_day": "corrections.page",
     "corrections.propose": "corrections.page",
     "inspect.one_draw": "inspect.draws",
+}
+#: Blueprints whose every page belongs to one of the navigation.
+AREAS = {
+    "settings": "settings.page",
+    "planning": "settings.page",
+    "imports": "settings.page",
+    "staff": "staff.page",
 }
 
 
@@ -73,15 +103,27 @@ def register(app: Flask) -> None:
     """Adds pages, guards, languages and words to an application that carries its `Context`."""
     held: Context = app.extensions["quxiang"]
     security.register(app, held.config.hosts, secure=held.config.secure_cookies)
+    compress.register(app)
     language.register(app)
     auth.register(app)
+    county.register(app)
     board.register(app)
-    for part in (supervise, grids, inspect, corrections, allowance, officials, leave, duty, person):
+    for part in (
+        supervise, grids, inspect, corrections, allowance, officials, leave, duty, person, settings,
+        planning, imports, exports, charts,
+    ):  # fmt: skip
         app.register_blueprint(part.blueprint)
     app.jinja_env.trim_blocks = True
     app.jinja_env.lstrip_blocks = True
     app.jinja_env.filters["tel"] = telephone
     app.jinja_env.filters["ms"] = to_ms
+    app.register_blueprint(publishing.blueprint)
+    app.register_blueprint(tokens.blueprint)
+    app.register_blueprint(account.blueprint)
+    app.register_blueprint(webhooks.blueprint)
+    app.register_blueprint(second.blueprint)
+    app.register_blueprint(staff.blueprint)
+    app.register_blueprint(trail.blueprint)
 
     def asset(name: str) -> str:
         version = _fingerprint(Path(app.static_folder or "") / name)
@@ -98,18 +140,21 @@ def register(app: Flask) -> None:
     @app.context_processor
     def common() -> dict[str, object]:
         user = auth.current()
-        home = board.address(user.township.slug if user else None)
+        settled = user is not None and county.settled()
+        home = board.address(user.township.slug if user and settled else None)
         nav = [
             (home if endpoint == "board.page" else url_for(endpoint), endpoint, label)
             for endpoint, label, roles in NAV
-            if user and user.role in roles
+            if user and user.role in roles and (settled or endpoint == "county.page")
         ]
         return {
             "asset": asset,
             "user": user,
-            "township": board.township_shown() or (user.township.name if user else ""),
+            "township": board.township_shown() or (user.township.name if user and settled else ""),
             "nav": nav,
-            "section": SECTIONS.get(request.endpoint or "", request.endpoint),
+            "section": AREAS.get(
+                request.blueprint or "", SECTIONS.get(request.endpoint or "", request.endpoint)
+            ),
             "switch_url": switch_url(),
             "board_url": home,
             "messages": lambda: get_flashed_messages(True) if "_flashes" in session else [],

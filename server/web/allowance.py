@@ -15,8 +15,9 @@ from server.rules.calendar import month_days
 from server.services import audit
 from server.services.permissions import Act, may
 from server.services.rulings import statements
-from server.services.search import matches
+from server.services.sheets.roster import roster_of
 from server.web import auth, ruling_words
+from server.web.papers import month_words
 from server.web.picks import PAGE, Chosen, month_after, month_asked, today
 from server.web.say import gettext
 
@@ -40,22 +41,24 @@ def page() -> str:
         made = statements.statement_of(session, user.township, month, now())
     else:
         made = statements.signed_statement(session, user.township, month)
+    roster = roster_of(session, user.township)
     fitting = [
         p
         for p in made.people
-        if (not chosen.group or p.group == chosen.group)
-        and matches(chosen.q, p.name, "", p.official)
+        if chosen.fits_stated(roster, p.official, p.name, p.group)
     ]
     over = day_of(to_ms(now())) > month_days(month)[-1]
     return render_template(
         "allowance.html",
         month=month,
+        title=month_words(month),
         statement=made,
         signed=signed,
         sha256=hashlib.sha256(statements.encode(made)).hexdigest(),
         people=fitting[chosen.first : chosen.first + PAGE],
         pages=chosen.pages(len(fitting)),
         chosen=chosen,
+        saved={"month": month, **chosen.kept()},
         choices={"groups": sorted({p.group for p in made.people if p.group}), "sites": ()},
         page_link=lambda n: chosen.link("allowance.page", {"month": month}, page=str(n)),
         before=chosen.link("allowance.page", {"month": month_after(month, -1)}),

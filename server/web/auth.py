@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import hmac
 from collections.abc import Callable
+from datetime import datetime
 from functools import wraps
 from typing import ParamSpec, TypeVar
 
 from flask import Blueprint, Flask, abort, flash, g, redirect, render_template, request, url_for
 from flask import session as cookie
+from sqlalchemy.orm import Session
 from werkzeug.wrappers import Response
 
-from attendance.days import to_ms
+from attendance.days import day_of, to_ms
 from server import db
 from server.context import context, now
 from server.errors import InputInvalid
 from server.models import Role, User
-from server.services import accounts, audit
+from server.services import accounts, audit, second, sessions
 from server.services.permissions import MAY, Act
-from server.web.language import clock_words
+from server.web.language import clock_words, short_day
 from server.web.say import gettext
 from server.web.security import is_machine, safe_next
 
@@ -28,10 +30,10 @@ STAFF = MAY[Act.READ]
 ENTERS_LEAVE = frozenset({Role.ADMIN, Role.CLERK})
 #: Who may read the audit trail.
 TRAIL = MAY[Act.READ_TRAIL]
-#: A session ends after a working day, milliseconds.
-SESSION_MS = 12 * 3_600_000
+#: What the cookie's token is called.
+COOKIE_FIELD = "sid"
 #: Pages that are drawn again by POST when something in them was refused.
-FORMS = ("auth.login", "auth.password", "leave.ask")
+FORMS = ("auth.login", "auth.password", "leave.ask", "second.code")
 
 
 def roles_of(act: Act) -> frozenset[Role]:
@@ -62,31 +64,65 @@ def load_user() -> None:
     """Reads the account of this request's cookie, where it is one of this server and still good."""
     if is_machine(request.path) or request.endpoint in ("static", "board.portrait", "board.events"):
         return
-    number, stamp, at = cookie.get("uid"), cookie.get("stamp"), cookie.get("at")
-    if not isinstance(number, int) or not isinstance(stamp, str) or not isinstance(at, int):
+    token = cookie.get(COOKIE_FIELD)
+    if not isinstance(token, str):
         return
-    user = db.session().get(User, number)
-    age = to_ms(now()) - at
-    if (
-        user is None
-        or not user.active
-        or not 0 <= age < SESSION_MS
-        or not hmac.compare_digest(user.stamp, stamp)
-    ):
+    row = sessions.find(db.session(), token, now())
+    if row is None:
         cookie.clear()
         return
-    g.quxiang_user = user
+    g.quxiang_login, g.quxiang_stage = row.id, row.stage
+    if row.stage == sessions.WAITING:
+        g.quxiang_waiting = row.user
+        return
+    g.quxiang_user = row.user
+    if not sessions.seen_again(row, now(), remote()):
+        return
+    if request.method in ("GET", "HEAD", "OPTIONS"):
+        db.close_session()  # as for `note`
+        with context().database.transaction() as session:
+            sessions.note_seen(session, row, now(), remote())
+    else:
+        sessions.note_seen(db.session(), row, now(), remote())
+        db.session().commit()
 
 
-def begin(user: User) -> None:
-    """A new session for `user`; nothing of the one before is kept."""
+def login_now() -> int:
+    """The number of this request's session; 403 where nobody is signed in."""
+    found: int | None = g.get("quxiang_login")
+    if found is None:
+        abort(403)
+    return found
+
+
+def waiting() -> User | None:
+    """Whose password was right and whose code is still to come."""
+    found: User | None = g.get("quxiang_waiting")
+    return found
+
+
+def begin(session: Session, user: User, stage: str = sessions.PASSWORD) -> None:
+    """A new session for `user`, committed; nothing of the one before is kept."""
+    before: int | None = g.pop("quxiang_login", None)
+    if before is not None:
+        sessions.drop(session, before)
+    token = sessions.begin(session, user, now(), remote(), request.user_agent.string, stage)
+    session.commit()
     cookie.clear()
-    cookie.update(uid=user.id, stamp=user.stamp, at=to_ms(now()))
-    g.quxiang_user = user
+    cookie[COOKIE_FIELD] = token
+    g.pop("quxiang_waiting", None)
+    if stage != sessions.WAITING:
+        g.quxiang_user = user
 
 
-def needs(roles: frozenset[Role]) -> Callable[[Callable[P, R]], Callable[P, R | Response]]:
-    """A view for these roles: others get 403, strangers the login page."""
+def needs(
+    roles: frozenset[Role], *, before_second: bool = False
+) -> Callable[[Callable[P, R]], Callable[P, R | Response]]:
+    """A view for these roles: others get 403, strangers the login page.
+
+    Whoever still has a password to change or a second step to set up is sent there first, the
+    latter but for pages that are `before_second`.
+    """
 
     def wrap(view: Callable[P, R]) -> Callable[P, R | Response]:
         @wraps(view)
@@ -97,6 +133,10 @@ def needs(roles: frozenset[Role]) -> Callable[[Callable[P, R]], Callable[P, R | 
                 return redirect(url_for("auth.login", next=back), 303)
             if user.must_change:
                 return redirect(url_for("auth.password"), 303)
+            if not before_second and owes_second(user):
+                return redirect(url_for("second.page"), 303)
+            if g.get("quxiang_unscoped") and not before_second:
+                return redirect(url_for("county.page"), 303)
             if user.role not in roles:
                 abort(403)
             return view(*args, **kwargs)
@@ -104,6 +144,13 @@ def needs(roles: frozenset[Role]) -> Callable[[Callable[P, R]], Callable[P, R | 
         return guarded
 
     return wrap
+
+
+def owes_second(user: User) -> bool:
+    """Whether this session may go on only after a second step was set up."""
+    if g.get("quxiang_stage") == sessions.CODE:
+        return False
+    return second.overdue(db.session(), user, now())
 
 
 def note(what: str, target: str = "") -> None:
@@ -135,24 +182,49 @@ def login() -> str | Response | tuple[str, int]:
     session = db.session()
     user = accounts.authenticate(session, name, request.form.get("password", ""), now(), remote())
     until = None if user else accounts.locked_until(session, name, now())
-    if user is not None:
-        audit.note(session, user, "login", "", now(), remote())
-    session.commit()
     if user is None:
-        if until is None:
-            refused, status = gettext("Account or password is wrong."), 403
-        else:
-            at = clock_words(to_ms(until) + 59_999, None)
-            refused = gettext(
-                "Too many wrong attempts. This account is locked until %(at)s.", at=at
-            )
-            status = 429
+        note_failure(session, name)
+        session.commit()  # the failure counts
+        refused, status = gettext("Account or password is wrong."), 403
+        if until is not None:
+            refused, status = locked_words(until), 429
         page = render_template("login.html", next=target, name=name[:64], refused=refused)
         return page, status
-    begin(user)
+    if accounts.has_second(session, user):
+        begin(session, user, sessions.WAITING)
+        return redirect(url_for("second.code", next=target), 303)
+    return signed_in(session, user, target)
+
+
+def signed_in(session: Session, user: User, target: str | None, how: str = "") -> Response:
+    """Begins the session of somebody who proved who they are, and leads them on.
+
+    `how` is what the trail says beside: with a code, with a recovery code.
+    """
+    audit.note(session, user, "login", how, now(), remote())
+    begin(session, user, sessions.CODE if how else sessions.PASSWORD)
     if user.must_change:
         return redirect(url_for("auth.password"), 303)
+    if not how:
+        day = second.required_from(session, user, now())
+        if day is not None and day > day_of(to_ms(now())):
+            said = gettext("From %(day)s on you sign in with a code as well: see My account.",
+                           day=short_day(day))  # fmt: skip
+            flash(said, "warn")
     return redirect(target or url_for("supervise.day"), 303)
+
+
+def locked_words(until: datetime) -> str:
+    """Until when an account is locked."""
+    at = clock_words(to_ms(until) + 59_999, None)
+    return gettext("Too many wrong attempts. This account is locked until %(at)s.", at=at)
+
+
+def note_failure(session: Session, name: str, what: str = "") -> None:
+    """A try at an account that exists stands in its township's trail; the lock bounds how many."""
+    known = accounts.named(session, name)
+    if known is not None and accounts.locked_until(session, name, now()) is None:
+        audit.note_for(session, known.township_id, name, "login_failed", what, now(), remote())
 
 
 @blueprint.post("/logout")
@@ -161,6 +233,7 @@ def logout() -> Response:
     user = current()
     if user is not None:
         audit.note(db.session(), user, "logout", "", now(), remote())
+        sessions.drop(db.session(), login_now())
         db.session().commit()
     cookie.clear()
     return redirect("/", 303)
@@ -185,6 +258,7 @@ def password() -> str | Response | tuple[str, int]:
     elif not hmac.compare_digest(new.encode(), request.form.get("again", "").encode()):
         refused = gettext("The two new passwords differ.")
     else:
+        user = session.get_one(User, user.id)  # an auditor's is cut off (`web.county`)
         try:
             accounts.change_password(session, user, new)
         except InputInvalid as error:
@@ -193,8 +267,9 @@ def password() -> str | Response | tuple[str, int]:
         page = render_template("password.html", minimum=accounts.MIN_PASSWORD, refused=refused)
         return page, 400
     audit.note(session, user, "change_password", "", now(), remote())
-    session.commit()
-    begin(user)
+    stage: str = g.get("quxiang_stage", sessions.PASSWORD)
+    sessions.end_all(session, user)
+    begin(session, user, stage)
     flash(gettext("The password is changed."), "good")
     return redirect(url_for("supervise.day"), 303)
 
@@ -202,6 +277,11 @@ def password() -> str | Response | tuple[str, int]:
 def _why(error: InputInvalid) -> str:
     if error.key == "password_same":
         return gettext("The new password is the old one.")
+    if error.key == "password_easy":
+        return gettext(
+            "Too easy to guess: beside the names of account and township, frequent words and runs "
+            "of keys a password has five different characters at least."
+        )
     return gettext(
         "A password has %(low)s to %(high)s characters.",
         low=accounts.MIN_PASSWORD,

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import groupby
@@ -21,6 +22,8 @@ from flask import (
     send_file,
     url_for,
 )
+from flask import session as cookie
+from markupsafe import Markup
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
@@ -28,21 +31,26 @@ from attendance.days import SHANGHAI, day_of, local, to_ms
 from attendance.statuses import LOOKS, Status
 from server import db
 from server.context import Clock, context, now
+from server.logs import about
 from server.models import Official, Township
 from server.services import portraits
 from server.services.matters import MAX_QUERY
 from server.services.publication import publication
 from server.services.publicboard import PublicRow, public_rows, public_version, silent_sites
 from server.services.townships import only_township
+from server.web import drawings as kept_drawings
+from server.web import pieces as kept_pieces
 from server.web import words
-from server.web.language import clock_words, short_day
+from server.web.drawings import Drawing, drawings
+from server.web.language import clock_words, lang, short_day
 from server.web.near import admit
+from server.web.news import KINDS, Reporter
+from server.web.pieces import pieces
 from server.web.say import gettext
+from server.web.streams import BEAT, FIRST, LOST, Handover, Hub, beat_event, board_event
 from server.web.watcher import Stream, Watcher
 
-#: Seconds between two beats of a stream; `board.js` waits for two and a half before it doubts.
-BEAT = 10.0
-#: Streams that one worker holds: half of its threads (`server.serve`), the others answer pages.
+#: Streams that wait in threads, where the server is not ours: half of such a server's.
 STREAMS = 8
 #: What a page that got no stream is told to wait, seconds; it polls `/board.json` meanwhile.
 RETRY_AFTER = 60
@@ -50,6 +58,7 @@ RETRY_AFTER = 60
 LEGEND = tuple(status for status in LOOKS if status is not Status.STALE)
 PORTRAIT_SECONDS = 3600
 _KEY = "quxiang-watcher"
+_HUB = "quxiang-hub"
 
 blueprint = Blueprint("board", __name__)
 
@@ -78,6 +87,7 @@ def find(slug: str | None) -> Township:
     if found is None:
         abort(404)
     g.quxiang_township = found.name
+    about(found.id)
     admit(session, found.id)
     return found
 
@@ -104,7 +114,8 @@ def until_words(until: datetime | None, present: datetime) -> str:
 
 def _version(township: Township, session: Session, present: datetime) -> str:
     """The board's version, hashed: how many records and leaves there are is nobody's business."""
-    return hashlib.sha256(public_version(session, township, present).encode()).hexdigest()[:16]
+    said = f"{township.name}\n{public_version(session, township, present)}"
+    return hashlib.sha256(said.encode()).hexdigest()[:16]
 
 
 def shown(row: PublicRow, present: datetime) -> ShownRow:
@@ -130,38 +141,35 @@ def shown(row: PublicRow, present: datetime) -> ShownRow:
     )
 
 
-def _groups(rows: Iterable[PublicRow], present: datetime) -> list[tuple[str, list[ShownRow]]]:
-    return [
-        (group, [shown(row, present) for row in people])
-        for group, people in groupby(rows, key=lambda row: row.work_group)
-    ]
-
-
-def drawn(township: Township, query: str = "") -> dict[str, object]:
-    """What both a page and its live part show. The version is read first, so that a change in
-    between is drawn twice rather than never."""
-    present, session = now(), db.session()
-    version = _version(township, session, present)
+def drawn(
+    township: Township, session: Session, present: datetime, piece: str, query: str = ""
+) -> dict[str, object]:
+    """What both a page and its live part show; `piece` is the macro that draws a person."""
     rows = public_rows(session, township, present, query)
     today = day_of(to_ms(present))
+    people = pieces().drawn(
+        piece, (township.id, lang()), today, rows, lambda row: shown(row, present),
+        whole=not query,
+    )  # fmt: skip
+    pairs = groupby(zip(rows, people, strict=True), key=lambda pair: pair[0].work_group)
+    counted = Counter(row.status for row in rows)
     return {
-        "version": version,
         "query": query,
-        "groups": _groups(rows, present),
-        "counts": [(str(s), sum(row.status == s for row in rows)) for s in LEGEND],
-        "silent": _silent(township, present),
+        "groups": [(group, [drawing for _, drawing in held]) for group, held in pairs],
+        "counts": [(str(status), counted[status]) for status in LEGEND],
+        "silent": _silent(township, session, present),
         "clock": clock_words(to_ms(present), today),
         "today": today,
     }
 
 
-def _silent(township: Township, present: datetime) -> list[tuple[str, str]]:
+def _silent(township: Township, session: Session, present: datetime) -> list[tuple[str, str]]:
     """What is cut off, and when it was last heard, "" for never.
 
     Sites are named only where the township shows villages: beside somebody's own "last heard" a
     name would tell where they are expected.
     """
-    session, today = db.session(), day_of(to_ms(present))
+    today = day_of(to_ms(present))
     sites = silent_sites(session, township, present)
     if "village" in publication(session, township.id).fields:
         return [
@@ -189,51 +197,134 @@ def tell(response: Response, version: str) -> Response:
     return response
 
 
+Make = Callable[[Township, Session, datetime], tuple[bytes, str]]
+
+
+def _kept(kind: str, slug: str | None, make: Make) -> Drawing:
+    """The newest drawing of one public page of a township, in this request's language."""
+    township = find(slug)
+    held, key = drawings(), (kind, township.id, slug is None, lang())
+    hurried = held.in_a_storm(key)
+    if hurried is not None:
+        return hurried
+    database = context().database
+
+    def look() -> tuple[str, datetime]:
+        # A session of its own: this request's may have begun to read before.
+        with database.session() as session:
+            present = now()
+            return _version(township, session, present), present
+
+    def draw() -> tuple[bytes, str]:
+        # Begun after the version was read: what comes in between is drawn twice rather than never.
+        with database.session() as session:
+            return make(township, session, present)
+
+    version, present = held.versions.do(township.id, look)
+    # The minute too: pages say it, and a return that has passed changes no version.
+    return held.get(key, f"{version} {to_ms(present) // 60_000}", version, draw)
+
+
+def _html(template: str, piece: str, **more: object) -> Make:
+    def make(township: Township, session: Session, present: datetime) -> tuple[bytes, str]:
+        seen = drawn(township, session, present, piece)
+        return render_template(template, **more, **seen).encode(), "text/html"
+
+    return make
+
+
+def _found(slug: str | None, query: str) -> dict[str, object]:
+    """The board of those who answer a question; it is made for whoever asks."""
+    township, present = find(slug), now()
+    with context().database.session() as session:
+        version = _version(township, session, present)
+        seen = drawn(township, session, present, "person", query)
+    live = Markup(render_template("_board.html", **seen))  # noqa: S704  # nosec B704 # a template's
+    return {"version": version, "live": live, "query": query}
+
+
+def _live(drawing: Drawing) -> Markup:
+    return Markup(drawing.body.decode())  # noqa: S704  # nosec B704 # a template's
+
+
+def _rows(slug: str | None) -> Drawing:
+    return _kept("rows", slug, _html("_board.html", "person"))
+
+
 @blueprint.get("/")
 @blueprint.get("/t/<slug>/", endpoint="page")
 def page(slug: str | None = None) -> Response:
     """The board. Without JavaScript it loads itself again every minute."""
-    seen = drawn(find(slug), asked())
     urls = {name: address(slug, name) for name in ("page", "rows", "json", "events", "screen")}
     urls["duty"] = url_for("duty.notice", slug=slug) if slug else url_for("duty.notice")
-    response = Response(render_template("board.html", urls=urls, **seen))
-    return tell(response, str(seen["version"]))
+    query = asked()
+    if query:
+        seen = _found(slug, query)
+        html = render_template("board.html", urls=urls, **seen)
+        return tell(Response(html), str(seen["version"]))
+    rows = _rows(slug)
+
+    def make() -> tuple[bytes, str]:
+        return render_template(
+            "board.html", urls=urls, query="", live=_live(rows), version=rows.version
+        ).encode(), "text/html"
+
+    if cookie or request.query_string:  # somebody's own: a name, a token, a message, an address
+        response = tell(Response(make()[0]), rows.version)
+        if cookie:
+            response.headers["Cache-Control"] = "no-store"
+        return response
+    stamp = f"{rows.etag} {rows.version}"
+    kept = drawings().get(("page", slug, lang()), stamp, rows.version, make)
+    return tell(kept.answer(), rows.version)
 
 
 @blueprint.get("/tv", endpoint="screen")
 @blueprint.get("/t/<slug>/tv", endpoint="screen")
 def screen(slug: str | None = None) -> Response:
     """The board on a television: the whole screen, page after page where people do not fit."""
-    seen = drawn(find(slug))
-    urls = {name: address(slug, name) for name in ("rows", "json", "events")}
+    rows, present = _screen_rows(slug), now()
+    urls = {name: address(slug, name) for name in ("json", "events")}
     urls["rows"] = address(slug, "screen_rows")
-    response = Response(render_template("tv.html", urls=urls, **seen))
-    return tell(response, str(seen["version"]))
+    today = day_of(to_ms(present))
+    clock = clock_words(to_ms(present), today)
+
+    def make() -> tuple[bytes, str]:
+        return render_template(
+            "tv.html", urls=urls, live=_live(rows), version=rows.version, today=today, clock=clock
+        ).encode(), "text/html"
+
+    stamp = f"{rows.etag} {rows.version} {today} {clock}"
+    kept = drawings().get(("tv", slug, lang()), stamp, rows.version, make)
+    return tell(kept.answer(), rows.version)
+
+
+def _screen_rows(slug: str | None) -> Drawing:
+    return _kept("screen", slug, _html("_tv.html", "tv_person"))
 
 
 @blueprint.get("/tv/rows", endpoint="screen_rows")
 @blueprint.get("/t/<slug>/tv/rows", endpoint="screen_rows")
 def screen_rows(slug: str | None = None) -> Response:
     """The part of the television's page that changes."""
-    seen = drawn(find(slug))
-    return tell(Response(render_template("_tv.html", **seen)), str(seen["version"]))
+    rows = _screen_rows(slug)
+    return tell(rows.answer(), rows.version)
 
 
 @blueprint.get("/board/rows")
 @blueprint.get("/t/<slug>/board/rows", endpoint="rows")
 def rows(slug: str | None = None) -> Response:
     """The part of the board that changes, drawn by the same template as the page."""
-    seen = drawn(find(slug), asked())
-    return tell(Response(render_template("_board.html", **seen)), str(seen["version"]))
+    query = asked()
+    if query:
+        seen = _found(slug, query)
+        return tell(Response(str(seen["live"])), str(seen["version"]))
+    found = _rows(slug)
+    return tell(found.answer(), found.version)
 
 
-@blueprint.get("/board.json", endpoint="json")
-@blueprint.get("/t/<slug>/board.json", endpoint="json")
-def board_json(slug: str | None = None) -> Response:
-    """The board for other programs (commands.md). The ETag changes with the rows alone."""
-    township, present, session = find(slug), now(), db.session()
-    version = _version(township, session, present)
-    listed = [
+def _json(township: Township, session: Session, present: datetime) -> tuple[bytes, str]:
+    rows = [
         {
             "name": row.name,
             "title": row.title,
@@ -245,50 +336,66 @@ def board_json(slug: str | None = None) -> Response:
         }
         for row in public_rows(session, township, present)
     ]
-    as_of = present.astimezone(SHANGHAI).isoformat(timespec="seconds")
-    body = msgspec.json.encode({"as_of": as_of, "rows": listed})
-    response = Response(body, mimetype="application/json")
-    tag = hashlib.sha256(msgspec.json.encode(listed)).hexdigest()[:24]
-    response.set_etag(tag, weak=True)
-    tell(response, version)
-    return response.make_conditional(request)  # type: ignore[return-value]
+    return msgspec.json.encode(rows), "application/json"
+
+
+@blueprint.get("/board.json", endpoint="json")
+@blueprint.get("/t/<slug>/board.json", endpoint="json")
+def board_json(slug: str | None = None) -> Response:
+    """The board for other programs (commands.md). The ETag changes with the rows alone."""
+    rows = _kept("json", slug, _json)
+    as_of = now().astimezone(SHANGHAI).isoformat(timespec="seconds")
+    response = rows.answer(
+        lambda body: msgspec.json.encode({"as_of": as_of, "rows": msgspec.Raw(body)})
+    )
+    return tell(response, rows.version)
 
 
 @blueprint.get("/board/events")
 @blueprint.get("/t/<slug>/board/events", endpoint="events")
 def events(slug: str | None = None) -> Response:
-    """Server-sent events: `board` with the new version, `beat` with the time while nothing changes.
+    """Server-sent events: `board` with the new version, `beat` with the time; with `show=rows` or
+    `screen` before a version `news` with what of that page changed since the one before.
 
     A worker holds only so many; beyond them 503 with Retry-After, and the page polls.
     """
     township = find(slug)
-    stream = watcher(current_app).open(township.id)
     db.close_session()
-    if stream is None:
+    held, address = hub(current_app), request.remote_addr or ""
+    stream = None
+    if request.method == "HEAD":
+        response = Response()
+    elif held.running and not held.full(address):
+        chunked = request.environ.get("SERVER_PROTOCOL") != "HTTP/1.0"
+        wanted = request.args.get("show", "")
+        view = (township.id, wanted if wanted in KINDS else "", lang())
+        response = Response(direct_passthrough=True)
+        response.response = Handover(lambda sock: held.take(sock, view, address, chunked=chunked))
+    elif not held.running and (stream := watcher(current_app).open(township.id)) is not None:
+        response = Response(_beats(stream, context().now))
+        response.call_on_close(stream.close)
+    else:
         full = Response("busy\n", 503, mimetype="text/plain")
         full.headers["Retry-After"] = str(RETRY_AFTER)
         return full
-    response = Response(_beats(stream, context().now), mimetype="text/event-stream")
+    response.mimetype = "text/event-stream"
     response.headers["Cache-Control"] = "no-store"
     response.headers["X-Accel-Buffering"] = "no"
-    response.call_on_close(stream.close)
     return response
 
 
-def _beats(stream: Stream, clock: Clock) -> Iterator[str]:
+def _beats(stream: Stream, clock: Clock) -> Iterator[bytes]:
+    """As the hub does it, in a thread of its own: for servers that let no connection go."""
     seen: str | None = None
-    yield ": quxiang\nretry: 3000\n\n"
+    yield FIRST
     while not stream.ended:
         version = stream.next(seen, BEAT)
         if stream.ended:
             return
         if version is not None:
             seen = version
-            yield f"event: board\ndata: {version}\n\n"
-        if stream.fresh:
-            yield f"event: beat\ndata: {local(to_ms(clock())):%H:%M}\n\n"
-        else:
-            yield ": the database does not answer\n\n"
+            yield board_event(version)
+        yield beat_event(clock) if stream.fresh else LOST
 
 
 @blueprint.get("/portraits/<token>.jpg")
@@ -313,6 +420,12 @@ def watcher(app: Flask) -> Watcher:
     return found
 
 
+def hub(app: Flask) -> Hub:
+    """The application's open boards in this process; a worker starts it."""
+    found: Hub = app.extensions[_HUB]
+    return found
+
+
 def register(app: Flask) -> None:
     """Adds the pages and the watcher (which starts with its first reader, so after any fork)."""
 
@@ -323,5 +436,15 @@ def register(app: Flask) -> None:
                 key: _version(session.get_one(Township, key), session, held.now()) for key in keys
             }
 
-    app.extensions[_KEY] = Watcher(read, limit=int(app.config.get("BOARD_STREAMS", STREAMS)))
+    kept_drawings.register(app)
+    kept_pieces.register(app)
+    watching = Watcher(read, limit=STREAMS)
+    held_open = Hub(app.extensions["quxiang"].now, lambda: watching.fresh, watching.wake)
+    reporter = Reporter(app, drawn, _version)
+
+    def tell_all(versions: Mapping[int, str]) -> None:
+        held_open.told(*reporter.news(versions, held_open.views()))
+
+    watching.serve(held_open.keys, tell_all)
+    app.extensions[_KEY], app.extensions[_HUB] = watching, held_open
     app.register_blueprint(blueprint)

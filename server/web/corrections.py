@@ -3,46 +3,27 @@
 from __future__ import annotations
 
 import re
-from datetime import date, datetime, time
+from datetime import date
 
 from flask import Blueprint, Response, abort, flash, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response as Answer
 
-from attendance.days import SHANGHAI, to_ms
 from server import db
 from server.context import now
 from server.errors import InputInvalid, NotAllowed, NotFound
-from server.models import Attachment
 from server.rules.corrections import KINDS, OF_RECORDS
-from server.services import audit, daysheet
+from server.services import audit, daysheet, reenrolments
 from server.services.permissions import Act, may
 from server.services.rulings import attachments, corrections
 from server.services.rulings.corrections import Draft, Ruled
 from server.services.townships import officials, sites
-from server.web import auth, ruling_words, security, sheets
+from server.web import auth, forms, ruling_words, security, sheets
 from server.web.language import clock_words, short_day
 from server.web.picks import date_asked, today
 from server.web.say import gettext
 
 blueprint = Blueprint("corrections", __name__)
 security.UPLOADS["corrections.propose"] = attachments.MAX_BYTES + security.MAX_FORM
-
-
-def moment(day: date, text: str) -> int | None:
-    """A time of day such as `08:30` on a day; None where nothing was typed. Raises ValueError."""
-    if not text:
-        return None
-    return to_ms(datetime.combine(day, time.fromisoformat(text), SHANGHAI))
-
-
-def attached(field: str = "attachment") -> Attachment | None:
-    """The file of this request, stored; None without one. Raises InputInvalid."""
-    file = request.files.get(field)
-    if file is None or not file.filename:
-        return None
-    body = file.stream.read(attachments.MAX_BYTES + 1)
-    user = auth.user_now()
-    return attachments.store(db.session(), user.township, file.filename, body, user, now())
 
 
 def what_words(one: Ruled) -> str:
@@ -116,6 +97,7 @@ def _form(official: str, day: date, typed: dict[str, str], refused: str = "") ->
         decidable=decidable,
         may_propose=may(user, Act.PROPOSE) and user.official != official,
         sheets=sheets,
+        again=reenrolments.asked(session, user.township, official, both=True),
         megabytes=attachments.MAX_BYTES >> 20,
     )
 
@@ -148,9 +130,10 @@ def propose(code: str) -> Answer | tuple[str, int]:
         undoes = int(typed["undoes"]) if typed["undoes"] else None
         draft = Draft(
             code, day, typed["kind"], typed["reason"], typed["record_id"] or None, typed["site"],
-            moment(day, typed["start"]), moment(day, typed["end"]), typed["really"] or None, undoes,
+            forms.moment(day, typed["start"]), forms.moment(day, typed["end"]),
+            typed["really"] or None, undoes,
         )  # fmt: skip
-        made = corrections.propose(session, user.township, draft, user, now(), attached())
+        made = corrections.propose(session, user.township, draft, user, now(), forms.attached())
     except NotAllowed:
         abort(403)
     except (InputInvalid, NotFound, ValueError, OverflowError) as error:
@@ -168,26 +151,16 @@ def propose(code: str) -> Answer | tuple[str, int]:
 @auth.needs(frozenset(auth.roles_of(Act.DECIDE)))
 def decide(number: int) -> Answer:
     """Approves or refuses a proposal of somebody else about somebody else."""
-    answer = request.form.get("answer")
-    if answer not in ("approve", "refuse"):
-        abort(400)
-    user, session = auth.user_now(), db.session()
-    try:
-        corrections.decide(
-            session, number, answer == "approve", request.form.get("note", ""), user, now()
-        )
-    except NotFound:
-        abort(404)
-    except NotAllowed:
-        abort(403)
-    except InputInvalid as error:
-        session.rollback()
-        flash(ruling_words.refusal_words(error.key), "bad")
-        return redirect(url_for("corrections.page"), 303)
-    audit.note(session, user, f"{answer}_correction", str(number), now(), auth.remote())
-    session.commit()
-    flash(gettext("Approved.") if answer == "approve" else gettext("Refused."), "good")
-    return redirect(url_for("corrections.page", state="proposed"), 303)
+    answer, user = forms.answer_of(), auth.user_now()
+
+    def work() -> str:
+        note = request.form.get("note", "")
+        corrections.decide(db.session(), number, answer == "approve", note, user, now())
+        return str(number)
+
+    said = gettext("Approved.") if answer == "approve" else gettext("Refused.")
+    back = url_for("corrections.page", state="proposed")
+    return forms.carried_out(f"{answer}_correction", back, said, work)
 
 
 @blueprint.get("/attachments/<int(max=9223372036854775807):number>")

@@ -82,6 +82,7 @@ def roster() -> str:
     """Two weeks of the duty roster."""
     first = date_asked("first", today())
     days = duty.span(first)
+    auth.note("view_duty", first.isoformat())
     session, user = db.session(), auth.user_now()
     return render_template(
         "duty_roster.html",

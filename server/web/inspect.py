@@ -7,40 +7,41 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 
-from flask import Blueprint, abort, flash, redirect, render_template, request, url_for
+from flask import Blueprint, abort, render_template, request, url_for
 from werkzeug.wrappers import Response
 
 from attendance.days import to_ms
 from server import db
 from server.context import now
-from server.errors import InputInvalid, NotAllowed, NotFound
+from server.errors import NotFound
 from server.rules.calendar import days_between
 from server.rules.findings import KINDS, NEXT, STATES
-from server.rules.flags import DAY_KINDS, RECORD_FLAGS, SUPERSEDED
-from server.services import audit
+from server.rules.flags import DAY_KINDS, RECORD_FLAGS, SUPERSEDED, UNKNOWN_OFFICIAL
 from server.services.permissions import Act, may
 from server.services.rulings import attachments, findings, spotchecks
 from server.services.rulings.findings import Found
-from server.services.sheets.days import PersonDay, days_of
+from server.services.sheets.days import Look, PersonDay
 from server.services.sheets.entries import Entry, entries_by_id
 from server.services.sheets.roster import roster_of
-from server.web import auth, ruling_words, security, sheets, words
-from server.web.corrections import attached, moment
+from server.web import auth, forms, ruling_words, security, sheets, words
 from server.web.picks import PAGE, Chosen, date_asked, today
 from server.web.say import gettext
 
 blueprint = Blueprint("inspect", __name__)
 for _name in ("inspect.record", "inspect.step"):
     security.UPLOADS[_name] = attachments.MAX_BYTES + security.MAX_FORM
+#: Whose day (None: of somebody no roster knows), the day, the kind, the site, the record's id.
+_Found = tuple[PersonDay | None, date, str, str, str | None]
 #: Days of discrepancies on one page.
 MAX_DAYS = 31
 
 
 @dataclass(frozen=True)
 class Item:
-    """One discrepancy of one official's day, with its evidence."""
+    """One discrepancy of one official's day, with its evidence; `one` is None where no roster knows
+    the official of the record."""
 
-    one: PersonDay
+    one: PersonDay | None
     day: date
     kind: str
     site: str
@@ -58,24 +59,31 @@ def discrepancies() -> str:
     chosen, kind = Chosen.asked(), request.args.get("kind", "")
     auth.note("view_discrepancies", f"{first.isoformat()}..{last.isoformat()} {kind}")
     user, session = auth.user_now(), db.session()
-    roster, judged = days_of(session, user.township, days_between(first, last), now())
+    look = Look(session, user.township, days_between(first, last), now())
+    roster, judged = look.roster, look.days()
+    quiet = look.silence(judged)
     counts: dict[str, int] = {}
-    items: list[tuple[PersonDay, date, str, str, str | None]] = []
+    items: list[_Found] = []
     for day in judged:
         for one in day.people.values():
             if not chosen.fits_day(one):
                 continue
-            found = {(d.kind, d.site or "", d.record_id) for d in one.judged.found}
+            seen = (*one.judged.found, *quiet.get((one.person.official, day.day), ()))
+            found = {(d.kind, d.site or "", d.record_id) for d in seen}
             if one.judged.verdict in ("late", "early", "absent", "unverified_only"):
                 found.add((one.judged.verdict, "", None))
             for what, site, record_id in sorted(found, key=lambda f: (f[0], f[1], f[2] or "")):
                 counts[what] = counts.get(what, 0) + 1
                 if not kind or what == kind:
                     items.append((one, day.day, what, site, record_id))
+        if day.unknown and not (chosen.group or chosen.site or chosen.q):
+            counts[UNKNOWN_OFFICIAL] = counts.get(UNKNOWN_OFFICIAL, 0) + len(day.unknown)
+            if kind in ("", UNKNOWN_OFFICIAL):
+                items += [(None, day.day, UNKNOWN_OFFICIAL, "", rid) for rid in day.unknown]
     page = items[chosen.first : chosen.first + PAGE]
     held = entries_by_id(session, user.township, _evidence(page))
     shown = [
-        Item(one, day, what, site, held.get(record_id or next(iter(one.records), "")))
+        Item(one, day, what, site, held.get(_record_of(one, record_id)))
         for one, day, what, site, record_id in page
     ]
     base = {"first": first.isoformat(), "last": last.isoformat()}
@@ -105,8 +113,13 @@ def discrepancies() -> str:
     )
 
 
-def _evidence(page: Sequence[tuple[PersonDay, date, str, str, str | None]]) -> list[str]:
-    return [r for one, _, _, _, rid in page if (r := rid or next(iter(one.records), ""))]
+def _record_of(one: PersonDay | None, record_id: str | None) -> str:
+    """The record that is the evidence: the discrepancy's own, else the day's first, or ""."""
+    return record_id or next(iter(() if one is None else one.records), "")
+
+
+def _evidence(page: Sequence[_Found]) -> list[str]:
+    return [r for one, _, _, _, rid in page if (r := _record_of(one, rid))]
 
 
 def kind_words(kind: str) -> str:
@@ -132,29 +145,19 @@ def draws() -> str:
 @auth.needs(frozenset(auth.roles_of(Act.INSPECT)))
 def draw() -> Response:
     """Draws with a fresh seed, which is logged."""
-    user, session = auth.user_now(), db.session()
-    try:
+    user, made = auth.user_now(), []
+
+    def work() -> str:
         row = spotchecks.make_draw(
-            session,
-            user.township,
-            date.fromisoformat(request.form.get("date", "")),
-            int(request.form.get("sites", "")),
-            int(request.form.get("people", "")),
-            secrets.token_hex(16),
-            user,
-            now(),
-        )
-    except NotAllowed:
-        abort(403)
-    except InputInvalid as error:
-        session.rollback()
-        flash(ruling_words.refusal_words(error.key), "bad")
-        return redirect(url_for("inspect.draws"), 303)
-    except ValueError:
-        abort(400)
-    audit.note(session, user, "draw_spotcheck", f"{row.id} {row.seed}", now(), auth.remote())
-    session.commit()
-    return redirect(url_for("inspect.one_draw", number=row.id), 303)
+            db.session(), user.township, forms.day_of_form("date"), forms.number_of("sites"),
+            forms.number_of("people"), secrets.token_hex(16), user, now(),
+        )  # fmt: skip
+        made.append(row.id)
+        return f"{row.id} {row.seed}"
+
+    return forms.carried_out(
+        "draw_spotcheck", lambda: url_for("inspect.one_draw", number=made[0]), "", work
+    )
 
 
 @blueprint.get("/spotchecks/<int(max=9223372036854775807):number>")
@@ -168,13 +171,7 @@ def one_draw(number: int) -> str:
     except NotFound:
         abort(404)
     roster = roster_of(session, user.township)
-    said = {
-        look.id: spotchecks.where_was(
-            session, user.township, look.official, to_ms(look.seen_at), now()
-        )
-        for look in made.looked
-        if look.official in roster.by_code
-    }
+    said = spotchecks.where_all_were(session, user.township, made.looked, now())
     return render_template(
         "spotcheck.html",
         draw=made,
@@ -193,35 +190,27 @@ def one_draw(number: int) -> str:
 @auth.needs(frozenset(auth.roles_of(Act.INSPECT)))
 def record(number: int) -> Response:
     """What the inspector saw; a finding is opened where it was asked for."""
-    user, session = auth.user_now(), db.session()
-    form = request.form
-    try:
+    user, session, form = auth.user_now(), db.session(), request.form
+
+    def work() -> str:
         made = spotchecks.one(session, user.township, number)
-        seen_ms = moment(made.day, form.get("time", ""))
+        seen_ms = forms.moment(made.day, form.get("time", ""))
         if seen_ms is None:
             seen_ms = to_ms(now())
         official, text = form.get("official", ""), form.get("text", "")
         check = spotchecks.record(
             session, user.township, number, official, form.get("seen", ""), seen_ms, text, user,
-            now(), attached(),
+            now(), forms.attached(),
         )  # fmt: skip
         if form.get("finding"):
             findings.open_finding(
                 session, user.township, "absent", made.day, text, user, now(), official,
                 spot_check_id=check.id,
             )  # fmt: skip
-    except NotFound:
-        abort(404)
-    except NotAllowed:
-        abort(403)
-    except (InputInvalid, ValueError) as error:
-        session.rollback()
-        flash(ruling_words.refusal_words(getattr(error, "key", "seen")), "bad")
-        return redirect(url_for("inspect.one_draw", number=number), 303)
-    audit.note(session, user, "record_spotcheck", f"{number} {official}", now(), auth.remote())
-    session.commit()
-    flash(gettext("Recorded."), "good")
-    return redirect(url_for("inspect.one_draw", number=number), 303)
+        return f"{number} {official}"
+
+    back = url_for("inspect.one_draw", number=number)
+    return forms.carried_out("record_spotcheck", back, gettext("Recorded."), work)
 
 
 @blueprint.get("/findings")
@@ -243,6 +232,7 @@ def listing() -> str:
         state_word=ruling_words.finding_state_word,
         kind_word=ruling_words.finding_kind_word,
         event_word=ruling_words.finding_event_word,
+        done_word=ruling_words.finding_done_word,
         steps_for=_steps_for,
         people=[p for p in roster.people if p.active and p.official != user.official],
         sites=list(roster.site_kinds),
@@ -265,46 +255,32 @@ def _steps_for(found: Found) -> list[str]:
 @auth.needs(frozenset(auth.roles_of(Act.INSPECT)))
 def open_one() -> Response:
     """Opens a finding."""
-    user, session, form = auth.user_now(), db.session(), request.form
-    try:
+    user, form = auth.user_now(), request.form
+
+    def work() -> str:
         row = findings.open_finding(
-            session, user.township, form.get("kind", ""),
-            date.fromisoformat(form.get("date", "")), form.get("text", ""), user, now(),
-            form.get("official") or None, form.get("site", ""), form.get("record_id") or None,
+            db.session(), user.township, form.get("kind", ""), forms.day_of_form("date"),
+            form.get("text", ""), user, now(), form.get("official") or None, form.get("site", ""),
+            form.get("record_id") or None,
         )  # fmt: skip
-    except NotFound:
-        abort(404)
-    except NotAllowed:
-        abort(403)
-    except InputInvalid as error:
-        session.rollback()
-        flash(ruling_words.refusal_words(error.key), "bad")
-        return redirect(url_for("inspect.listing"), 303)
-    except ValueError:
-        abort(400)
-    audit.note(session, user, "open_finding", str(row.id), now(), auth.remote())
-    session.commit()
-    flash(gettext("The finding is open."), "good")
-    return redirect(url_for("inspect.listing"), 303)
+        return str(row.id)
+
+    back = url_for("inspect.listing")
+    return forms.carried_out("open_finding", back, gettext("The finding is open."), work)
 
 
 @blueprint.post("/findings/<int(max=9223372036854775807):number>")
 @auth.needs(frozenset(auth.roles_of(Act.ANSWER)))
 def step(number: int) -> Response:
     """Answers, closes, reopens or notes."""
-    user, session = auth.user_now(), db.session()
-    what, text = request.form.get("what", ""), request.form.get("text", "")
-    try:
-        findings.add_event(session, user.township, number, what, text, user, now(), attached())
-    except NotFound:
-        abort(404)
-    except NotAllowed:
-        abort(403)
-    except InputInvalid as error:
-        session.rollback()
-        flash(ruling_words.refusal_words(error.key), "bad")
-        return redirect(url_for("inspect.listing"), 303)
-    audit.note(session, user, f"finding_{what}", str(number), now(), auth.remote())
-    session.commit()
-    flash(gettext("Recorded."), "good")
-    return redirect(url_for("inspect.listing"), 303)
+    user, what = auth.user_now(), request.form.get("what", "")
+
+    def work() -> str:
+        text = request.form.get("text", "")
+        findings.add_event(
+            db.session(), user.township, number, what, text, user, now(), forms.attached()
+        )
+        return str(number)
+
+    back = url_for("inspect.listing")
+    return forms.carried_out(f"finding_{what}", back, gettext("Recorded."), work)

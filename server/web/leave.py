@@ -17,7 +17,7 @@ from server.models import Role, User
 from server.services import audit, leave
 from server.services.permissions import Act, may
 from server.services.townships import officials
-from server.web import auth, ruling_words
+from server.web import auth, forms, ruling_words
 from server.web.language import clock_words, lang, short_day
 from server.web.say import gettext
 
@@ -135,40 +135,26 @@ def ask() -> Response | tuple[str, int]:
 @auth.needs(frozenset({Role.LEADER}))
 def decide(leave_id: int) -> Response:
     """Approves or refuses; never one's own."""
-    answer = request.form.get("answer")
-    if answer not in ("approve", "refuse"):
-        abort(400)
-    user, session = auth.user_now(), db.session()
-    try:
-        leave.decide(session, leave_id, answer == "approve", user, now())
-    except NotFound:
-        abort(404)
-    except NotAllowed:
-        abort(403)
-    audit.note(session, user, f"{answer}_leave", str(leave_id), now(), auth.remote())
-    session.commit()
-    flash(gettext("Approved.") if answer == "approve" else gettext("Refused."), "good")
-    return redirect(url_for("leave.page"), 303)
+    answer, user = forms.answer_of(), auth.user_now()
+
+    def work() -> str:
+        leave.decide(db.session(), leave_id, answer == "approve", user, now())
+        return str(leave_id)
+
+    said = gettext("Approved.") if answer == "approve" else gettext("Refused.")
+    return forms.carried_out(f"{answer}_leave", url_for("leave.page"), said, work)
 
 
 @blueprint.post("/leave/<int(max=9223372036854775807):leave_id>/step")
 @auth.needs(frozenset(auth.roles_of(Act.ENTER_LEAVE)))
 def step(leave_id: int) -> Response:
     """Enters the county's answer, or that leave is not taken."""
-    what = request.form.get("step", "")
-    user, session = auth.user_now(), db.session()
-    try:
-        leave.step(session, leave_id, what, request.form.get("reference", ""), user, now())
-    except NotFound:
-        abort(404)
-    except NotAllowed:
-        abort(403)
-    except InputInvalid as error:
-        session.rollback()
-        flash(ruling_words.refusal_words(error.key), "bad")
-        return redirect(url_for("leave.page"), 303)
+    what, user = request.form.get("step", ""), auth.user_now()
+
+    def work() -> str:
+        reference = request.form.get("reference", "")
+        leave.step(db.session(), leave_id, what, reference, user, now())
+        return f"{leave_id} {what}"
+
     act = "withdraw_leave" if what == "withdrawn" else "county_leave"
-    audit.note(session, user, act, f"{leave_id} {what}", now(), auth.remote())
-    session.commit()
-    flash(gettext("Recorded."), "good")
-    return redirect(url_for("leave.page"), 303)
+    return forms.carried_out(act, url_for("leave.page"), gettext("Recorded."), work)

@@ -10,11 +10,12 @@ from flask import Blueprint, Response, abort, render_template, request
 from server import db
 from server.context import now
 from server.errors import InputInvalid, NotFound
-from server.services import daysheet
+from server.services import daysheet, reenrolments
 from server.services.daysheet import History
 from server.services.townships import officials
 from server.web import auth, sheets
 from server.web.csvs import csv_file
+from server.web.language import short_day
 from server.web.picks import date_asked, today
 from server.web.say import gettext
 from server.web.supervise import record_header, record_lines
@@ -69,6 +70,8 @@ def history(code: str) -> str:
         last=last,
         longest=daysheet.MAX_DAYS,
         sheets=sheets,
+        again=reenrolments.asked(db.session(), auth.user_now().township, code),
+        short_day=short_day,
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 
@@ -13,7 +13,7 @@ from server.context import now
 from server.rules.calendar import days_between, month_days
 from server.services.search import matches
 from server.services.sheets.days import PersonDay
-from server.services.sheets.roster import Person
+from server.services.sheets.roster import Person, Roster
 
 #: Officials on one page of a sheet.
 PAGE = 100
@@ -98,17 +98,28 @@ class Chosen:
             return False
         return not self.q or matches(self.q, person.name, person.phone, person.official)
 
+    def fits_stated(self, roster: Roster, code: str, name: str, group: str) -> bool:
+        """Whether somebody on a statement is: by the name and group that it states, and by the
+        telephone that the roster has now."""
+        if self.group and group != self.group:
+            return False
+        now = roster.by_code.get(code)
+        return matches(self.q, name, "" if now is None else now.phone, code)
+
     def fits_day(self, one: PersonDay) -> bool:
         """Whether a judged day is of the chosen group, person and site."""
         if not self.fits_person(one.person):
             return False
         return not self.site or at_site(one, self.site)
 
-    def fits_days(self, person: Person, days: Sequence[PersonDay | None]) -> bool:
-        """Whether an official is of the chosen group, person and, on any day, site."""
-        if not self.fits_person(person):
-            return False
-        return not self.site or any(d is not None and at_site(d, self.site) for d in days)
+    def fits_days(self, days: Sequence[PersonDay | None]) -> bool:
+        """Whether somebody was at the chosen site on any day, or expected there."""
+        return any(d is not None and at_site(d, self.site) for d in days)
+
+    @property
+    def where(self) -> Callable[[Sequence[PersonDay | None]], bool] | None:
+        """What is asked of somebody's days, None for nothing."""
+        return self.fits_days if self.site else None
 
     def link(self, view: str, base: Mapping[str, str], **changed: str) -> str:
         """The address of a sheet with these choices, some changed."""

@@ -67,6 +67,19 @@ FINDING_EVENTS: dict[str, Later] = {
     "closed": _l("Close"),
     "reopened": _l("Reopen"),
 }
+#: The same once it was done.
+FINDING_DONE: dict[str, Later] = {
+    "note": _l("Noted"),
+    "answered": _l("Answered"),
+    "closed": _l("Closed"),
+    "reopened": _l("Reopened"),
+    "reenrolled": _l("At the enrolment desk"),
+}
+EXCEPTIONS: dict[str, Later] = {
+    "at": _l("Expected at a site"),
+    "off": _l("Not expected"),
+    "pattern": _l("As the weekly pattern says"),
+}
 #: Why a form was refused, by `InputInvalid.key`.
 REFUSALS: dict[str, Later] = {
     "reason": _l("Give the reason."),
@@ -90,6 +103,30 @@ REFUSALS: dict[str, Later] = {
     "event": _l("That step cannot follow now."),
     "text": _l("Say what there is to say."),
     "leave_step": _l("Give the number of the county's paper."),
+    "table_file": _l("That is no XLSX file that can be read: at most 4 MB, and a plain table."),
+    "table_columns": _l("The first sheet lacks a column that is needed, or has one twice."),
+    "table_rows": _l("The table has no rows, or more than 5,000."),
+    "plan_changed": _l("Something has changed since you saw this. Look at it again, then apply."),
+    "plan_empty": _l("No row of this table would change anything."),
+    "busy": _l("Other papers are being made. Try again in a minute."),
+    "unreadable": _l("Something that was typed cannot be read. Check dates, times and numbers."),
+    "number": _l("Give whole numbers."),
+    "day_typed": _l("Give a date of this century or the next."),
+    "time_typed": _l("Give a time such as 08:30."),
+    "shift": _l("These hours make no shift: at most 36 hours, grace of at most 4 hours, a name."),
+    "past": _l("Patterns change from today on: sheets of past days keep what was the roster."),
+    "weekdays": _l("Choose days of the week."),
+    "what": _l("Choose what is to hold."),
+    "days": _l("The last day comes before the first, or there are too many days."),
+    "rule": _l("A number is missing or out of range."),
+    "at_least": _l("That many people are too many."),
+    "site_kind": _l("Choose whether it is an office or a village."),
+    "site_name": _l("Give a name."),
+    "name": _l("Give a name."),
+    "name_taken": _l("That name is taken."),
+    "households": _l("A number of households is 0 to 10,000."),
+    "official_code": _l("An id has 1 to 32 letters, digits and hyphens."),
+    "official_taken": _l("That id is taken."),
 }  # fmt: skip
 
 
@@ -133,6 +170,11 @@ def finding_event_word(what: str) -> str:
     return str(FINDING_EVENTS.get(what, what))
 
 
+def finding_done_word(what: str) -> str:
+    """A step of a finding that was taken, in words."""
+    return str(FINDING_DONE.get(what, what))
+
+
 def refusal_words(key: str) -> str:
     """Why a form was refused."""
     return str(REFUSALS.get(key, REFUSALS["not_found"]))
@@ -141,3 +183,8 @@ def refusal_words(key: str) -> str:
 def leave_state_word(state: str) -> str:
     """The state of leave in words."""
     return str(LEAVE_STATES.get(state, state))
+
+
+def exception_word(what: str) -> str:
+    """What holds on a dated exception."""
+    return str(EXCEPTIONS.get(what, what))

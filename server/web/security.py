@@ -23,7 +23,7 @@ POLICY = (
 UPLOADS: dict[str, int] = {}
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 #: Paths of machines: their own blueprint checks signatures and answers in JSON.
-MACHINE_PATHS = ("/api/", "/healthz")
+MACHINE_PATHS = ("/api/", "/healthz", "/readyz")
 
 csrf = CSRFProtect()
 
@@ -89,7 +89,8 @@ def register(app: Flask, hosts: Iterable[str], *, secure: bool) -> None:
     app.config.setdefault("WTF_CSRF_TIME_LIMIT", None)  # as long as the session lives
     app.config["WTF_CSRF_CHECK_DEFAULT"] = False  # `guard` below asks, so that devices are spared
     app.config.update(
-        SESSION_COOKIE_NAME="quxiang_session",
+        # The prefix keeps cookies of other hosts of the same domain out; it wants TLS.
+        SESSION_COOKIE_NAME="__Host-quxiang_session" if secure else "quxiang_session",
         SESSION_COOKIE_HTTPONLY=True,
         SESSION_COOKIE_SAMESITE="Lax",
         SESSION_COOKIE_SECURE=secure,
@@ -119,6 +120,9 @@ def register(app: Flask, hosts: Iterable[str], *, secure: bool) -> None:
         )
         if secure:
             response.headers.setdefault("Strict-Transport-Security", "max-age=31536000")
+        if request.endpoint == "auth.logout":
+            # Not cookies: whoever shares the browser keeps the language.
+            response.headers["Clear-Site-Data"] = '"cache", "storage"'
         if request.endpoint == "static":
             if "v" in request.args:
                 response.headers["Cache-Control"] = "public, max-age=31536000, immutable"

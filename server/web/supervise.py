@@ -13,7 +13,7 @@ from attendance.days import to_ms
 from attendance.whereabouts import STALE_AFTER_MS
 from server import db
 from server.context import now
-from server.services import audit, daysheet, townships
+from server.services import daysheet, erasures, proposals, reenrolments, townships
 from server.services.daysheet import DayRow, DaySheet, SiteState
 from server.services.permissions import Act, may
 from server.services.rulings import corrections
@@ -21,10 +21,11 @@ from server.web import auth, sheets, words
 from server.web.csvs import csv_file
 from server.web.language import clock_words, lang
 from server.web.picks import PAGE, Chosen, date_asked, today
-from server.web.say import gettext
+from server.web.say import _l, gettext
 
-#: Entries of the audit trail on one page.
-TRAIL_LENGTH = 500
+# A hundred sites stand on every day sheet: each sentence is looked up once.
+_COMPLETE, _NOT_COMPLETE = _l("records complete up to %(at)s"), _l("no complete records yet")
+_HEARD, _NOT_HEARD = _l("last contact %(at)s"), _l("never heard from")
 
 blueprint = Blueprint("supervise", __name__)
 
@@ -47,13 +48,15 @@ def moment_words(moment: datetime | None, day: date | None = None) -> str:
 
 def _site_line(site: SiteState) -> SiteLine:
     present = today()
+    complete, heard = site.complete_until, site.last_contact
     return SiteLine(
         site.name,
         site.kind,
         site.complete,
-        moment_words(site.complete_until, present),
-        moment_words(site.last_contact, present),
-    )
+        str(_NOT_COMPLETE) if complete is None
+        else str(_COMPLETE) % {"at": moment_words(complete, present)},
+        str(_NOT_HEARD) if heard is None else str(_HEARD) % {"at": moment_words(heard, present)},
+    )  # fmt: skip
 
 
 def _read(what: str, page: bool) -> tuple[DaySheet, Chosen]:
@@ -204,6 +207,9 @@ def day_csv() -> Response:
 @auth.needs(auth.STAFF)
 def sites() -> str:
     """Every site and its kiosks: when last heard, how complete, what was set aside."""
+    waiting = proposals.pending(db.session(), auth.user_now().township, now())
+    if waiting:
+        auth.note("view_proposals", str(len(waiting)))
     session, township, day = db.session(), auth.user_now().township, today()
     kiosks = townships.kiosks(session, township)
     paired = {kiosk.site for kiosk in kiosks}
@@ -215,19 +221,8 @@ def sites() -> str:
         silent=lambda moment: moment is None or to_ms(now()) - to_ms(moment) > STALE_AFTER_MS,
         state_word=words.device_state_word,
         health_words=words.health_words,
-    )
-
-
-@blueprint.get("/audit")
-@auth.needs(auth.TRAIL)
-def trail() -> str:
-    """Who looked at or changed what."""
-    auth.note("view_audit")
-    entries = audit.recent(db.session(), auth.user_now().township, TRAIL_LENGTH)
-    return render_template(
-        "audit.html",
-        entries=entries,
-        longest=TRAIL_LENGTH,
-        act_word=words.act_word,
-        who_words=words.who_words,
+        withdrawals=erasures.withdrawals(session, township),
+        proposals=waiting,
+        again=reenrolments.asked(session, township),
+        at=lambda at_ms: clock_words(at_ms, day),
     )

@@ -1,7 +1,8 @@
 """One thread in each worker process that asks whether a board changed, for however many streams.
 
-Streams wait on a condition; none of them touches the database. The thread lives only while
-somebody listens.
+It tells the hub of the open boards (`server.web.streams`); under another server than ours, which
+lets no connection go, streams wait in their threads on a condition. None of them touches the
+database. The thread lives only while somebody listens.
 """
 
 from __future__ import annotations
@@ -48,9 +49,8 @@ class Stream:
 class Watcher:
     """Asks `read(keys)` for the version of each board that anybody watches.
 
-    `limit` streams at the most: each holds a thread of its worker, and pages and kiosks must get
-    theirs. `alive` says whether the process is to go on (a worker that was told to end must not
-    wait for its readers).
+    `limit` waiting streams at the most: each holds a thread. `alive` says whether the process is to
+    go on (a worker that was told to end must not wait for its readers).
     """
 
     def __init__(
@@ -71,6 +71,26 @@ class Watcher:
         self._condition = threading.Condition()
         self._thread: threading.Thread | None = None
         self._wake = threading.Event()
+        self._others: Callable[[], set[int]] = set
+        self._tell: Callable[[Mapping[int, str]], None] = lambda versions: None
+
+    def serve(
+        self, keys: Callable[[], set[int]], tell: Callable[[Mapping[int, str]], None]
+    ) -> None:
+        """Reads for those boards too, and tells their versions after every look."""
+        self._others, self._tell = keys, tell
+
+    def wake(self, *, now: bool) -> None:
+        """Goes on looking after somebody came, at once where it is to be `now`."""
+        with self._condition:
+            self._begin()
+        if now:
+            self._wake.set()
+
+    def _begin(self) -> None:
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._run, name="board", daemon=True)
+            self._thread.start()
 
     @property
     def fresh(self) -> bool:
@@ -84,9 +104,7 @@ class Watcher:
                 return None
             stream = Stream(self, key)
             self.streams.add(stream)
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="board", daemon=True)
-                self._thread.start()
+            self._begin()
         self._wake.set()
         return stream
 
@@ -123,11 +141,12 @@ class Watcher:
                 if not self.alive():
                     self.streams.clear()
                     self._condition.notify_all()
-                if not self.streams:
+                keys = {stream.key for stream in self.streams} | self._others()
+                if not keys or not self.alive():
                     self._thread = None
                     self._versions.clear()
+                    self._tell({})
                     return
-                keys = {stream.key for stream in self.streams}
             try:
                 versions = dict(self._read(keys))
             except Exception:  # a database that is away for a moment must not end the boards
@@ -137,4 +156,5 @@ class Watcher:
                     self._versions = versions
                     self._read_at = monotonic()
                     self._condition.notify_all()
+                self._tell(versions)
             self._wake.wait(self._every)

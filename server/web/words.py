@@ -48,6 +48,7 @@ ROLES: dict[str, Later] = {
     "clerk": _l("Clerk"),
     "inspector": _l("Inspector"),
     "leader": _l("Leader"),
+    "auditor": _l("County auditor"),
 }
 
 
@@ -79,11 +80,20 @@ ACTS: dict[str, Later] = {
     "pair": _l("Paired with the server"),
     "roster": _l("Sent a roster"),
     "withdraw": _l("Withdrew an official's consent"),
+    "reenrolled": _l("Enrolled again after a mistaken identity"),
+    "view_proposals": _l("Looked at how many proposed pictures wait"),
+    "proposal_accepted": _l("Accepted a proposed picture as a template"),
+    "proposal_refused": _l("Refused a proposed picture"),
+    "proposal_erased": _l("Erased a proposed picture undecided"),
+    "proposals_erased": _l("Erased proposed pictures with the consent"),
     "fork": _l("Showed two histories"),
+    "card_lost": _l("Its card no longer had records that the server holds"),
     "code": _l("Made a pairing code"),
     "add_user": _l("Added an account"),
     "revoke": _l("Revoked a device"),
     "settle": _l("Let a device in again"),
+    "restore": _l("Restored a backup"),
+    "prune": _l("Removed old records"),
 }
 ACTS.update(
     {
@@ -110,8 +120,52 @@ ACTS.update(
         "finding_reopened": _l("Reopened a finding"),
         "county_leave": _l("Entered the county's answer"),
         "withdraw_leave": _l("Noted that leave is not taken"),
+        "view_charts": _l("Looked at the charts"),
+        "xlsx_month": _l("Saved a month sheet"),
+        "csv_month": _l("Saved a month sheet"),
+        "pdf_month": _l("Printed a month sheet"),
+        "xlsx_allowance": _l("Saved an allowance statement"),
+        "csv_allowance": _l("Saved an allowance statement"),
+        "pdf_allowance": _l("Printed an allowance statement"),
+        "xlsx_findings": _l("Saved the findings"),
+        "csv_findings": _l("Saved the findings"),
+        "pdf_findings": _l("Printed the findings"),
+        "template_officials": _l("Saved the officials as a table"),
+        "import": _l("Imported a table"),
+        "view_import": _l("Looked at an import"),
+        "undo_import": _l("Took an import back"),
+        "add_shift": _l("Made a shift"),
+        "set_holiday": _l("Changed the holiday table"),
+        "set_rule": _l("Set a rule"),
+        "propose_rule": _l("Proposed a rule"),
+        "approve_rule": _l("Approved a proposed rule"),
+        "refuse_rule": _l("Refused a proposed rule"),
+        "view_groups": _l("Looked at the work groups"),
+        "add_group": _l("Made a work group"),
+        "set_group": _l("Changed a work group"),
+        "move_member": _l("Moved an official to another group"),
+        "add_site": _l("Made a site"),
+        "rename_site": _l("Renamed a site"),
+        "view_roster": _l("Looked at who is expected where"),
+        "view_particulars": _l("Looked at an official's particulars"),
+        "add_official": _l("Entered an official"),
+        "edit_official": _l("Changed an official's particulars"),
+        "set_active": _l("Changed who is on the roster"),
+        "set_pattern": _l("Changed a weekly pattern"),
+        "view_exceptions": _l("Looked at dated exceptions"),
+        "set_exception": _l("Changed a dated exception"),
     }
 )
+#: `server.rules.calendar.holiday_name`.
+HOLIDAYS: dict[str, Later] = {
+    "New Year's Day": _l("New Year's Day"),
+    "Spring Festival": _l("Spring Festival"),
+    "Tomb-sweeping Day": _l("Tomb-sweeping Day"),
+    "Labour Day": _l("Labour Day"),
+    "Dragon Boat Festival": _l("Dragon Boat Festival"),
+    "National Day": _l("National Day"),
+    "Mid-autumn Festival": _l("Mid-autumn Festival"),
+}
 #: The check that decided (`recognition.liveness.LivenessVerdict.name`).
 LIVENESS: dict[str, Later] = {
     "off": _l("switched off"),
@@ -127,6 +181,27 @@ HEALTH: dict[str, Later] = {
     "clock": _l("clock"),
     "disk_free_mb": _l("free disk (MB)"),
     "version": _l("version"),
+}
+#: Words of a kiosk's health that are not the name of something.
+SAID: dict[str, Later] = {
+    "ok": _l("fine"),
+    "verified": _l("verified"),
+    "doubtful": _l("doubtful"),
+    "starting": _l("starting"),
+    "unknown": _l("not known"),
+    "fault": _l("at fault"),
+    "ended": _l("ended"),
+    "upside_down": _l("upside down"),
+    "covered": _l("covered"),
+    "frozen": _l("frozen"),
+    "blank": _l("shows nothing"),
+}
+#: Lamp drivers (`run --lamps`), where nothing is wrong with the board.
+LAMPS: dict[str, Later] = {
+    "screen": _l("drawn on the screen"),
+    "rgb": _l("three pins a lamp (rgb)"),
+    "shift": _l("shift registers (shift)"),
+    "apa102": _l("LED strip (apa102)"),
 }
 REFUSED: dict[str, Later] = {
     "not_live": _l("refused as not alive: %(n)s"),
@@ -204,6 +279,11 @@ def site_kind_word(kind: str) -> str:
     return str(SITE_KINDS.get(kind, kind))
 
 
+def holiday_word(name: str) -> str:
+    """A holiday by the English name of the State Council's notice."""
+    return str(HOLIDAYS.get(name, name))
+
+
 def device_state_word(state: str) -> str:
     """What is wrong with a device, "" where nothing is."""
     return str(DEVICE_STATES.get(state, ""))
@@ -219,7 +299,11 @@ def who_words(who: str) -> str:
     if who in ("", "command"):
         return gettext("a command on the server")
     if who.startswith("device:"):
-        return gettext("device %(device)s", device=who.removeprefix("device:"))
+        # A desk adds the name of whoever decided there.
+        device, _, name = who.removeprefix("device:").partition(" ")
+        if name:
+            return gettext("%(name)s, at device %(device)s", name=name, device=device)
+        return gettext("device %(device)s", device=device)
     return who
 
 
@@ -231,7 +315,7 @@ def health_words(health: Mapping[str, object]) -> list[str]:
         gettext(
             "%(part)s: %(said)s",
             part=word,
-            said=gettext("fine") if health[key] == "ok" else health[key],
+            said=_said(key, health[key]),
         )
         for key, word in HEALTH.items()
         if health.get(key) not in (None, "")
@@ -239,6 +323,11 @@ def health_words(health: Mapping[str, object]) -> list[str]:
         *(str(word) % {"n": refused[key]} for key, word in REFUSED.items() if refused.get(key)),
         *_watched(health),
     ]
+
+
+def _said(key: str, value: object) -> object:
+    words = {**SAID, **LAMPS} if key == "lamps" else SAID
+    return words.get(str(value), value)
 
 
 def _watched(health: Mapping[str, object]) -> list[str]:

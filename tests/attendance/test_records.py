@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from attendance.chain import genesis, next_head, verify_chain
 from attendance.days import MAX_MS, MIN_MS
 from attendance.errors import ChainBroken, RecordInvalid
-from attendance.records import MAX_INT, Record, decode_record, encode_record
+from attendance.records import MAX_INT, Record, decode_record, decode_records, encode_record
 from attendance.statuses import CHOOSABLE, LOOKS, Kind, Method, SiteKind, Status, kind_of_choice
 
 uuids = st.uuids().map(str)
@@ -50,6 +50,50 @@ def test_a_record_comes_back(record: Record) -> None:
     payload = encode_record(record)
     assert decode_record(payload) == record
     assert encode_record(decode_record(payload)) == payload
+
+
+#: A field, and what a record that is none of this chain's, or none at all, has in it.
+ODD: tuple[tuple[str, object], ...] = (
+    ("seq", 7), ("epoch", 3), ("device", "zzzzzzzz"), ("official", "no such id"),
+    ("official", None), ("boot_id", "x" * 36), ("record_id", "X" * 36), ("supersedes", "y" * 36),
+    ("status", "stale"), ("kind", "amend"), ("extra", 1), ("wall_ms", "1"),
+)  # fmt: skip
+
+
+@given(st.lists(people, min_size=1, max_size=5), st.data())
+def test_a_batch_is_read_as_its_records_one_by_one(
+    batch: list[Record], data: st.DataObject
+) -> None:
+    place = {"device": "k3m7q9x2", "epoch": 2}
+    payloads = [
+        encode_record(msgspec.structs.replace(record, seq=seq, **place))
+        for seq, record in enumerate(batch, 1)
+    ]
+    spoiled = data.draw(st.none() | st.tuples(st.integers(0, len(batch) - 1), st.sampled_from(ODD)))
+    if spoiled is not None:
+        number, (name, value) = spoiled
+        fields = {**json.loads(payloads[number]), name: value}
+        payloads[number] = msgspec.json.encode(fields)
+    found = decode_records(payloads, "k3m7q9x2", 2, 1)
+    assert [said(one) for one in found] == [
+        alone(payload, seq) for seq, payload in enumerate(payloads, 1)
+    ]
+
+
+def said(one: Record | str) -> object:
+    """A record's fields, or why it is none."""
+    return one if isinstance(one, str) else msgspec.structs.asdict(one)
+
+
+def alone(payload: bytes, seq: int) -> object:
+    """What a batch should say of these bytes."""
+    try:
+        record = decode_record(payload)
+    except RecordInvalid as error:
+        return str(error)
+    if (record.device, record.epoch, record.seq) == ("k3m7q9x2", 2, seq):
+        return said(record)
+    return "the record names another device or place in the chain"
 
 
 @given(people, st.data())

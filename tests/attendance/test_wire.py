@@ -101,6 +101,20 @@ def test_requests_refuse_unknown_fields_and_replies_ignore_them() -> None:
     assert reply.error == "x"
 
 
+def test_a_key_that_stands_twice_is_refused_and_another_order_is_not() -> None:
+    row = b'{"official":"A-1","name":"n","title":"","phone":"","work_group":"","sites":[]}'
+    doubled = row.replace(b'"title":""', b'"title":"","title":"x"')
+    turned = b' {"officials": [ ' + row + b' ], "v": 1}'
+    assert wire.decode(turned, wire.Roster).officials[0].official == "A-1"
+    for bad in (
+        b'{"v":1,"officials":[' + doubled + b"]}",
+        b'{"v":1,"v":1,"officials":[]}',
+        b'{"v":1,"officials":[' + row + b'],"officials":[]}',
+    ):
+        with pytest.raises(WireInvalid, match="twice"):
+            wire.decode(bad, wire.Roster)
+
+
 def test_a_request_is_signed_as_a_whole() -> None:
     headers = wire.sign_request(KEYS, DEVICE, "post", "/api/v1/cursor?x=1", b"{}")
     signature = headers[wire.HEADER_SIGNATURE]

@@ -22,6 +22,15 @@ import pytest
 
 from attendance import signing, wire
 from attendance.pairing import PairingCode
+from attendance.proposals import (
+    DESK_DECISIONS,
+    DESK_PROPOSALS,
+    Decision,
+    ProposalPackage,
+    ProposalRow,
+)
+from attendance.receipts import receipt_detail
+from attendance.reenrol import DESK_REENROLMENTS, Reenrolled, Reenrolment
 from attendance.signing import DeviceKeys, from_text, to_text
 from attendance.statuses import SiteKind
 from enroll.desk import Desk
@@ -97,6 +106,11 @@ class FakeTownship:
         self.galleries: dict[str, wire.GalleryPackage] = {}
         self.withdrawals: list[str] = []
         self.erasures: list[wire.ErasureRow] = []
+        self.proposals: list[ProposalPackage] = []
+        self.decisions: list[Decision] = []
+        self.knows_proposals = True
+        self.reenrolments: list[Reenrolment] | None = []
+        self.reenrolled: list[Reenrolled] = []
         self.answer_503 = False
         self.server: ThreadingHTTPServer | None = None
         self.port = 0
@@ -124,7 +138,7 @@ class FakeTownship:
                 self.end_headers()
                 self.wfile.write(reply)
 
-            do_GET = do_PUT = do_POST = answer  # noqa: N815
+            do_GET = do_PUT = do_POST = do_DELETE = answer  # noqa: N815
 
         self.server = ThreadingHTTPServer(("127.0.0.1", self.port), Handler)
         self.port = self.server.server_address[1]
@@ -170,10 +184,11 @@ class FakeTownship:
         held = {p.official for p in before.people if p.templates} if before else set()
         for official in manifest.tombstones if receipt else ():
             if official in held:
-                self.confirm(kiosk, official)
+                self.confirm(kiosk, official, manifest.version)
         return manifest
 
-    def confirm(self, kiosk: FakeKiosk, official: str) -> None:
+    def confirm(self, kiosk: FakeKiosk, official: str, version: int) -> None:
+        detail = receipt_detail(kiosk.keys, kiosk.device, official, version)
         self.erasures.append(
             wire.ErasureRow(
                 device=kiosk.device,
@@ -184,6 +199,8 @@ class FakeTownship:
                 seq=len(self.erasures) + 1,
                 head="0" * 64,
                 received_ms=1,
+                version=version,
+                signature=detail.rsplit(" ", 1)[1],
             )
         )
 
@@ -246,6 +263,38 @@ class FakeTownship:
             if name not in self.roster:
                 return 404, problem("unknown_official")
             self.portraits[name] = body
+            return 204, b""
+        if target == DESK_REENROLMENTS:
+            if self.reenrolments is None:  # a server of before
+                return 404, problem("not_found")
+            if method == "GET":
+                return 200, wire.encode(self.reenrolments)
+            told = wire.decode(body, Reenrolled)
+            self.reenrolled.append(told)
+            self.reenrolments = [
+                r for r in self.reenrolments
+                if (r.finding, r.official) != (told.finding, told.official)
+            ]  # fmt: skip
+            return 204, b""
+        if not self.knows_proposals and target.startswith((DESK_PROPOSALS, DESK_DECISIONS)):
+            return 404, problem("not_found")
+        if target == DESK_PROPOSALS:
+            return 200, wire.encode(
+                [
+                    ProposalRow(id=p.id, official=p.official, device=p.device, at_ms=p.at_ms)
+                    for p in self.proposals
+                ]
+            )
+        if target.startswith(DESK_PROPOSALS):
+            if method == "DELETE":
+                self.proposals = [p for p in self.proposals if p.id != name]
+                return 204, b""
+            found = [p for p in self.proposals if p.id == name]
+            return (200, wire.encode(found[0])) if found else (404, problem("not_found"))
+        if target == DESK_DECISIONS:
+            decision = wire.decode(body, Decision)
+            self.decisions.append(decision)
+            self.proposals = [p for p in self.proposals if p.id != decision.id]
             return 204, b""
         assert target.startswith(wire.DESK_GALLERIES), target
         package = wire.decode(body, wire.GalleryPackage, wire.MAX_GALLERY)

@@ -152,19 +152,32 @@ def test_the_column_card_is_optional_and_checked(clock: Callable[[], object]) ->
     assert "card number" in bad.faults[0].en
 
 
-def test_a_desk_of_the_release_before_is_brought_up_to_date(tmp_path: Path) -> None:
+#: What takes a desk's file back to the version before.
+BACK = {
+    4: "DROP TABLE reenrolments",
+    3: "DROP TABLE proposals",
+    2: "ALTER TABLE receipts DROP COLUMN version; ALTER TABLE receipts DROP COLUMN signature",
+    1: "DROP TABLE token_marks",
+}
+
+
+@pytest.mark.parametrize("version", BACK)
+def test_a_desk_of_a_release_before_is_brought_up_to_date(tmp_path: Path, version: int) -> None:
     with Desk(tmp_path) as desk:
         desk.store.put_official(
             wire.RosterRow(official="a", name="甲", title="", phone="", work_group="", sites=[])
         )
     db = sqlite3.connect(tmp_path / "desk.db")
-    db.execute("DROP TABLE token_marks")
-    db.execute("PRAGMA user_version=1")
+    wanted = db.execute("SELECT name FROM sqlite_master ORDER BY name").fetchall()
+    for number in range(4, version - 1, -1):
+        db.executescript(BACK[number])
+    db.execute(f"PRAGMA user_version={version}")
     db.close()
     for _ in range(2):
         with Desk(tmp_path) as desk:
             assert desk.store.official("a") is not None
-            assert desk.store.rows("SELECT count(*) FROM token_marks") == [(0,)]
+            assert desk.store.rows("SELECT name FROM sqlite_master ORDER BY name") == wanted
+            assert desk.store.rows("SELECT version, signature FROM receipts") == []
 
 
 def test_the_commands(command, township, tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ def clips(shared_data: Path) -> list[Path]:
 
 
 def test_a_person_before_the_camera_gives_pictures_that_differ(engine, shared_data: Path) -> None:
-    for clip in clips(shared_data)[:2]:
+    for clip in clips(shared_data)[::2]:
         told: list[Note] = []
         with open_camera(str(clip)) as camera:
             samples = capture(camera, engine, told.append)

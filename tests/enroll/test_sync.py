@@ -16,6 +16,7 @@ from argon2.exceptions import VerifyMismatchError
 
 from attendance import wire
 from attendance.errors import SignatureInvalid
+from attendance.reenrol import Reenrolment
 from attendance.signing import DeviceKeys, to_text
 from enroll.desk import Desk
 from enroll.enrol import grant_consent
@@ -28,6 +29,8 @@ from enroll.errors import (
 )
 from enroll.export import UsbFile, export
 from enroll.pairing import pair
+from enroll.reenrol import Reenrolments
+from enroll.report import list_lines
 from enroll.sync import SyncOutcome, sync_once
 from enroll.watch import LONGEST_S, pause_s
 from enroll.withdraw import withdraw_consent
@@ -444,3 +447,39 @@ def test_the_usb_file_serves_a_kiosk_without_network(
     township.up()
     assert len(sync(paired).sealed) == 1, "the stick may be lost: the server gets it too"
     assert township.pull(kiosk).version == manifest.version + 1
+
+
+# -- enrolled again ---------------------------------------------------------------------------
+
+
+def test_who_is_to_be_enrolled_again_is_listed_until_new_pictures_are_there(
+    paired: Desk, township, synthetic: Synthetic
+) -> None:
+    kiosk = township.add_kiosk("杏树村")
+    add(paired, "A1", synthetic(1), kiosk.site)
+    add(paired, "A2", None, kiosk.site)
+    ask = [
+        Reenrolment(finding=7, official=who, day="2026-11-20", asked_ms=1)
+        for who in ("A1", "A2", "B9")
+    ]
+    township.reenrolments = ask
+    done = sync(paired)
+    assert (done.reenrol, done.reenrolled) == (3, 1)
+    assert [(t.official, t.face) for t in township.reenrolled] == [("A2", False)]
+    said = "\n".join(list_lines(paired))
+    assert "A1 姓名A1" in said
+    assert "2026-11-20" in said
+    assert "B9" in said, "another desk may have them: it stays until somebody answers"
+    assert (sync(paired).reenrol, sync(paired).reenrolled) == (0, 0)
+
+    add(paired, "A1", synthetic(2), kiosk.site)
+    done = sync(paired)
+    assert (done.reenrol, done.reenrolled) == (0, 1)
+    assert (township.reenrolled[-1].official, township.reenrolled[-1].face) == ("A1", True)
+    assert "须重新登记 A1" not in "\n".join(list_lines(paired))
+
+    township.reenrolments = []
+    sync(paired)
+    assert Reenrolments(paired.store).waiting() == [], "closed at the server"
+    township.reenrolments = None
+    assert (sync(paired).reenrol, sync(paired).reenrolled) == (0, 0)

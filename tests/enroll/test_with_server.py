@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from sqlalchemy import select
 from werkzeug.serving import make_server
 
 from enroll.desk import Desk
@@ -24,6 +25,7 @@ from kiosk.pins import Pins, Verdict
 from kiosk.site import Site
 from server.app import create_app
 from server.config import ServerConfig
+from server.models import AuditEntry, Proposal
 
 
 class RealTownship:
@@ -32,7 +34,8 @@ class RealTownship:
     def __init__(self, data: Path, environ: dict[str, str]) -> None:
         self.data, self.environ = data, environ
         self.command("init", "--township", "云溪镇")
-        self.server = make_server("127.0.0.1", 0, create_app(ServerConfig(data)), threaded=True)
+        self.app = create_app(ServerConfig(data))
+        self.server = make_server("127.0.0.1", 0, self.app, threaded=True)
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
 
     def command(self, *args: str) -> str:
@@ -52,6 +55,17 @@ class RealTownship:
 
     def code(self, *args: str) -> str:
         return self.command("code", *args)
+
+    def trail(self) -> list[tuple[str, str]]:
+        """Who decided what about proposed pictures."""
+        with self.app.extensions["quxiang"].database.session() as session:
+            found = session.scalars(select(AuditEntry).where(AuditEntry.what.like("proposal_%")))
+            return [(entry.who, entry.what) for entry in found]
+
+    def waiting(self) -> int:
+        """Rows about proposed pictures that the server holds."""
+        with self.app.extensions["quxiang"].database.session() as session:
+            return len(session.scalars(select(Proposal)).all())
 
 
 @pytest.fixture

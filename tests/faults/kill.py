@@ -17,9 +17,18 @@ from tqdm import tqdm
 from kiosk.clock import SystemClock
 from kiosk.site import Site
 from kiosk.sync import SyncLoop
-from tests.faults.rig import Recorder, Tell, Told, check_server, checkin, main, need, served, void
-
-SEED = 4
+from tests.faults.rig import (
+    SEED,
+    Recorder,
+    Tell,
+    Told,
+    check_server,
+    checkin,
+    main,
+    need,
+    served,
+    void,
+)
 
 
 def record_for_ever(folder: Path, seed: int, tell: Tell) -> None:
@@ -36,15 +45,15 @@ def record_for_ever(folder: Path, seed: int, tell: Tell) -> None:
             time.sleep(rng.uniform(0, 0.02))
 
 
-def run(times: int) -> str:
+def run(times: int, seed: int = SEED) -> str:
     """`times` kills; the line to print. Raises Broken."""
-    rng = random.Random(SEED)
+    rng = random.Random(seed)
     told: set[Told] = set()
     with served() as town:
         town.pair_kiosk("kiosk", "石桥村")
         folder = town.folder / "kiosk"
         for number in tqdm(range(times), disable=None, unit="kill"):
-            recorder = Recorder(functools.partial(record_for_ever, folder, number))
+            recorder = Recorder(functools.partial(record_for_ever, folder, seed + number))
             # Half of them at any moment from the start on, half while it is certainly recording.
             recorder.watch(rng.uniform(0, 0.15), first=number % 2 == 0)
             need(recorder.kill() == -9, "the recorder ended by itself")

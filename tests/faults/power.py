@@ -38,12 +38,13 @@ from kiosk.fakes import package
 from kiosk.store import Store
 from kiosk.vault import Vault
 from tests.faults.blocklog import Log, RecordedDisk, mounted
-from tests.faults.rig import Broken, Cannot, checkin, main, need
+from tests.faults.rig import SEED, Broken, Cannot, checkin, main, need
 
 DEVICE = "kkkkkkkk"
 DISK_BYTES = 32 << 20
-#: Records of one life of a disk: about three checkpoints of SQLite's log.
+#: Records of one life of a disk: about three checkpoints of SQLite's log; of few cuts, one.
 RECORDS = 700
+FEW = 300
 CUTS_A_DISK = 125
 SECTOR = 512
 MODES = {
@@ -86,7 +87,7 @@ def weaken(store: Store, mode: str) -> None:
             db.execute(pragma).fetchall()
 
 
-def kiosk_life(folder: Path, mode: str, tell: Callable[[str], object]) -> None:
+def kiosk_life(folder: Path, mode: str, records: int, tell: Callable[[str], object]) -> None:
     """Records, acks, time proofs and galleries until it is killed; tells what is confirmed."""
     clock = SystemClock()
     vault = Vault(folder / "vault")
@@ -94,7 +95,7 @@ def kiosk_life(folder: Path, mode: str, tell: Callable[[str], object]) -> None:
     with Store.open(folder / "k.db", DEVICE) as store:
         weaken(store, mode)
         tell("opened")
-        for number in range(RECORDS):
+        for number in range(records):
             record = store.record(checkin(number), clock.read()).record
             tell(f"record {record.epoch} {record.seq} {record.record_id}")
             if number % 40 == 39:
@@ -124,7 +125,7 @@ def _install(vault: Vault, version: int) -> None:
     vault.install(package(DESK, KEYS.box_public, contents), CONFIG, KEYS, 0)
 
 
-def live(folder: Path, mode: str) -> Log:
+def live(folder: Path, mode: str, records: int) -> Log:
     """One life of a disk, from mkfs to the kill, as a log."""
     read, write = os.pipe()
     try:
@@ -133,7 +134,7 @@ def live(folder: Path, mode: str) -> Log:
             with mounted(disk.path, folder / "live") as root:
                 subprocess.run(["sync", "-f", str(root)], check=True)
                 os.write(write, b"mounted\n")
-                _run_child(lambda tell: kiosk_life(root, mode, tell), write)
+                _run_child(lambda tell: kiosk_life(root, mode, records, tell), write)
                 os.write(write, b"killed\n")
                 # One more step of the disk, so that it hears the last line.
                 subprocess.run(["sync", "-f", str(root)], check=True)
@@ -247,7 +248,7 @@ def look(folder: Path, image: bytearray, told: list[str], mode: str, tally: Tall
         tally.broken(f"cut {tally.cuts}: {error}")
 
 
-def run(times: int, mode: str = "full", seed: int = 4) -> str:
+def run(times: int, mode: str = "full", seed: int = SEED) -> str:
     """`times` cuts; the line to print. Raises Broken, and Cannot where it cannot be tried."""
     if os.geteuid() != 0:
         raise Cannot("power cuts need root, to mount a loop device")
@@ -260,7 +261,7 @@ def run(times: int, mode: str = "full", seed: int = 4) -> str:
         folder = Path(name)
         while tally.cuts < times:
             try:
-                log = live(folder, mode)
+                log = live(folder, mode, RECORDS if times > 20 else FEW)
             except (OSError, subprocess.CalledProcessError) as error:
                 if tally.disks:
                     raise

@@ -79,7 +79,8 @@ class Proxy:
     # -- a bad line -------------------------------------------------------------------------
 
     async def _serve(self, near: asyncio.StreamReader, back: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(OSError, asyncio.IncompleteReadError):
+        # Cancelled at the end, which asyncio would call an error of the callback.
+        with contextlib.suppress(OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
             while True:
                 request = await _message(near)
                 befalls = "" if self._rng.random() >= self.share else self._rng.choice(FAULTS)

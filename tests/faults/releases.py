@@ -29,15 +29,16 @@ from tests.faults.rig import main, need
 
 ROOT = Path(__file__).resolve().parents[2]
 UNIT = ROOT / "deploy" / "systemd" / "quxiang-kiosk.service"
-#: The stand-in: appends its number to `recorded`, and says READY=1 unless it was built not to.
+#: The stand-in: appends its number to `recorded` and says READY=1; "slow" waits until it may,
+#: "crash" ends at once.
 STAND_IN = """
 import os, socket, sys, time
 def main():
     number, manner = {number}, {manner!r}
     if manner == "crash":
         sys.exit(1)
-    if manner == "silent":
-        time.sleep(3600)
+    while manner == "slow" and not os.path.exists(os.environ["RECORDED"] + ".may"):
+        time.sleep(0.02)
     with open(os.environ["RECORDED"], "a") as file:
         print(number, file=file, flush=True)
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as end:
@@ -101,10 +102,12 @@ class Card:
 
 
 class Manager:
-    """systemd, as far as the unit uses it."""
+    """systemd, as far as the unit uses it. `mono` is the clock by which the unit's minute passes;
+    a played one moves only while the manager waits."""
 
-    def __init__(self, card: Card, timeout_s: float | None = None) -> None:
+    def __init__(self, card: Card, mono: Callable[[], float] = time.monotonic) -> None:
         self.card = card
+        self._mono = mono
         text = UNIT.read_text("utf-8")
         self._exec = {
             name: re.findall(rf"^{name}=(.*)$", text, re.MULTILINE)
@@ -112,7 +115,7 @@ class Manager:
         }
         stated = re.findall(r"^TimeoutStartSec=(\d+)$", text, re.MULTILINE)
         need(stated == ["60"], "a new release has a minute")
-        self.timeout_s = timeout_s or 60.0
+        self.timeout_s = float(stated[0])
         self._address = card.folder / "notify"
 
     def _command(self, line: str) -> list[str]:
@@ -136,9 +139,9 @@ class Manager:
             process = subprocess.Popen(
                 self._command(self._exec["ExecStart"][0]), env={**os.environ, **environ}
             )
-            until = time.monotonic() + self.timeout_s
+            until = self._mono() + self.timeout_s
             end.settimeout(0.05)
-            while time.monotonic() < until and process.poll() is None:
+            while self._mono() < until and process.poll() is None:
                 try:
                     ready = end.recv(100) == b"READY=1"
                 except TimeoutError:
@@ -205,9 +208,9 @@ def run(times: int) -> str:
         killed = 0
         for manner in ("good", "crash"):
             new = files[2, manner]
-            plan = _copy(first, place / f"plan-{manner}")
+            plan = copy_of(first, place / f"plan-{manner}")
             for step in steps_of(lambda at, plan=plan, new=new: plan.install(new, at)):
-                card = _copy(first, place / "card")
+                card = copy_of(first, place / "card")
                 die(lambda at, card=card, new=new: card.install(new, at), step)
                 came = Manager(card).boot()
                 need(came in ((1, 2) if manner == "good" else (1,)), f"{came} after {step}")
@@ -217,7 +220,7 @@ def run(times: int) -> str:
         killed += _taking_back(first, files, place)
         rng = random.Random(7)
         for number in range(times):
-            card = _copy(first, place / "card")
+            card = copy_of(first, place / "card")
             _kill_at(card, files[2, "good"], rng.uniform(0.0, 4.0))
             need(Manager(card).boot() in (1, 2), f"kill {number}")
             _again(card, files[2, "good"], "good")
@@ -237,7 +240,7 @@ def _again(card: Card, new: Path, manner: str) -> None:
 
 def _tries(first: Card, files: dict[tuple[int, str], Path], place: Path) -> int:
     """The plug is pulled in the middle of each start of a release on trial."""
-    card = _copy(first, place / "card")
+    card = copy_of(first, place / "card")
     card.install(files[2, "good"])
     manager = Manager(card)
     for _ in range(3):
@@ -253,14 +256,14 @@ def _taking_back(first: Card, files: dict[tuple[int, str], Path], place: Path) -
     """Killed while it takes a bad release back, and while it calls a good one good."""
     count = 0
     for step in ("linked back", "taken back"):
-        card = _copy(first, place / "card")
+        card = copy_of(first, place / "card")
         card.install(files[2, "crash"])
         App(card.app).boot()
         die(lambda at, card=card: App(card.app, at).stopped("exit-code"), step)
         need(Manager(card).boot() == 1, step)
         need(App(card.app).state().failed == [2], f"it is remembered as failed after {step}")
         count += 1
-    card = _copy(first, place / "card")
+    card = copy_of(first, place / "card")
     card.install(files[2, "good"])
     App(card.app).boot()
     die(lambda at, card=card: App(card.app, at).confirm(), "confirmed")
@@ -289,7 +292,7 @@ def _made(folder: Path) -> Path:
     return folder
 
 
-def _copy(card: Card, to: Path) -> Card:
+def copy_of(card: Card, to: Path) -> Card:
     """Another card with the same on it. Scripts of an environment name its place, so they are
     pointed to the copy."""
     shutil.rmtree(to, ignore_errors=True)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import inspect
 import os
 import select
 import signal
-import socket
 import sqlite3
 import sys
 import tempfile
@@ -19,6 +19,7 @@ from attendance.chain import genesis, run_chain
 from attendance.records import decode_record
 from attendance.statuses import Kind, Method, Status
 from kiosk.drafts import Draft
+from tests.ports import free_port
 from tests.walks.town import Town
 
 Tell = Callable[[int, int, str], None]
@@ -34,6 +35,8 @@ class Cannot(Exception):
     """This machine, or this user, cannot try it; the reason."""
 
 
+#: Of what happens by chance, unless another is asked for.
+SEED = 4
 #: Exit status that says so (automake's word for a skipped test).
 SKIPPED = 77
 
@@ -128,28 +131,33 @@ def _bytes(told: Told) -> tuple[int, int, bytes]:
     return told[0], told[1], told[2].encode()
 
 
-def free_port() -> int:
-    """A port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 @contextlib.contextmanager
-def served(database: str | None = None, workers: int = 1) -> Iterator[Town]:
-    """`quxiang-server run` on loopback in a folder of its own, its records in SQLite or there."""
+def served(
+    database: str | None = None, workers: int = 1, *, begun: bool = True
+) -> Iterator[Town]:
+    """`quxiang-server run` on loopback in a folder of its own, its records in SQLite or there; not
+    `begun`: only initialised."""
     kept = {k: v for k, v in os.environ.items() if not k.startswith(("QUXIANG_", "LC_", "LANG"))}
     with tempfile.TemporaryDirectory(prefix="quxiang-faults-") as folder:
         town = Town(Path(folder), free_port(), {**kept, "QUXIANG_LANG": "en"})
         town.database, town.workers = database, workers
         town.init()
-        town.serve()
         try:
+            if begun:
+                town.serve()
             yield town
         finally:
             if town.server is not None:
                 town.server.terminate()  # kills its workers too
                 town.server.wait()
+
+
+def workers_of(pid: int) -> list[int]:
+    """The processes that a server's master has made."""
+    children = Path(f"/proc/{pid}/task/{pid}/children")
+    with contextlib.suppress(OSError):
+        return [int(child) for child in children.read_text().split()]
+    return []
 
 
 def server_rows(town: Town, device: str) -> list[tuple[int, int, str, bytes, bytes]]:
@@ -184,16 +192,18 @@ def main(
     unit: str = "times",
     modes: Sequence[str] = (),
 ) -> None:  # pragma: no cover - the short test runs it in a process of its own
-    """`python -m tests.faults.NAME --times N [--mode M]`: one line and exit 0, or what broke and
-    exit 1, or why it cannot be tried here and exit 77."""
+    """`python -m tests.faults.NAME --times N [--mode M] [--seed S]`: one line and exit 0, or what
+    broke and exit 1, or why it cannot be tried here and exit 77."""
     parser = argparse.ArgumentParser(description=what)
     parser.add_argument("--times", type=int, default=times, metavar="N", help=f"how many {unit}")
     if modes:
         parser.add_argument("--mode", choices=modes, default=modes[0])
-    args = parser.parse_args()
+    if "seed" in inspect.signature(run).parameters:
+        parser.add_argument("--seed", type=int, default=SEED, help="of what happens by chance")
+    chosen = vars(parser.parse_args())
     began = time.monotonic()
     try:
-        said = run(args.times, args.mode) if modes else run(args.times)
+        said = run(**chosen)
     except Broken as broken:
         print(f"BROKEN: {broken}", file=sys.stderr)
         sys.exit(1)

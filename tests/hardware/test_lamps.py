@@ -232,5 +232,33 @@ def test_a_machine_without_gpio_says_what_to_do():
     result = _run(GPIOZERO_PIN_FACTORY="nothere")
     assert "no usable GPIO" in result.stdout
     assert "--lamps screen" in result.stdout
+    assert "nothere" in result.stdout, "why is said, too"
+    assert "quxiang-kiosk doctor" in result.stdout
     assert result.stderr == ""
     assert issubclass(NoGpio, LampError)
+
+
+# A device of that name that opens and knows nothing of pins, in a /dev of its own.
+NO_IOCTL = """
+set -e
+mount -t tmpfs tmpfs /mnt
+for each in null urandom random zero; do cp -a /dev/$each /mnt/; done
+mknod -m 666 /mnt/gpiochip0 c 1 3
+mount --bind /mnt /dev
+exec "$0" "$@"
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="a /dev of its own needs root")
+def test_a_real_lgpio_whose_ioctl_is_absent_says_what_to_do():
+    pytest.importorskip("lgpio", reason="lgpio is installed on 64-bit Raspberry Pis only")
+    env = {**os.environ, "GPIOZERO_PIN_FACTORY": "lgpio"}
+    result = subprocess.run(
+        ["unshare", "--mount", "sh", "-c", NO_IOCTL, sys.executable, "-c", SCRIPT],
+        env=env, capture_output=True, text=True,
+    )  # fmt: skip
+    if "unshare" in result.stderr or "mount" in result.stderr:
+        pytest.skip(f"no mount namespace here: {result.stderr.strip()}")
+    assert "no usable GPIO" in result.stdout, result.stderr
+    assert "quxiang-kiosk doctor" in result.stdout
+    assert result.stderr == ""

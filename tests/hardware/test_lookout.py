@@ -12,6 +12,7 @@ from hardware.fakes import FakeCamera
 from hardware.frames import Image
 from hardware.lookout import (
     COVERED_S,
+    DETAIL,
     FROZEN_S,
     LOOK_S,
     TURN_EVERY_S,
@@ -20,6 +21,7 @@ from hardware.lookout import (
     Thermometer,
     View,
     Warmth,
+    detail,
 )
 from hardware.turned import TurnedCamera
 
@@ -33,14 +35,14 @@ def noisy(mean: float, spread: float = 3.0) -> Image:
 
 def test_a_living_camera_is_well() -> None:
     watch = PictureWatch()
-    assert {watch.see(noisy(90), t / 10) for t in range(300)} == {View.OK}
+    assert {watch.see(scene(), t / 10) for t in range(300)} == {View.OK}
 
 
 def test_the_same_picture_for_long_is_frozen_until_it_moves() -> None:
-    watch, still = PictureWatch(), noisy(90)
+    watch, still = PictureWatch(), scene()
     views = [watch.see(still, float(t)) for t in range(14)]
     assert views == [View.OK] * int(FROZEN_S) + [View.FROZEN] * 4
-    assert watch.see(noisy(90), 14.0) is View.OK
+    assert watch.see(scene(), 14.0) is View.OK
 
 
 @pytest.mark.parametrize("spread", [0.0, 3.0])
@@ -49,8 +51,72 @@ def test_black_pictures_are_a_covered_lens(spread: float) -> None:
     views = [watch.see(noisy(5, spread), t / 2) for t in range(40)]
     first = int(COVERED_S * 2)
     assert views == [View.OK] * first + [View.COVERED] * (40 - first)
-    assert watch.see(noisy(90), 20.0) is View.OK
-    assert watch.see(noisy(5), 20.5) is View.OK  # a hand that passes is none
+    assert watch.see(scene(), 21.0) is View.OK
+    assert watch.see(noisy(5), 21.5) is View.OK  # a hand that passes is none
+
+
+def covers(mean: float) -> list[Image]:
+    """A finger or a cloth on the lens: bright or dim, a slow gradient, noise."""
+    slow = np.linspace(-0.25, 0.25, 320)[None, :, None] * mean + mean
+    noise = RNG.normal(0, 4.0, (4, 240, 320, 3))
+    return list((slow + noise).clip(0, 255).astype(np.uint8))
+
+
+class Passing:
+    """Plays a watch two pictures a second, and writes down each change of view with its second."""
+
+    def __init__(self) -> None:
+        self.watch, self.now, self.changes = PictureWatch(), 0.0, [(0, View.OK)]
+
+    def play(self, seconds: int, pictures: list[Image]) -> None:
+        for turn in range(seconds * 2):
+            view = self.watch.see(pictures[turn % len(pictures)], self.now)
+            if view is not self.changes[-1][1]:
+                self.changes.append((round(self.now), view))
+            self.now += 0.5
+
+
+@pytest.mark.parametrize("mean", [30.0, 120.0, 200.0])
+def test_a_bright_cover_is_told_with_a_doubt_and_goes(mean: float) -> None:
+    passing, room, cover = Passing(), [scene(), scene()], covers(mean)
+    passing.play(70, room)
+    passing.play(20, cover)
+    passing.play(3, room)
+    passing.play(5, cover)  # a hand that wipes the lens
+    passing.play(70, room)
+    passing.play(15, cover)
+    assert passing.changes == [
+        (0, View.OK), (80, View.BLANK), (90, View.OK), (178, View.BLANK),
+    ]  # fmt: skip
+
+
+def test_a_blank_wall_is_learned_and_a_view_that_returns_is_watched_again() -> None:
+    passing, room, wall = Passing(), [scene(), scene()], covers(190.0)
+    for _ in range(4):  # people come and go before a wall without a mark
+        passing.play(40, wall)
+        passing.play(8, room)
+    passing.play(60, wall)
+    learned = [(0, View.OK), (10, View.BLANK), (40, View.OK), (58, View.BLANK), (88, View.OK)]
+    assert passing.changes == learned
+    passing.play(70, room)
+    passing.play(20, wall)
+    assert passing.changes == [*learned, (332, View.BLANK)]
+
+
+@pytest.mark.parametrize(("gain", "lift"), [(0.25, 140.0), (0.2, 5.0)])
+def test_fog_and_a_dim_room_still_show_something(gain: float, lift: float) -> None:
+    passing = Passing()
+    passing.play(30, [np.uint8(scene() * gain + lift) for _ in range(2)])
+    assert passing.changes == [(0, View.OK)]
+
+
+def test_no_picture_of_a_real_scene_is_blank(shared_data: Path) -> None:
+    places = [*sorted((shared_data / "noface").iterdir()),
+              *sorted((shared_data / "scenes_azure").iterdir())]  # fmt: skip
+    images = [image for image in map(cv2.imread, map(str, places)) if image is not None]
+    if not images:
+        pytest.skip("no scenes are here")
+    assert min(detail(image) for image in images) > 2 * DETAIL
 
 
 def test_a_dark_room_with_somebody_in_it_is_not_covered() -> None:

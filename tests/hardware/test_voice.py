@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from hardware.errors import VoiceError
-from hardware.voice import LONGEST_S, RETRY_S, Voice
+from hardware.voice import LONGEST_S, LOOK_S, RETRY_S, Voice, outputs_of, sound_outputs
 
 
 class Speaker:
@@ -179,3 +179,37 @@ def test_espeak_really_speaks_chinese(tmp_path: Path) -> None:
         loudness = (sum(each * each for each in samples) / len(samples)) ** 0.5
         assert loudness > 500  # of 32,768; silence is 0
     assert lengths[0] > 2 * lengths[1] > 0.4  # a long sentence is longer than a short one
+
+
+def test_a_missing_sound_card_is_told_before_anybody_waits_and_recovers(
+    speaker: Speaker, tmp_path: Path
+) -> None:
+    voice = Voice(start=speaker, outputs=lambda: sound_outputs(tmp_path))
+    voice.turn(0.0)
+    assert voice.fault is not None
+    assert "no sound card" in str(voice.fault)
+    assert "没有声卡" in voice.fault.words("zh")
+    (tmp_path / "pcmC1D0c").touch()  # a microphone is no loudspeaker
+    voice.turn(LOOK_S)
+    assert voice.fault is not None
+    (tmp_path / "pcmC1D0p").touch()
+    voice.turn(LOOK_S + 1.0)
+    assert voice.fault is not None, "not yet looked"
+    voice.turn(2 * LOOK_S)
+    assert voice.fault is None
+    speaker.status, speaker.complains = 1, "error: no route"
+    voice.say("李强您好", 11.0)
+    speaker.finish()
+    voice.turn(12.0)
+    assert voice.fault is not None, "a card that is there and does not sound is told as before"
+    voice.turn(20.0)
+    assert voice.fault is not None
+    (tmp_path / "pcmC2D0p").touch()
+    voice.turn(30.0)
+    assert voice.fault is None, "another card is worth another try"
+
+
+def test_a_voice_through_the_network_needs_no_card() -> None:
+    assert outputs_of("curl --data-binary @- http://10.0.0.2/say") is None
+    assert outputs_of("") is None
+    assert outputs_of("/usr/bin/espeak-ng -v cmn") is sound_outputs

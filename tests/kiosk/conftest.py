@@ -13,6 +13,15 @@ from attendance.statuses import LOOKS, Status
 from kiosk.initials import initials
 from kiosk.screen.app import Answer, Screen
 from kiosk.screen.feed import ScreenFeed
+from tests.kiosk.village import (  # noqa: F401 - fixtures
+    bench_of,
+    empty_scene,
+    engine,
+    templates,
+    videos,
+    village,
+    walking,
+)
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page

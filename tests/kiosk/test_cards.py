@@ -249,8 +249,8 @@ def test_guessing_costs_the_same_whoever_holds_the_card() -> None:
     times: dict[str, list[float]] = {"12345678": [], "87654321": []}
     for _ in range(5):
         for number, took in times.items():
-            began = time.perf_counter()
+            began = time.process_time()  # of the processor: a busy machine is no sign
             people.owner("card", number)
-            took.append(time.perf_counter() - began)
+            took.append(time.process_time() - began)
     known, unknown = (min(took) for took in times.values())
     assert 0.5 < known / unknown < 2

@@ -2,19 +2,35 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+
 import msgspec
 import pytest
 import requests
 
 from attendance import wire
 from attendance.clock import ClockClass
+from attendance.statuses import SiteKind
+from hardware.inputs import WayIn
+from hardware.lamps import ScreenBoard
 from kiosk.card import PROBE, Card
+from kiosk.checkin import CheckinService
 from kiosk.condition import EXPIRING_MS, LOW_MB, WAITING_S, Condition, expiring, exposition
+from kiosk.display import Display
 from kiosk.errors import StoreUnusable
+from kiosk.events import EventLog
 from kiosk.fakes import FakeClock
+from kiosk.lampkeeper import LampKeeper
+from kiosk.people import People
+from kiosk.pins import Pins
 from kiosk.screen.app import Answer, Screen
 from kiosk.screen.feed import ScreenFeed
 from kiosk.store import Store
+from kiosk.troubles import Troubles
+from kiosk.upkeep import WARN_S, Upkeep
+from kiosk.vault import Vault
+from recognition.gallery import Gallery
 from tests.faults.rig import checkin
 
 NOW = 1_780_000_000_000
@@ -77,8 +93,6 @@ def test_the_server_understands_the_same() -> None:
     ],
 )
 def test_people_are_told_before_it_stops(changed: dict[str, int], told: list[str]) -> None:
-    from dataclasses import replace
-
     warned = replace(WELL, **changed).warnings()  # type: ignore[arg-type]
     assert [key for key, trouble in warned.items() if trouble] == told
 
@@ -90,8 +104,8 @@ def test_a_manifest_is_told_two_weeks_before_and_after() -> None:
     assert soon is not None
     assert over is not None
     assert (soon.what[1], over.what[1]) == (
-        "the gallery's manifest expires soon",
-        "the gallery's manifest has expired",
+        "The gallery's manifest expires soon",
+        "The gallery's manifest has expired",
     )
 
 
@@ -158,3 +172,51 @@ def test_prometheus_reads_the_loopback_page(served: bool) -> None:
     if served:
         assert answer.headers["Content-Type"] == "text/plain; version=0.0.4; charset=utf-8"
         assert b"quxiang_kiosk_outbox_records 2.0" in answer.content
+
+
+def test_a_missing_touch_screen_is_told_until_there_is_a_way_in() -> None:
+    for way in WayIn:
+        trouble = replace(WELL, way=way).warnings()["touch"]
+        assert (trouble is not None) == (way is WayIn.NONE)
+
+
+def test_each_warning_is_shown_while_it_lasts_and_goes_by_itself(tmp_path: Path) -> None:
+    """Through the kiosk's own turns: a card that fills, a touch screen that is pulled."""
+    clock, now = FakeClock(), [100.0]
+    feed, said, shown = ScreenFeed(), [], []
+    events = EventLog(None)
+    events.listen(lambda event: said.append(event["part"]))
+    found = [replace(WELL, way=WayIn.TOUCH)]
+    with Store.open(tmp_path / "k.db", "kkkkkkkk") as store:
+        people = People()
+        keeper = LampKeeper(ScreenBoard([]), events, now_s=lambda: now[0])
+        upkeep = Upkeep(
+            store=store,
+            vault=Vault(tmp_path / "vault"),
+            service=CheckinService(
+                store, people, Pins(store, people, clock), clock, SiteKind.VILLAGE
+            ),
+            gallery=Gallery("m", 4),
+            display=Display(store, keeper, feed, clock, mono=lambda: now[0]),
+            events=events,
+            feed=feed,
+            troubles=Troubles(feed, events),
+            clock=clock,
+            live=True,
+            mono=lambda: now[0],
+            survey=lambda: found[0],
+        )
+        for change in (
+            {}, {"free_mb": LOW_MB - 1}, {"free_mb": 0}, {"free_mb": 9000, "way": WayIn.NONE},
+            {"oldest_s": WAITING_S}, {"way": WayIn.KEYBOARD, "oldest_s": 0},
+        ):  # fmt: skip
+            found[0] = replace(found[0], **change)
+            now[0] += WARN_S
+            upkeep.turn()
+            shown.append([each["what_en"] for each in feed.get("troubles")])
+            assert all(each["advice_zh"] and each["advice_en"] for each in feed.get("troubles"))
+    touch, waits = "The touch screen is missing", "Records have waited for days"
+    assert shown == [
+        [], ["Storage is nearly full"], ["Storage is full"], [touch], [touch, waits], [],
+    ]  # fmt: skip
+    assert said == ["disk", "disk", "touch", "outbox"], "each told once"

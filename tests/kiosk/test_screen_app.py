@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import re
 import socket
 import threading
 import time
+import urllib.request
 from collections.abc import Iterator
 from typing import Any
 
@@ -338,3 +340,21 @@ def test_faults_come_and_go_by_part() -> None:
     assert list(feed.get("faults")) == ["camera"]
     feed.fault("camera", None)
     assert feed.get("instruction")["tone"] == "idle"
+
+
+def test_closing_under_open_streams_is_silent(
+    touches: Touches, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Seven of 400 closings were told with a traceback while the sockets closed first: a race, so
+    that this is red in two runs of three without the order of `Server.close`."""
+    for turn in range(150):
+        feed = ScreenFeed()
+        with Screen(feed, touches, 0) as opened:
+            streams = [urllib.request.urlopen(f"{opened.url}events", timeout=5) for _ in "ab"]
+            for stream in streams:
+                stream.readline()
+            feed.update(turn=turn)
+        for stream in streams:
+            with contextlib.suppress(OSError, http.client.HTTPException):
+                stream.read()
+    assert [r.getMessage() for r in caplog.records if r.name == "waitress" and r.exc_info] == []

@@ -23,6 +23,7 @@ from kiosk.people import Person
 from kiosk.screen.app import Answer
 from kiosk.screen.feed import ScreenFeed
 from kiosk.settings import Settings, VoiceSettings, is_quiet, load_settings
+from kiosk.sticks import STICKS
 from kiosk.surroundings import REFUSED_S, Surroundings, brightness
 from kiosk.troubles import Troubles
 from recognition.types import Face
@@ -222,8 +223,10 @@ def test_the_light_follows_the_face(bench: Bench) -> None:
     bench.around.seen(dark, face, 13.0, 1.0)  # the recognition wants to see the face answer
     bench.around.seen(dark, face, 13.1, 1.0)
     bench.around.seen(dark, face, 13.5, 0.25)
-    assert bench.levels[2:] == [(1.0, 13.0), (0.25, 13.5)]
+    assert bench.levels[2:] == [(1.0, 13.0), (1.0, 13.1), (0.25, 13.5)]
     assert bench.pins.pin(12).state == 0.25
+    bench.around.seen(dark, face, 13.6)
+    assert bench.levels[5:] == [(0.0, 13.6)], "as it was before"
 
 
 def test_brightness_is_that_of_the_middle_of_the_face() -> None:
@@ -281,6 +284,10 @@ def test_settings_are_optional_and_checked(tmp_path: Path) -> None:
     assert settings.voice == VoiceSettings(False, "spd-say", ("21:00", "07:00"))
     assert (settings.light.level, settings.camera.rotate) == (1.0, 180)
     assert settings.buttons.on
+    assert (settings.card.needs_pin, settings.stick.folders) == (False, STICKS)
+    path.write_text('[card]\nneeds_pin = true\n[stick]\nfolders = ["/mnt/usb"]\n', "utf-8")
+    settings = load_settings(tmp_path)
+    assert (settings.card.needs_pin, settings.stick.folders) == (True, ("/mnt/usb",))
 
 
 @pytest.mark.parametrize(
@@ -292,6 +299,9 @@ def test_settings_are_optional_and_checked(tmp_path: Path) -> None:
         "[light]\nlevel = 0",
         "[light]\ndark = 200",
         "[camera]\nrotate = 45",
+        "[card]\nneeds_pin = 'yes'",
+        "[stick]\nfolders = ['media']",
+        "[stick]\nfolders = ['/']",
         "[camera",
         "x = 1",
         "#" * 70_000,

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -17,10 +19,19 @@ import requests
 
 from attendance.pairing_file import FILE_NAME
 from attendance.signing import fingerprint
+from attendance.tokens import mark
+from attendance.wire import GalleryContents, Person
+from kiosk.cli import build_parser
+from kiosk.clock import SystemClock
 from kiosk.config import load_config, load_keys
-from kiosk.fakes import FakeTownship
+from kiosk.errors import StoreUnusable
+from kiosk.fakes import FakeTownship, package
+from kiosk.notify import Notifier
 from kiosk.run import main_run
 from kiosk.screen.pairing import PairingScreen
+from kiosk.site import Site
+from kiosk.started import rehearse
+from kiosk.sticks import STICKS
 from kiosk.unpaired import RETRY_S, Pairing, full_address, pair_on_screen
 
 if TYPE_CHECKING:
@@ -131,6 +142,33 @@ def test_stopping_before_anybody_paired_leaves_no_kiosk(tmp_path: Path, free_por
     assert not (tmp_path / "k" / "kiosk.json").exists()
 
 
+def test_an_unpaired_kiosk_is_ready_only_once_it_could_record(
+    tmp_path: Path, free_port: int
+) -> None:
+    """READY=1 makes a release on trial the good one: not before a record was kept."""
+    folder, heard = tmp_path / "k", []
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as end:
+        end.bind(str(tmp_path / "notify"))
+        end.settimeout(0.2)
+        notifier = Notifier({"NOTIFY_SOCKET": str(tmp_path / "notify")})
+        with pytest.raises(StoreUnusable):
+            rehearse(tmp_path / "notify", SystemClock())  # nothing can be made below a socket
+        assert not notifier.is_ready
+        stop = threading.Event()
+        thread = threading.Thread(
+            target=pair_on_screen,
+            args=(folder, free_port, stop, lambda line: None),
+            kwargs={"sticks": (), "notifier": notifier},
+        )
+        thread.start()
+        end.settimeout(30)
+        heard.append(end.recv(100))
+        stop.set()
+        thread.join(10)
+    assert heard == [b"READY=1"]
+    assert not [path for path in folder.iterdir() if path.name.startswith(".rehearsal")]
+
+
 def wait_for(ready: Callable[[], Any], seconds: float = 30) -> None:
     until = time.monotonic() + seconds
     while time.monotonic() < until:
@@ -198,6 +236,54 @@ def test_from_the_box_to_the_first_board_without_a_shell(
     assert status == [0]
 
 
+def test_the_settings_file_rules_sticks_and_cards(
+    tmp_path: Path, township: FakeTownship, free_port: int
+) -> None:
+    """Neither is named on the command line: both stand in kiosk.toml before the first start."""
+    pictures, data, stick = (tmp_path / name for name in ("pictures", "kiosk", "stick"))
+    pictures.mkdir()
+    data.mkdir()
+    cv2.imwrite(str(pictures / "a.png"), np.full((240, 320, 3), 90, np.uint8))
+    (data / "kiosk.toml").write_text(
+        f'[card]\nneeds_pin = true\n[stick]\nfolders = ["{stick}"]\n', "utf-8"
+    )
+    put_in(stick, township.url, str(township.code))
+    words = ["run", "--data", str(data), "--camera", str(pictures), "--loop"]
+    args = build_parser().parse_args([*words, "--screen", str(free_port)])
+    stop, status = threading.Event(), []
+    kiosk = threading.Thread(target=lambda: status.append(main_run(args, stop=stop)))
+    kiosk.start()
+    page = f"http://127.0.0.1:{free_port}/"
+
+    def post(path: str, **body: str) -> Any:
+        token = re.search('screen-token" content="([^"]+)', requests.get(page, timeout=2).text)
+        assert token is not None
+        head = {"X-Screen-Token": token[1]}
+        return requests.post(page + path, json=body, headers=head, timeout=5).json()
+
+    try:
+        wait_for(lambda: requests.get(f"{page}pairing.json", timeout=2).json()["step"] == "paired")
+        person = Person(
+            official="A-1", name="李强", title="", card=mark(b"k" * 32, "card", "12345678")
+        )
+        contents = GalleryContents(
+            device=load_config(data).device, version=1, model="m", dimension=4,
+            pin_key=b"k" * 32, people=[person],
+        )  # fmt: skip
+        township.galleries[contents.device] = package(
+            township.desk, load_keys(data).box_public, contents
+        )
+        post("go-on")
+        wait_for(lambda: requests.get(f"{page}pairing.json", timeout=2).status_code == 404)
+        wait_for(lambda: (post("card", number="0012345678")["ask"] or {}).get("official") == "A-1")
+    finally:
+        stop.set()
+        kiosk.join(20)
+    assert status == [0]
+    with Site(data) as site:
+        assert site.store.head().seq == 0, "the card alone recorded nothing"
+
+
 def type_by_touch(page: Page, server: str, code: str) -> None:
     page.tap("#server")
     for letter in server.removeprefix("http://"):
@@ -243,3 +329,10 @@ def test_the_page_fits_and_goes_by_keyboard(
         page.wait_for_selector("#starting:visible")
         assert pairing.done.is_set()
         context.close()
+
+
+def test_an_installed_kiosk_looks_where_its_sticks_are_mounted(root: Path) -> None:
+    script = (root / "deploy" / "bin" / "quxiang-usb").read_text("utf-8")
+    place = re.search(r'^place="(.+)/\$2"$', script, re.MULTILINE)
+    assert place is not None
+    assert f"{place[1]}/*" in STICKS

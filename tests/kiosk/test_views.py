@@ -26,6 +26,13 @@ def noisy(mean: float) -> Image:
     return RNG.normal(mean, 2.0, (64, 64, 3)).clip(0, 255).astype(np.uint8)
 
 
+def room() -> Image:
+    """A picture with something in it."""
+    scene = noisy(90)
+    scene[:32] += np.uint8(80)
+    return scene
+
+
 class Loop:
     """Stands for the kiosk's loop: which frames it was given."""
 
@@ -54,6 +61,7 @@ class Bench:
         self.states: list[str] = []
         self.shown: list[list[str]] = []
         self.advice: list[str] = []
+        self.faults: list[dict[str, Any]] = []
         self.feed, self.loop = ScreenFeed(), Loop()
         events = EventLog(None)
         events.listen(lambda event: self.said.append(event["what"]))
@@ -86,6 +94,9 @@ class Bench:
         for picture in pictures:
             yield picture
             self.now += 0.5
+            faults = self.feed.get("faults") or {}
+            if faults not in self.faults:
+                self.faults.append(faults)
             now = [each["what_en"] for each in self.feed.get("troubles")]
             if not self.shown or self.shown[-1] != now:
                 self.shown.append(now)
@@ -94,8 +105,8 @@ class Bench:
 
 def test_each_trouble_of_the_picture_is_shown_and_recovers(tmp_path: Path) -> None:
     bench = Bench(tmp_path)
-    still = noisy(90)
-    well = [noisy(90) for _ in range(4)]
+    still = room()
+    well = [room() for _ in range(4)]
     bench.play(well + [noisy(4) for _ in range(10)] + well + [still] * 24 + well)
     assert bench.shown == [
         [], ["The camera is covered, or it is dark"], [], ["The camera's picture is frozen"], [],
@@ -106,6 +117,16 @@ def test_each_trouble_of_the_picture_is_shown_and_recovers(tmp_path: Path) -> No
     ]  # fmt: skip
     assert all("请" in advice for advice in bench.advice)
     assert bench.feed.get("faults") == {}
+
+
+def test_in_doubt_advice_is_shown_and_nobody_is_sent_away_from_the_camera(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    cover = [RNG.normal(150, 1.0, (64, 64, 3)).astype(np.uint8) for _ in range(30)]
+    bench.play([room(), *cover, *[room() for _ in range(4)]])
+    assert bench.states == ["ok", "blank", "ok", "ended"]
+    assert bench.shown == [[], ["The camera may be covered: it sees nothing at all"], []]
+    assert bench.feed.get("faults") == {}
+    assert bench.faults == [{}]
 
 
 def test_a_covered_camera_that_is_unplugged_and_comes_back(tmp_path: Path) -> None:
@@ -151,3 +172,33 @@ def test_a_weak_power_supply_is_told(tmp_path: Path) -> None:
     (tmp_path / "none").write_text("10000")  # it was, and is no more
     bench.lookout.turn(20.0)
     assert bench.feed.get("troubles") == []
+
+
+def test_heat_and_power_are_looked_at_while_the_camera_is_gone(tmp_path: Path) -> None:
+    """A trouble of the machine neither waits for a picture nor stays because there is none."""
+    bench = Bench(tmp_path)
+    firmware = tmp_path / "none"
+    stop = threading.Event()
+    history: list[list[str]] = []
+
+    class Patient(Loop):
+        def idle(self) -> None:
+            now = [each["part"] for each in bench.feed.get("troubles")]
+            if not history or history[-1] != now:
+                history.append(now)
+                # What the last look found is changed for the next one.
+                steps = {0: "5", 1: "0"}
+                if len(history) - 1 in steps:
+                    firmware.write_text(steps[len(history) - 1])
+            bench.now += 6.0
+            if len(history) == 3:
+                stop.set()
+
+    watch = Watch(
+        lambda: FakeCamera([]),
+        Patient(),  # type: ignore[arg-type]
+        bench.events, bench.feed, bench.troubles, stop,
+        live=True, on_state=bench.states.append, lookout=bench.lookout, mono=lambda: bench.now,
+    )  # fmt: skip
+    watch.idle(20.0)
+    assert history == [[], ["heat", "power"], []]

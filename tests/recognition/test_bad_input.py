@@ -138,6 +138,66 @@ def test_galleries_of_nobody_and_of_one(sface: Engine, gallery: Gallery, frame: 
             assert isinstance(recogniser.observe(frame, 0.0).decision, outcome)
 
 
+@pytest.mark.parametrize("stills", [True, False])
+def test_an_embedding_of_nothing_is_no_look(
+    scripted: Any, person: Any, face_at: Any, stills: bool
+) -> None:
+    """A network that answers NaN: nobody is matched by it, nothing is raised, and the good looks
+    that follow count."""
+    face = face_at()
+    nothing = np.full(8, np.nan, np.float32)
+    scripted.add((face, nothing), times=4)
+    scripted.add((face, person(1)), times=20)
+    known = Gallery(scripted.model_id, 8)
+    known.replace([("one", person(1)[None])])
+    with Recogniser(scripted, known, "off", stills=stills) as recogniser:
+        seen = [
+            recogniser.observe(frame, number / 10).decision
+            for number, frame in enumerate(scripted.frames())
+        ]
+    assert not any(isinstance(decision, Match) for decision in seen[:4])
+    last = seen[-1]
+    assert isinstance(last, Match)
+    assert last.score == pytest.approx(1)
+
+
+def test_forty_strangers_around_the_one_who_steps_up(
+    scripted: Any, person: Any, face_at: Any
+) -> None:
+    """He is in the middle and near; the crowd is never embedded, and nobody is called ambiguous."""
+    crowd = [
+        (face_at(x=40 + 60 * (i % 10), y=30 + 110 * (i // 10), eyes=12), person(2))
+        for i in range(40)
+    ]
+    scripted.add(*crowd, (face_at(), person(1)), times=12)
+    known = Gallery(scripted.model_id, 8)
+    known.replace([("one", person(1)[None]), ("two", person(2)[None])])
+    with Recogniser(scripted, known, "off") as recogniser:
+        seen = [recogniser.observe(f, i / 10) for i, f in enumerate(scripted.frames())]
+    assert len(seen[0].faces) == 41
+    assert {d.decision.official for d in seen if isinstance(d.decision, Match)} == {"one"}
+
+
+@pytest.mark.parametrize("side", ["left", "right", "top", "bottom"])
+def test_a_face_cut_by_any_border_is_never_matched_unseen(
+    sface: Engine, gallery: Gallery, frame: np.ndarray, side: str
+) -> None:
+    """Half of the face is in the picture: not found, or named as cut off, and never embedded."""
+    (face,) = sface.detect(frame)
+    x, y = (int(v) for v in face.landmarks.mean(axis=0))
+    part = {
+        "left": frame[:, x:],
+        "right": frame[:, :x],
+        "top": frame[y:],
+        "bottom": frame[:y],
+    }[side]
+    with Recogniser(sface, gallery, "off") as recogniser:
+        seen = [recogniser.observe(np.ascontiguousarray(part), i / 10) for i in range(6)]
+    for each in seen:
+        assert not isinstance(each.decision, Match)
+        assert each.quality is None or not each.quality.ok
+
+
 def test_it_does_not_grow(sface: Engine, frame: np.ndarray) -> None:
     """A short soak; the long one (100,000 frames) is `python -m recognition.soak`."""
     list(soak(sface, Liveness("off"), frame, 130, 130))

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 import pytest
 
-from recognition.challenge import STEP_SECONDS, TURN, TURNS, Challenge, ChallengeState
+from recognition.challenge import STEP_SECONDS, TURNS, Challenge, ChallengeState
 from recognition.decision import Match, NotLive, Wait
 from recognition.engine import Engine
 from recognition.errors import RecognitionError, WeightsCorrupt
@@ -88,12 +88,12 @@ def test_who_does_nothing_is_too_late(face_at) -> None:
 
 
 def test_the_steps_cannot_be_known_before() -> None:
-    """Guessed one time in 20, one time in 16 where nobody can come nearer; never without turns."""
-    for room, chances in ((True, 20), (False, 16)):
-        drawn = [Challenge.draw(0.0, random.Random(n), room=room).steps for n in range(400)]
+    """Guessed one time in 38, one time in 14 where nobody can come nearer; turns to both sides."""
+    for room, chances in ((True, 38), (False, 14)):
+        drawn = [Challenge.draw(0.0, random.Random(n), room=room).steps for n in range(2000)]
         assert len(set(drawn)) == chances
-        assert max(drawn.count(steps) for steps in set(drawn)) <= 3 * 400 / chances
-        assert all(sum(step in TURNS for step in steps) >= 2 for steps in drawn)
+        assert max(drawn.count(steps) for steps in set(drawn)) <= 2 * 2000 / chances
+        assert all(set(TURNS) <= set(steps) for steps in drawn)
 
 
 def rotations(still: np.ndarray) -> Iterator[np.ndarray]:
@@ -114,14 +114,15 @@ def rotations(still: np.ndarray) -> Iterator[np.ndarray]:
 
 @pytest.mark.parametrize("which", [1, 4])
 def test_a_tilted_photograph_never_turns_its_head(sface: Engine, clips, which: int) -> None:
-    """A flat picture, tilted as far as a hand can, passes none of the four challenges."""
+    """A flat picture, tilted as far as a hand can, passes no challenge; a single turn to one side
+    it may feign (to 0.20 against the eye line)."""
     frames = list(rotations(clips[which].frames[5]))
     faces = [sface.detect(frame) for frame in frames]
     yaws = [found[0].yaw for found in faces if found]
     assert len(yaws) > 60, "the face stays visible"
-    assert np.abs(np.array(yaws) - yaws[0]).max() < 0.8 * TURN
-    for seed in range(4):
-        challenge = Challenge.draw(0.0, random.Random(seed))
+    assert np.abs(np.array(yaws) - yaws[0]).max() <= 0.20
+    drawn = [Challenge.draw(0.0, random.Random(seed)) for seed in range(20)]
+    for challenge in [*drawn, *(Challenge((step,) * 3, 0.0) for step in TURNS)]:
         for number, found in enumerate(faces):
             if found:
                 challenge.see(found[0], number / FPS)

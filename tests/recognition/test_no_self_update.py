@@ -31,7 +31,7 @@ def test_recognising_somebody_leaves_the_gallery_as_it_was(clips, templates, sfa
 
 def test_only_what_the_desk_sent_fills_the_kiosks_gallery(root: Path) -> None:
     """In kiosk/, `Gallery.replace` is called only where the loop reads the desk's sealed gallery,
-    and nothing there makes an embedding."""
+    and nothing there makes an embedding but `doctor`, which times one of noise and drops it."""
     fills, embeds = [], []
     for path in sorted((root / "kiosk").rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
@@ -41,6 +41,6 @@ def test_only_what_the_desk_sent_fills_the_kiosks_gallery(root: Path) -> None:
             if node.func.attr == "replace" and "gallery" in owner.lower():
                 fills.append(path.name)
             if node.func.attr == "embed":
-                embeds.append(path.name)
+                embeds.append(path.relative_to(root).as_posix())
     assert set(fills) == {"upkeep.py"}
-    assert embeds == []
+    assert embeds == ["kiosk/checks/recognition.py"]

@@ -1,4 +1,4 @@
-"""A mask is asked to be lowered: painted masks are found, faces without one are not accused."""
+"""Masks and dark glasses are asked off: painted ones are found, bare faces not accused."""
 
 from __future__ import annotations
 
@@ -12,43 +12,13 @@ from recognition.decision import PoorQuality, Wait
 from recognition.engine import Engine
 from recognition.gallery import Gallery
 from recognition.guidance import Guidance
-from recognition.occlusion import _placement, lower_face
+from recognition.occlusion import lower_face, upper_face
+from recognition.painted import COLOURS, masked, shaded
 from recognition.pictures import read_picture
 from recognition.quality import QualityFault, assess_quality
 from recognition.recogniser import Recogniser
 from recognition.track import choose_subject
 from recognition.types import Face
-
-COLOURS = {
-    "surgical blue": (205, 175, 120),
-    "white": (235, 235, 235),
-    "black": (35, 35, 35),
-    "pink": (190, 170, 240),
-    "skin": (150, 180, 215),
-}
-OUTLINE = np.array(
-    [[16, 66], [56, 60], [96, 66], [90, 104], [76, 120], [56, 126], [36, 120], [22, 104]],
-    np.float32,
-)
-
-
-def masked(frame: np.ndarray, face: Face, colour: tuple[int, int, int]) -> np.ndarray:
-    """`frame` with a pleated mask painted on, lit as the face is."""
-    back = cv2.invertAffineTransform(_placement(face.landmarks))
-    height, width = frame.shape[:2]
-    cover = np.zeros((height, width), np.float32)
-    cv2.fillPoly(cover, [cv2.transform(OUTLINE[None], back)[0].astype(np.int32)], 1.0)
-    unit = max(face.eye_distance / 35, 1.0)
-    cover = cv2.GaussianBlur(cover, (0, 0), 0.8 * unit)
-    grey = cv2.cvtColor(frame, cv2.COLOR_BGR2GRAY).astype(np.float32)
-    light = cv2.GaussianBlur(grey, (0, 0), 9 * unit)
-    light = np.clip(light / max(float(np.percentile(light[cover > 0.5], 80)), 20.0), 0.35, 1.15)
-    rows = np.arange(height)[:, None]
-    pleats = 1 - 0.07 * np.exp(-((rows % (12 * unit) - 6 * unit) ** 2) / (2 * unit**2))
-    noise = np.random.default_rng(0).normal(0, 3, (height, width, 1))
-    cloth = np.array(colour, np.float32) * (light * pleats)[..., None] + noise
-    mixed = frame * (1 - cover[..., None]) + cloth * cover[..., None]
-    return np.clip(mixed, 0, 255).astype(np.uint8)
 
 
 @pytest.fixture(scope="session")
@@ -74,7 +44,7 @@ def test_a_face_without_a_mask_is_not_accused(portraits, clips, sface: Engine) -
             assert not lower_face(frame, sface.detect(frame)[0]).masked, clip.name
 
 
-@pytest.mark.parametrize("colour", COLOURS)
+@pytest.mark.parametrize("colour", ["surgical blue", "white", "black", "pink", "skin"])
 def test_a_painted_mask_is_found(portraits, sface: Engine, colour: str) -> None:
     seen = found = 0
     for frame, face in portraits[::2]:
@@ -94,18 +64,27 @@ def test_grey_pictures_are_judged_too(portraits) -> None:
         assert not lower_face(grey, face).masked
 
 
-def test_somebody_masked_is_asked_and_never_guessed(clips, templates, sface: Engine) -> None:
-    """Enrolled, masked, before the camera for two seconds: words, then `quality`; no match."""
+@pytest.mark.parametrize(
+    ("cover", "asked"),
+    [
+        (lambda p, f: masked(p, f, COLOURS["white"]), Guidance.LOWER_MASK),
+        (lambda p, f: shaded(p, f, np.random.default_rng(0), 0.9), Guidance.TAKE_OFF_GLASSES),
+    ],
+    ids=["mask", "dark glasses"],
+)
+def test_somebody_covered_is_asked_and_never_guessed(
+    clips, templates, sface: Engine, cover, asked: Guidance
+) -> None:
+    """Enrolled, covered, before the camera for two seconds: words, then `quality`; no match."""
     clip = clips[-1]
     gallery = Gallery(sface.model_id, sface.dimension)
     gallery.replace([(clip.name, templates[clip.name])])
     recogniser = Recogniser(sface, gallery, "off")
     said = []
     for index, frame in enumerate(clip.frames[: int(2 * clip.fps) : 3]):
-        face = sface.detect(frame)[0]
-        seen = recogniser.observe(masked(frame, face, COLOURS["white"]), index * 3 / clip.fps)
-        said.append(seen.decision)
-    assert Wait(Guidance.LOWER_MASK, 1) in said
+        shown = cover(frame, sface.detect(frame)[0])
+        said.append(recogniser.observe(shown, index * 3 / clip.fps).decision)
+    assert Wait(asked, 1) in said
     assert not any(getattr(d, "official", None) for d in said)
     assert [type(d) for d in recogniser.finish()] == [PoorQuality]
 
@@ -116,3 +95,49 @@ def test_the_desk_says_the_same(clips, sface: Engine) -> None:
     quality = assess_quality(masked(frame, face, COLOURS["black"]), face, "enrol")
     assert QualityFault.MASKED in quality.faults
     assert "请摘下口罩" in quality.words("zh")
+
+
+def test_only_dark_glasses_are_taken_for_some(shared_data: Path, clips, sface: Engine) -> None:
+    """Of the 200 pictures two show somebody with dark glasses (looked at); clear ones pass."""
+    accused = []
+    for path in sorted((shared_data / "lfw_dev").rglob("*.jpg")):
+        frame = read_picture(path)
+        face = choose_subject(sface.detect(frame), frame, None, still=True)
+        if face is not None and upper_face(frame, face).dark_glasses:
+            accused.append(path)
+    assert len(accused) == 2
+    for clip in clips:
+        for frame in clip.frames[::10]:
+            assert not upper_face(frame, sface.detect(frame)[0]).dark_glasses, clip.name
+
+
+def test_painted_dark_glasses_are_found_more_often_than_not(portraits, sface: Engine) -> None:
+    seen = found = 0
+    for number, (frame, face) in enumerate(portraits[::2]):
+        picture = shaded(frame, face, np.random.default_rng(number), 0.9)
+        again = choose_subject(sface.detect(picture, thorough=True), picture, None, still=True)
+        if again is not None:
+            seen += 1
+            found += upper_face(picture, again).dark_glasses
+    assert seen > 15
+    assert found >= 0.5 * seen
+
+
+def test_the_desk_asks_only_who_can_take_them_off(clips, sface: Engine) -> None:
+    frame = clips[-1].frames[0]
+    glasses = shaded(frame, sface.detect(frame)[0], np.random.default_rng(0), 0.9)
+    faces = sface.detect(glasses)
+    assert QualityFault.DARK_GLASSES in assess_quality(glasses, faces, "capture").faults
+    assert QualityFault.DARK_GLASSES not in assess_quality(glasses, faces, "enrol").faults
+    assert "请摘下墨镜" in QualityFault.DARK_GLASSES.words("zh")
+
+
+def test_a_white_mask_does_not_make_the_eyes_dark(portraits, sface: Engine) -> None:
+    accused = seen = 0
+    for frame, face in portraits:
+        picture = masked(frame, face, COLOURS["white"])
+        for again in sface.detect(picture, thorough=True)[:1]:
+            seen += 1
+            accused += upper_face(picture, again).dark_glasses
+    assert seen > 30
+    assert accused <= 1

@@ -36,7 +36,7 @@ def test_a_good_picture_passes(sface: Engine, good: np.ndarray) -> None:
         (lambda p: cv2.resize(p, (80, 80), interpolation=cv2.INTER_AREA), QualityFault.TOO_SMALL),
         (lambda p: (p * 0.25).astype(np.uint8), QualityFault.TOO_DARK),
         (lambda p: np.clip(p * 0.3 + 200, 0, 255).astype(np.uint8), QualityFault.TOO_BRIGHT),
-        (lambda p: cv2.GaussianBlur(p, (0, 0), 8), QualityFault.BLURRED),
+        (lambda p: cv2.GaussianBlur(p, (0, 0), 14), QualityFault.BLURRED),
         (lambda p: p[:, p.shape[1] // 2 - 30 :], QualityFault.CUT_OFF),
     ],
 )
@@ -65,7 +65,7 @@ def test_every_fault_has_words_and_guidance() -> None:
 
 
 def test_words_join_several_faults(sface: Engine, good: np.ndarray) -> None:
-    dark = cv2.GaussianBlur((good * 0.25).astype(np.uint8), (0, 0), 6)
+    dark = cv2.GaussianBlur((good * 0.25).astype(np.uint8), (0, 0), 14)
     quality = assess_quality(dark, sface.detect(dark, thorough=True))
     assert not quality.ok
     assert "；" in quality.words("zh")

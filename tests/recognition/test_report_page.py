@@ -60,10 +60,11 @@ def test_every_rate_stands_there_in_both_languages_with_n_and_interval() -> None
     for figure in figures(report):
         assert figure.en.replace("<", "&lt;").replace(">", "&gt;") in text
         if figure.rate is not None:
-            assert f"<td>{figure.rate['n']}</td>" in text
+            assert f'<td data-of="n">{figure.rate["n"]}</td>' in text
     assert "99.24%" in text
-    assert "每千次约 992 次" in text
-    assert "about 992 in 1,000" in text
+    assert "262 个中有 260 个" in text
+    assert "260 of 262" in text
+    assert "Of 1,000 check-ins of enrolled people about 992" in text
     low, high = wilson(260 / 262, 262)
     assert f"{low:.1%} – {high:.2%}" in text
     assert "未测 not measured" in text, "what was not measured is said, not left out"
@@ -85,3 +86,22 @@ def test_few_pictures_are_called_few(alarms: int, n: int) -> None:
     text = page(a_report(alarms), date(2026, 11, 22), {})
     assert re.search(rf"at most about {300 / n:.2f}%", text)
     assert "liveness networks were missing" in text
+
+
+def test_groups_and_tracks_have_their_own_part_and_small_ones_are_called_so() -> None:
+    report = a_report()
+    part = {name: rate_of(0, 12) for name in ("fpir", "wrong_id")} | {"tpir": rate_of(11, 12)}
+    alone = {"alone": {"fpir": rate_of(0, 5)}}
+    report["identification"]["groups"] = {"<东亚>": {"people": 3, **part, **alone}}
+    report["identification"]["tracks"] = {"looks": 8, **part}
+    text = page(report, date(2026, 11, 22), {})
+    assert "Of these: &lt;东亚&gt; (3 people)" in text
+    assert text.count("11 of 12") == 2
+    assert "0 of 5" in text
+    assert text.count("too few to tell") == 7
+    assert "too few to tell" not in page(a_report(), date(2026, 11, 22), {})
+
+
+def test_without_identification_the_page_says_so() -> None:
+    report = a_report() | {"identification": None}
+    assert "Identification was not measured" in page(report, date(2026, 11, 22), {})

@@ -7,6 +7,7 @@ from datetime import date
 
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 
 from attendance.clock import ClockClass
 from attendance.days import DAY_MS
@@ -58,7 +59,7 @@ def test_a_statement_is_the_sum_of_its_lines(days, verdict, minutes) -> None:  #
 
 @given(histories())
 def test_nothing_is_paid_on_a_doubtful_clock_alone(facts) -> None:  # type: ignore[no-untyped-def]
-    doubtful = [replace(f, when=replace(f.when, cls=ClockClass.C)) for f in facts]
+    doubtful = [structs.replace(f, when=structs.replace(f.when, cls=ClockClass.C)) for f in facts]
     assert allowance.day_line(DAY, "came", visits_of(doubtful), KINDS, Allowance()).fen == 0
 
 

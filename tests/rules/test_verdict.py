@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 
 from attendance.clock import ClockClass
 from attendance.days import DAY_MS
@@ -75,7 +76,7 @@ def test_every_day_has_one_verdict_and_class_c_never_blames(  # type: ignore[no-
 ) -> None:
     found = judged(*facts, expected=expected, away=away, now_ms=now_ms, until_ms=until_ms)
     assert found.verdict in VERDICTS
-    alone = [replace(f, when=replace(f.when, cls=ClockClass.C)) for f in facts]
+    alone = [structs.replace(f, when=structs.replace(f.when, cls=ClockClass.C)) for f in facts]
     doubted = judged(*alone, expected=expected, away=away, now_ms=now_ms, until_ms=until_ms)
     assert doubted.verdict not in ("late", "early")
     assert doubted.late_ms == doubted.early_ms == 0
@@ -174,7 +175,7 @@ def test_a_doubtful_record_of_another_day_keeps_absent_back_until_somebody_decid
     stray = fact(-20 * HOUR, cls=ClockClass.C, after=30 * HOUR)
     case = Case(DAY, MIDNIGHT, MIDNIGHT + DAY_MS, Ruled([]), [], (Expected(VILLAGE),), [stray])
     assert judge(case, kiosks(), LONG_AFTER).verdict == "not_known"
-    decided = replace(case, ruled=Ruled([], absent=True))
+    decided = structs.replace(case, ruled=Ruled([], absent=True))
     assert judge(decided, kiosks(), LONG_AFTER).verdict == "absent"
 
 

@@ -265,12 +265,24 @@ def clock() -> FakeClock:
 
 
 @pytest.fixture(scope="session")
-def migrated(tmp_path_factory: pytest.TempPathFactory, new_database: NewDatabase) -> ServerConfig:
+def ready() -> dict[NewDatabase, ServerConfig]:
+    """What `migrated` made: pytest makes it anew whenever the database changes, file after file."""
+    return {}
+
+
+@pytest.fixture(scope="session")
+def migrated(
+    tmp_path_factory: pytest.TempPathFactory,
+    new_database: NewDatabase,
+    ready: dict[NewDatabase, ServerConfig],
+) -> ServerConfig:
     """An empty, migrated server, to be copied: migrating takes a third of a second."""
-    config = ServerConfig(tmp_path_factory.mktemp("migrated"), new_database())
-    make_keys(config)
-    migrate(config)
-    return config
+    if new_database not in ready:
+        config = ServerConfig(tmp_path_factory.mktemp("migrated"), new_database())
+        make_keys(config)
+        migrate(config)
+        ready[new_database] = config
+    return ready[new_database]
 
 
 def copy_of(

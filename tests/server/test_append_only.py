@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import re
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -35,9 +38,10 @@ from server.db import Database, migrate
 from server.demo import make_demo
 from server.models import Base, Checkpoint
 from server.services import checkpoints
+from server.services.halves import middle
 from server.services.merkle import Tree, leaf_hash
 from server.services.protected import COLUMNS, PROTECTED
-from server.services.verify import Bad, verify
+from server.services.verify import Bad, Rest, verify, verify_above
 from tests.conftest import NewDatabase
 
 from .conftest import MORNING, Kiosk, Machine, Office
@@ -114,12 +118,31 @@ def file(copy: ServerConfig) -> ServerConfig:
     return copy
 
 
+#: What is said of the rest of a chain after a row that was spoiled: of that rest, each half has its
+#: own view.
+FOLLOWS = re.compile(
+    "was never opened|lies before that|missing before it|the chain ends at|"
+    "has no first epoch|cited head"
+)
+
+
 def found(config: ServerConfig, witness: Path | None = None) -> list[Bad]:
+    """What `verify` finds, which is the same where the records are read in two halves."""
     seen = None if witness is None else checkpoints.read_witness(witness)
+    key = load_keys(config).sign_public
     database = Database(config)
     try:
         with database.session() as session:
-            return list(verify(session, load_keys(config).sign_public, seen))
+            whole = list(verify(session, key, seen))
+        with database.session() as session, database.session() as other:
+            above = middle(session, 0) or 0
+            rest = Rest(above, lambda: verify_above(other, key, above))
+            halves = list(verify(session, key, seen, rest))
+        apart = [bad for bad in (*whole, *halves) if (bad in whole) != (bad in halves)]
+        if not any(bad.table.startswith("checkpoint") for bad in halves):
+            assert [bad for bad in apart if not FOLLOWS.search(bad.reason)] == []
+        assert bool(halves) == bool(whole)
+        return whole
     finally:
         database.close()
 
@@ -155,14 +178,19 @@ def newest(config: ServerConfig, table: str) -> int:
         return int(raw.exec_driver_sql(f"SELECT max(id) FROM {table}").scalar_one())  # noqa: S608
 
 
-@pytest.mark.parametrize("table", PROTECTED)
-def test_the_database_refuses_to_change_or_delete(copy: ServerConfig, table: str) -> None:
-    for statement in (f"UPDATE {table} SET id = id", f"DELETE FROM {table}"):  # noqa: S608
-        with by_hand(copy) as raw:
-            assert raw.exec_driver_sql(f"SELECT count(*) FROM {table}").scalar_one() > 0  # noqa: S608
-            with pytest.raises(DatabaseError, match=f"{table} is append-only"):
-                raw.exec_driver_sql(statement)
+def test_the_database_refuses_to_change_or_delete(copy: ServerConfig) -> None:
+    zero = "zeroblob(64)" if copy.is_sqlite else "decode(repeat('00', 64), 'hex')"
+    with by_hand(copy) as raw:
+        raw.exec_driver_sql(f"INSERT INTO prune_point VALUES (1, 1, 1, '', {zero})")  # noqa: S608
+        raw.exec_driver_sql("INSERT INTO prune_limit VALUES (1, 1, 'leave', -9)")
+    with by_hand(copy) as raw:
+        for table in PROTECTED:
+            assert raw.exec_driver_sql(f"SELECT count(*) FROM {table}").scalar_one() > 0, table  # noqa: S608
             raw.rollback()
+            for statement in (f"UPDATE {table} SET id = id", f"DELETE FROM {table}"):  # noqa: S608
+                with pytest.raises(DatabaseError, match=f"{table} is append-only"):
+                    raw.exec_driver_sql(statement)
+                raw.rollback()
 
 
 def test_what_empties_or_replaces_is_refused_on_our_own_connections(copy: ServerConfig) -> None:
@@ -175,36 +203,43 @@ def test_what_empties_or_replaces_is_refused_on_our_own_connections(copy: Server
     database.close()
 
 
-@pytest.mark.parametrize("table", COLUMNS)
+@pytest.mark.parametrize("tables", [("record",), tuple(COLUMNS)], ids=["one", "all"])
 def test_verify_names_the_row_that_was_updated_inserted_or_deleted(
-    copy: ServerConfig, table: str
+    copy: ServerConfig, tables: tuple[str, ...]
 ) -> None:
-    """In this order: each is found beside what was done before it."""
-    rowid = newest(copy, table)
-    column = {"epoch": "opened_ms", "leave": "asked_ms", "contact": "pending"}.get(
-        table, "received_ms" if "received_ms" in COLUMNS[table] else "at_ms"
-    )
-    attack(copy, f"UPDATE {table} SET {column} = {column} + 1 WHERE id = {rowid}")  # noqa: S608
+    """In this order: each is found beside what was done before it, in one table or in all."""
+    last = {table: newest(copy, table) for table in tables}
+    attack(copy, *(f"UPDATE {t} SET {_time(t)} = {_time(t)} + 1 WHERE id = {last[t]}"  # noqa: S608
+                   for t in tables))  # fmt: skip
     rest = [bad for bad in found(copy) if not _made_up(bad)]
-    assert [(bad.table, bad.rowid) for bad in rest] == [(table, rowid)]
-    assert "changed after checkpoint" in rest[0].reason
+    assert sorted((bad.table, bad.rowid) for bad in rest) == sorted(last.items())
+    assert all("changed after checkpoint" in bad.reason for bad in rest)
     # The one way in between: below the lowest id, since above the highest is what is new.
-    names = ",".join(f'"{n}"' for n in COLUMNS[table] if n != "id")
+    attack(copy, *map(_between, tables))
+    inserted = {(b.table, b.rowid) for b in found(copy) if "inserted" in b.reason}
+    assert {(table, -5) for table in tables} <= inserted
+    attack(copy, *(f"DELETE FROM {t} WHERE id = {last[t]}" for t in tables))  # noqa: S608
+    deleted = {(b.table, b.rowid) for b in found(copy) if "deleted" in b.reason}
+    assert set(last.items()) <= deleted
+
+
+def _time(table: str) -> str:
+    """A column of the table that holds a time or a count."""
+    usual = "received_ms" if "received_ms" in COLUMNS[table] else "at_ms"
+    return {"epoch": "opened_ms", "leave": "asked_ms", "contact": "pending"}.get(table, usual)
+
+
+def _between(table: str) -> str:
+    """SQL that copies a row to a number below all others."""
+    names = [n for n in COLUMNS[table] if n != "id"]
     fresh = {"seq": "seq + 999999", "record_id": "'00000000-0000-4000-8000-000000000000'",
              "epoch": "epoch + {bump}", "month": "'1999-01'", "number": "'0'",
-             "correction_id": "correction_id + 999999"}  # fmt: skip
-    values = ",".join(
-        fresh.get(n, f'"{n}"').format(bump=7 if table == "epoch" else 0)
-        for n in COLUMNS[table]
-        if n != "id"
-    )
-    attack(
-        copy,
-        f"INSERT INTO {table} (id, {names}) SELECT -5, {values} FROM {table} LIMIT 1",  # noqa: S608
-    )
-    assert (table, -5) in [(b.table, b.rowid) for b in found(copy) if "inserted" in b.reason]
-    attack(copy, f"DELETE FROM {table} WHERE id = {rowid}")  # noqa: S608
-    assert (table, rowid) in [(b.table, b.rowid) for b in found(copy) if "deleted" in b.reason]
+             "correction_id": "correction_id + 999999",
+             "proposal_id": "proposal_id + 999999"}  # fmt: skip
+    bump = 7 if table == "epoch" else 0
+    values = ",".join(fresh.get(n, f'"{n}"').format(bump=bump) for n in names)
+    columns = ",".join(f'"{n}"' for n in names)
+    return f"INSERT INTO {table} (id, {columns}) SELECT -5, {values} FROM {table} LIMIT 1"  # noqa: S608
 
 
 def _made_up(bad: Bad) -> bool:
@@ -225,22 +260,42 @@ def test_what_is_no_text_at_all_does_not_blind_verify(file: ServerConfig) -> Non
 
 def test_values_of_another_type_are_named_and_stop_nothing(file: ServerConfig) -> None:
     copy = file
-    for table, column in (
+    odd = ("'text'", "x'ff'", "1.5", "-9223372036854775808")
+    columns = (
         ("epoch", "epoch"), ("epoch", "cites"), ("epoch", "device_id"), ("rejected_record", "seq"),
         ("rejected_record", "head"), ("record", "seq"), ("record", "payload"), ("record", "head"),
         ("record", "at_ms"), ("record", "flags"), ("checkpoint", "root"), ("checkpoint", "at_ms"),
         ("checkpoint", "signature"), ("checkpoint_leaves", "leaves"), ("contact", "server_ms"),
         ("checkpoint_leaves", "table_name"), ("checkpoint_leaves", "last_id"),
-    ):  # fmt: skip
+    )  # fmt: skip
+    for turn, (table, column) in enumerate(columns):
         good = copy.database_file.read_bytes()
         rowid = 1
-        for value in ("'text'", "x'ff'", "1.5", "-9223372036854775808"):
+        for value in odd[turn % 2 :: 2]:
             attack(copy, f"UPDATE {table} SET {column} = {value} WHERE id = {rowid}")  # noqa: S608
             named = [(bad.table, bad.rowid) for bad in found(copy)]
             # Of other leaves the root no longer fits.
             culprit = "checkpoint" if column == "leaves" else table
             assert (culprit, rowid) in named, (table, column, value)
             copy.database_file.write_bytes(good)
+
+
+def test_two_processes_name_the_row_in_either_half(copy: ServerConfig) -> None:
+    last = newest(copy, "record")
+    attack(copy, *(f"UPDATE record SET at_ms = at_ms + 1 WHERE id = {n}" for n in (1, last)))  # noqa: S608
+    program = (
+        "from pathlib import Path\n"
+        "from server.config import ServerConfig, load_keys\n"
+        "from server.services.halves import verify_in_two\n"
+        f"config = ServerConfig(Path({str(copy.data)!r}), {copy.database_url!r})\n"
+        "key = load_keys(config).sign_public\n"
+        "for bad in verify_in_two(config, key, worth_it=0):\n"
+        "    print(bad)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    said = [line.split() for line in done.stdout.splitlines() if "changed after" in line]
+    named = [rowid for table, rowid, *_ in said if table == "record"]
+    assert named == ["1", str(last)], done.stderr
 
 
 def test_guards_that_were_cut_are_named(copy: ServerConfig) -> None:

@@ -7,11 +7,14 @@ import threading
 from collections.abc import Iterator
 from urllib.parse import urlsplit
 
+import pyotp
 import pytest
 from playwright.sync_api import Browser, Page, expect
 from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
 
 from attendance.statuses import Status
+from server.models import User
+from server.services import accounts
 from server.web.board import STREAMS, watcher
 from tests.server.web_seed import PASSWORD, World, fill, make_world
 
@@ -19,7 +22,9 @@ pytestmark = pytest.mark.browser
 
 SIZES = {"telephone": (390, 844), "desk": (1280, 800), "television": (1920, 1080)}
 STAFF_PAGES = ("/day", "/day?date=2026-11-19", "/officials", "/officials/A017", "/leave", "/sites",
-               "/audit", "/password", "/nope")  # fmt: skip
+               "/audit", "/password", "/nope", "/settings/rules", "/settings/roster/A017",
+               "/settings/groups", "/duty/roster", "/charts", "/account",
+               "/account/second")  # fmt: skip
 
 
 class Quiet(WSGIRequestHandler):
@@ -84,10 +89,11 @@ class Reader:
         self.page.on("pageerror", lambda error: self.errors.append(str(error)))
 
     def open(self, path: str) -> Page:
-        self.page.goto(self.url + path, wait_until="load")
+        answer = self.page.goto(self.url + path, wait_until="load")
+        assert answer is None or answer.status < 500, path
         return self.page
 
-    def sign_in(self, name: str) -> None:
+    def sign_in(self, name: str, lands: str = "**/day") -> None:
         self.open("/login")
         # The name has the focus by itself, though on a busy machine not yet when the page loaded.
         expect(self.page.locator("[autofocus]")).to_be_focused()
@@ -95,7 +101,7 @@ class Reader:
         self.page.keyboard.press("Tab")
         self.page.keyboard.type(PASSWORD)
         self.page.keyboard.press("Enter")
-        self.page.wait_for_url("**/day")
+        self.page.wait_for_url(lands)
 
     def close(self) -> None:
         self.context.close()
@@ -118,6 +124,13 @@ def test_no_page_overflows_or_asks_elsewhere(
     try:
         for path in ("/", "/login"):
             check_width(reader, path)
+        page = reader.open("/")
+        assert page.locator(".person .heard").count(), "the board has people of a silent site"
+        broken = page.evaluate(
+            """() => [...document.querySelectorAll('.person .phone')].filter(e =>
+                e.offsetHeight > 2.2 * parseFloat(getComputedStyle(e).fontSize)).length"""
+        )
+        assert broken == 0, "a telephone number is broken into lines"
         reader.sign_in("leader")
         for path in STAFF_PAGES:
             check_width(reader, path)
@@ -128,17 +141,18 @@ def test_no_page_overflows_or_asks_elsewhere(
         reader.close()
 
 
-def check_width(reader: Reader, path: str) -> None:
+def check_width(reader: Reader, path: str) -> Page:
     page = reader.open(path)
     over = page.evaluate("document.scrollingElement.scrollWidth - window.innerWidth")
     assert over <= 0, f"{path} is {over} pixels too wide"
     outside = page.evaluate(
         """() => [...document.querySelectorAll('main *')].filter(e => {
             const r = e.getBoundingClientRect();
-            return r.width && !e.closest('.unseen, thead') && r.right > innerWidth + 1;
+            return r.width && !e.closest('.unseen, thead, .scroll') && r.right > innerWidth + 1;
         }).map(e => e.outerHTML.slice(0, 80))"""
     )
     assert outside == [], path
+    return page
 
 
 def test_the_board_follows_a_record_without_reloading(browser: Browser, served: Served) -> None:
@@ -243,6 +257,67 @@ def test_a_leader_approves_leave(browser: Browser, served: Served) -> None:
         expect(page.locator(".person", has_text="冯建国")).to_contain_text("请休假")
     finally:
         reader.close()
+
+
+def test_signing_in_with_a_code_and_ending_a_session(browser: Browser, served: Served) -> None:
+    here = Reader(browser, served.url, "telephone", "zh")
+    there = Reader(browser, served.url, "desk", "en")
+    try:
+        with served.world.app.extensions["quxiang"].database.transaction() as session:
+            place = session.query(User).filter_by(name="leader").one().township
+            accounts.add_user(session, place, "twostep", "leader", PASSWORD, served.world.hand(),
+                              must_change=False)  # fmt: skip
+        here.sign_in("twostep")
+        page = here.open("/account")
+        page.get_by_role("link", name="去设置").click()
+        page.get_by_role("button", name="去设置").click()
+        secret = page.locator(".secret").inner_text().replace(" ", "")
+        assert page.locator("svg.qr").bounding_box()["width"] > 150
+        page.get_by_label("动态码").fill(_code(served, secret, 0))
+        page.keyboard.press("Enter")
+        expect(page.locator(".codes li")).to_have_count(8)
+        check_here(page)
+        page.get_by_role("link", name="已妥善保管").click()
+        page.wait_for_url("**/day")
+
+        there.open("/login")
+        there.page.get_by_label("Account").fill("twostep")
+        there.page.get_by_label("Password").fill(PASSWORD)
+        there.page.keyboard.press("Enter")
+        there.page.wait_for_url("**/login/code*")
+        expect(there.page.locator("#code")).to_be_focused()
+        there.page.keyboard.type("000000")
+        there.page.keyboard.press("Enter")
+        expect(there.page.get_by_role("alert")).to_contain_text("The code is wrong")
+        check_here(there.page)
+        there.page.get_by_label("Code", exact=True).fill(_code(served, secret, 1))
+        there.page.keyboard.press("Enter")
+        there.page.wait_for_url("**/day")
+
+        page = here.open("/account")
+        rows = page.locator("main tbody tr")
+        expect(rows).to_have_count(2)
+        check_here(page)
+        other = rows.filter(has_not_text="本机")
+        other.get_by_role("button", name="退出").click()
+        expect(page.get_by_role("status")).to_contain_text("已在那里退出")
+        there.open("/day")
+        assert "/login" in there.page.url
+        expect(page.locator("main tbody tr")).to_have_count(1)
+        assert here.errors == [], "no CSP violation"
+    finally:
+        here.close()
+        there.close()
+
+
+def _code(served: Served, secret: str, steps: int) -> str:
+    return pyotp.HOTP(secret).at(int(served.world.hand().timestamp()) // 30 + steps)
+
+
+def check_here(page: Page) -> None:
+    over = page.evaluate("document.scrollingElement.scrollWidth - window.innerWidth")
+    assert over <= 0, f"{page.url} is {over} pixels too wide"
+    assert page.evaluate(CONTRAST) == []
 
 
 def test_the_contrast_of_words_is_enough(browser: Browser, served: Served) -> None:

@@ -14,17 +14,23 @@ import sys
 import tarfile
 import time
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 import requests
 
 from attendance import wire
+from attendance.chain import head_code
 from attendance.pairing import PairingCode
 from attendance.signing import DeviceKeys, to_text
 from server.cli import main
-from server.config import ServerConfig
+from server.config import ServerConfig, load_keys
+from server.context import utcnow
 from server.db import Database
+from server.services.audit import note_for
+from server.services.checkpoints import make_all
+from server.services.townships import only_township
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 PASSWORD = r"[0-9A-Z]{4}(-[0-9A-Z]{4}){3}"
@@ -60,6 +66,71 @@ def refused(done: subprocess.CompletedProcess[str], *words: str) -> None:
     assert "Traceback" not in done.stderr
     for word in words:
         assert word in done.stderr
+
+
+def test_a_second_township_and_the_county_s_auditor(run: Run) -> None:
+    assert run("init", "--township", "青山乡").returncode == 0
+    made = run("township", "add", "白水乡", "--admin", "baishui")
+    assert re.fullmatch(PASSWORD, made.stdout.splitlines()[-1])
+    assert run("township", "list").stdout.splitlines() == [
+        "/t/t1/  青山乡  admin", "/t/t2/  白水乡  baishui",
+    ]  # fmt: skip
+    refused(run("township", "add", "白水乡", "--admin", "other"), "already")
+    refused(run("township", "add", "黑水乡", "--admin", "admin"), "already")
+    assert len(run("township", "list").stdout.splitlines()) == 2
+    assert run("user", "auditor", "xian.shenji").returncode == 0
+    assert "xian.shenji" not in run("user", "list").stdout
+    refused(run("user", "role", "xian.shenji", "admin"), "no role")
+    refused(run("user", "add", "xian.shenji", "--role", "clerk"), "already")
+
+
+def test_accounts_are_looked_after_from_the_machine(run: Run, tmp_path: Path) -> None:
+    assert run("init").returncode == 0
+    assert run("user", "add", "李书记", "--role", "leader").returncode == 0
+    listed = run("user", "list").stdout.splitlines()
+    assert [line.split()[:4] for line in listed] == [
+        ["admin", "admin", "-", "in"], ["李书记", "leader", "-", "in"],
+    ]  # fmt: skip
+    assert run("user", "role", "李书记", "inspector").returncode == 0
+    assert run("user", "disable", "李书记").returncode == 0
+    assert "disabled" in run("user", "list").stdout
+    assert run("user", "enable", "李书记").returncode == 0
+    done = run("user", "password", "李书记")
+    assert re.fullmatch(PASSWORD, done.stdout.splitlines()[-1])
+    assert run("user", "reset-code", "李书记").returncode == 0
+    assert run("user", "sign-out", "李书记").returncode == 0
+    assert run("user", "second-step", "--from", "2030-01-01").returncode == 0
+    assert run("user", "second-step", "--off").returncode == 0
+    refused(run("user", "disable", "admin"), "last administrator")
+    refused(run("user", "role", "admin", "clerk"), "last administrator")
+    refused(run("user", "disable", "nobody"), "there is no account nobody")
+    with contextlib.closing(sqlite3.connect(tmp_path / "server" / "server.db")) as raw:
+        noted = raw.execute("SELECT what, target FROM audit_entry ORDER BY id").fetchall()
+        rules = raw.execute("SELECT first_day, value, by FROM township_rule ORDER BY id").fetchall()
+    assert ("account_role", "李书记: leader → inspector") in noted
+    assert {"account_off", "account_on", "account_password"} <= {what for what, _ in noted}
+    assert [value for _, value, _ in rules] == ['{"required":true}'] * 2 + ['{"required":false}']
+
+
+def test_old_records_are_removed_from_the_machine(run: Run, tmp_path: Path) -> None:
+    assert run("init").returncode == 0
+    refused(run("prune", "--keep-days", "30"), "400 days are kept")
+    done = run("prune", "--keep-days", "400")
+    assert (done.returncode, done.stdout) == (0, "nothing is old enough to be removed\n")
+    # A line of the trail two years ago and a checkpoint over it; another line and checkpoint now.
+    config, then = ServerConfig(tmp_path / "server"), utcnow() - timedelta(days=730)
+    database = Database(config)
+    with database.transaction() as session:
+        note_for(session, only_township(session).id, "command", "long ago", "", then)
+        make_all(session, load_keys(config).sign_seed, then)
+    database.close()
+    assert run("user", "add", "李书记", "--role", "leader").returncode == 0
+    assert run("checkpoint").returncode == 0
+    done = run("prune", "--keep-days", "400")
+    assert done.returncode == 0, done.stderr
+    assert re.match(r"rows removed: 1; what was received before \d{4}-\d\d-\d\d", done.stdout)
+    assert run("verify").stdout == "everything is consistent\n"
+    assert run("prune", "--keep-days", "400", zh=True).stdout.startswith("清除 0 行")
 
 
 def test_a_server_is_set_up_once(run: Run, tmp_path: Path) -> None:
@@ -207,8 +278,8 @@ def test_the_demo_is_consistent_and_verify_names_what_was_changed(run: Run, tmp_
     done = run("demo", "--officials", "9", "--sites", "4", "--days", "5")
     assert done.returncode == 0, done.stderr
     assert time.perf_counter() - start < 60
-    assert "9 officials, 4 sites, 5 days" in done.stdout
-    assert len(re.findall(PASSWORD, done.stdout)) == 4
+    assert "9 officials, 5 sites, 5 days" in done.stdout
+    assert len(re.findall(PASSWORD, done.stdout)) == 5
     assert run("verify").returncode == 0
     assert "record" in run("verify", "--tables").stdout.split()
     database = tmp_path / "server" / "server.db"
@@ -244,12 +315,13 @@ def test_the_demo_is_consistent_and_verify_names_what_was_changed(run: Run, tmp_
 def test_the_database_is_kept_as_the_evidence_asks(tmp_path: Path) -> None:
     from server.config import make_keys
     from server.db import migrate
+    from server.sqlite import LIBRARY
 
     config = ServerConfig(tmp_path / "server")
     make_keys(config)
     migrate(config)
     with sqlite3.connect(config.database_file) as raw:
-        raw.execute("PRAGMA journal_mode = WAL")
+        raw.execute("PRAGMA journal_mode = PERSIST")
     raw.close()
     migrate(config)
     database = Database(config)
@@ -260,7 +332,29 @@ def test_the_database_is_kept_as_the_evidence_asks(tmp_path: Path) -> None:
             for name in ("journal_mode", "synchronous", "foreign_keys")
         ]
     database.close()
-    assert values == ["delete", 3, 1]
+    assert values == [LIBRARY.journal, LIBRARY.level, 1]
+
+
+def test_wal_only_with_a_sqlite_that_is_mended(tmp_path: Path) -> None:
+    from server.errors import DatabaseUnusable
+    from server.sqlite import check_mode, choose
+
+    for version, mode in (
+        ((3, 40, 1), ("delete", "EXTRA")),
+        ((3, 51, 2), ("delete", "EXTRA")),
+        ((3, 51, 3), ("wal", "FULL")),
+        ((3, 53, 4), ("wal", "FULL")),
+    ):
+        found = choose([(sqlite3, version)])
+        assert (found.journal, found.synchronous) == mode
+    assert choose([(sqlite3, (3, 40, 1)), (os, (3, 53, 4))]).module is os, "the newer one"
+    with pytest.raises(DatabaseUnusable, match=r"3\.34\.0 is too old|3\.34\.0 太旧"):
+        choose([(sqlite3, (3, 34, 0))])
+    file = sqlite3.connect(tmp_path / "x.db")
+    file.execute("PRAGMA synchronous = OFF")
+    with pytest.raises(DatabaseUnusable, match="synchronous=0"):
+        check_mode(file, choose([(sqlite3, (3, 40, 1))]))
+    file.close()
 
 
 def test_the_revisions_make_exactly_the_models(tmp_path: Path) -> None:
@@ -285,7 +379,7 @@ def test_checkpoints_witnesses_and_devices_from_the_command_line(run: Run, tmp_p
     file = tmp_path / "witness.json"
     for command in (["checkpoint"], ["witness", str(file)], ["device", "list"]):
         refused(run(*command), "quxiang-server init")
-    assert run("demo", "--officials", "4", "--sites", "2", "--days", "2").returncode == 0
+    assert run("demo", "--officials", "4", "--sites", "1", "--days", "2").returncode == 0
     first = run("checkpoint")
     assert first.stdout.startswith("checkpoint 1 over "), "the demo ends on one, nothing came since"
     listed = [line.split("\t") for line in run("device", "list").stdout.splitlines()]
@@ -293,6 +387,19 @@ def test_checkpoints_witnesses_and_devices_from_the_command_line(run: Run, tmp_p
     assert (len(listed), device[3]) == (3, "ok")
     assert run("witness", str(file)).returncode == 0
     assert run("verify", "--witness", str(file)).returncode == 0
+    with sqlite3.connect(tmp_path / "server" / "server.db") as raw:
+        seq, head = raw.execute(
+            "SELECT seq, head FROM record WHERE device_id = ? ORDER BY epoch, seq LIMIT 1 OFFSET 1",
+            device[:1],
+        ).fetchone()
+    code = head_code(head)
+    found = run("device", "paper", device[0], f"{code[:4].lower()} {code[4:]}")
+    assert (found.returncode, f"after record 1/{seq}, received 20" in found.stdout) == (0, True)
+    assert f"与记录 1/{seq} 相符" in run("device", "paper", device[0], code, zh=True).stdout
+    unknown = ("0" if code[0] != "0" else "1") + code[1:]
+    refused(run("device", "paper", device[0], unknown), "no record of", "changed since")
+    refused(run("device", "paper", device[0], "1234"), "eight characters")
+    refused(run("device", "paper", "nobody00", code), "no kiosk nobody00")
     refused(run("device", "settle", device[0]), "nothing to settle")
     refused(run("device", "revoke", "nobody00"), "device list")
     assert run("device", "revoke", device[0]).returncode == 0
@@ -301,7 +408,7 @@ def test_checkpoints_witnesses_and_devices_from_the_command_line(run: Run, tmp_p
     assert "checkpoint 2" in run("checkpoint").stdout, "what was done is in the audit trail"
     assert run("witness", str(file)).returncode == 0
     assert run("verify", "--witness", str(file)).returncode == 0
-    assert run("verify", "--tables").stdout.split()[-2:] == ["checkpoint", "checkpoint_leaves"]
+    assert {"checkpoint", "checkpoint_leaves"} <= set(run("verify", "--tables").stdout.split())
     with sqlite3.connect(tmp_path / "server" / "server.db") as raw:
         for table in ("checkpoint", "checkpoint_leaves"):
             raw.execute(f"DROP TRIGGER {table}_no_delete")
@@ -310,7 +417,7 @@ def test_checkpoints_witnesses_and_devices_from_the_command_line(run: Run, tmp_p
     raw.close()
     found = run("verify", "--witness", str(file))
     assert found.returncode == 1
-    assert "checkpoint 2 the witness holds it, this database does not" in found.stdout
+    assert "checkpoint 2 the witness holds it, this database does not:" in found.stdout
     refused(run("witness", str(file)), "--witness")
     file.write_text("{}")
     refused(run("verify", "--witness", str(file)), "witness.json")

@@ -25,12 +25,13 @@ __all__ = ["run"]
 
 
 def rows(config: ServerConfig) -> dict[str, list[tuple[object, ...]]]:
-    """Everything there is, by table."""
+    """Everything there is, by table, but for who works in the background just now."""
     database = Database(config)
     with database.engine.connect() as connection:
         found = {
             table.name: sorted((tuple(row) for row in connection.execute(table.select())), key=repr)
             for table in Base.metadata.sorted_tables
+            if table.name != "lease"
         }
     database.close()
     return found
@@ -105,7 +106,10 @@ def test_the_first_run_on_postgresql_moves_the_township_in(
         folder = tmp_path / other
         where = [] if place is None else ["--database", place]
         assert run("restore", str(tmp_path / "b.tar"), *where, data=folder).returncode == 0
-        assert rows(ServerConfig(folder, place)) == before
+        after = rows(ServerConfig(folder, place))
+        *trail, told = after.pop("audit_entry")
+        assert {**after, "audit_entry": trail} == before
+        assert "restore" in told
         assert run("verify", data=folder).returncode == 0
         assert run("checkpoint", data=folder).returncode == 0
     refused(run("restore", str(tmp_path / "b.tar"), "--database", url, data=tmp_path / "third"),

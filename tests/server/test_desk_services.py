@@ -13,13 +13,13 @@ from sqlalchemy.orm import Session
 from attendance.days import day_end_ms, day_start_ms, from_ms
 from attendance.statuses import Kind, Status
 from server.errors import InputInvalid, NotAllowed, NotFound
-from server.models import Township, User
+from server.models import Official, Township, User
 from server.rules.terms import Allowance, LeaveTerms, MonthDays, UsualShifts
 from server.services import daysheet, leave, rosters
 from server.services.rulings import attachments, corrections, findings, spotchecks, statements
 from server.services.rulings.corrections import Draft
-from server.services.sheets.months import grid
-from server.services.townships import only_township
+from server.services.sheets.months import Grid, Row, grid
+from server.services.townships import only_township, touch_roster
 
 from .conftest import Kiosk, Machine, Office
 
@@ -174,6 +174,7 @@ def test_attachments_are_pictures_or_pdfs_whatever_their_names_say(
     def keep(body: bytes, name: str = "照片.exe"):  # type: ignore[no-untyped-def]
         return attachments.store(session, township, name, body, people["clerk"], office.clock())
 
+    pytest.importorskip("weasyprint", exc_type=OSError)  # it takes what is cut off, once loaded
     out = io.BytesIO()
     picture = Image.new("RGB", (3000, 200), "red")
     picture.save(out, "PNG", pnginfo=None)
@@ -356,6 +357,10 @@ def test_a_month_is_signed_as_it_was_seen_and_later_corrections_come_next_month(
         assert statements.statement_of(session, township, "2026-05", later).changes == []
 
 
+def row_of(made: Grid, official: str) -> Row:
+    return next(r for r in made.rows if r.person.official == official)
+
+
 def test_the_grid_adds_up_and_names_groups_with_too_few_people(
     office: Office, village: Kiosk, people: dict[str, User]
 ) -> None:
@@ -381,8 +386,18 @@ def test_the_grid_adds_up_and_names_groups_with_too_few_people(
         assert made.short == {TODAY: {group.name: 1}}
         for row in made.rows:
             assert sum(row.totals.verdicts.values()) == sum(d is not None for d in row.days)
-        mine = next(r for r in made.rows if r.person.official == "zhang-3")
-        assert [d.judged.verdict for d in mine.days if d] == ["not_expected", "late", "not_yet"]
+        verdicts = [d.judged.verdict for d in row_of(made, "zhang-3").days if d]
+        assert verdicts == ["not_expected", "came", "not_yet"], "entered after the hours had begun"
+    with office.context.database.transaction() as session:
+        township = only_township(session)
+        for person in session.query(Official).filter_by(official="zhang-3"):
+            person.created_ms = day_start_ms(TODAY)
+        touch_roster(session, township.id)
+    with office.context.database.session() as session:
+        township = only_township(session)
+        made = grid(session, township, days, office.clock())
+        verdicts = [d.judged.verdict for d in row_of(made, "zhang-3").days if d]
+        assert verdicts == ["not_expected", "late", "not_yet"]
         statement = statements.statement_of(session, township, "2026-03", office.clock())
         line = next(p for p in statement.people if p.official == "zhang-3").days[0]
         assert (line.why, line.fen) == ("too_late", 0)

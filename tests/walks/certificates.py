@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import shutil
 import socket
@@ -30,7 +31,10 @@ def self_signed(folder: Path, name: str = "tls") -> tuple[Path, Path]:
 
 
 class InBetween:
-    """Takes TLS with another certificate, passes everything on, and remembers what was said."""
+    """Takes TLS with another certificate, passes everything on, and remembers what was said.
+
+    One loop does both directions: two threads on one TLS connection wait for each other.
+    """
 
     def __init__(self, certificate: Path, key: Path, port: int) -> None:
         self.heard = bytearray()
@@ -39,36 +43,39 @@ class InBetween:
         self._context.load_cert_chain(certificate, key)
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.url = f"https://127.0.0.1:{self._listener.getsockname()[1]}"
-        threading.Thread(target=self._accept, daemon=True).start()
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
 
-    def _accept(self) -> None:
-        with contextlib.suppress(OSError):
-            while True:
-                raw, _ = self._listener.accept()
-                threading.Thread(target=self._relay, args=(raw,), daemon=True).start()
+    def _run(self) -> None:
+        asyncio.set_event_loop(self._loop)
+        serving = asyncio.start_server(self._relay, sock=self._listener, ssl=self._context)
+        self._loop.run_until_complete(serving)
+        self._loop.run_forever()
 
-    def _relay(self, raw: socket.socket) -> None:
+    async def _relay(self, near: asyncio.StreamReader, back: asyncio.StreamWriter) -> None:
         blind = ssl.create_default_context()
         blind.check_hostname = False
         blind.verify_mode = ssl.CERT_NONE
-        with contextlib.suppress(OSError):
-            near = self._context.wrap_socket(raw, server_side=True)
-            far = blind.wrap_socket(socket.create_connection(("127.0.0.1", self._to)))
-            back = threading.Thread(target=_pump, args=(far, near, None), daemon=True)
-            back.start()
-            _pump(near, far, self.heard)
+        far, to = await asyncio.open_connection("127.0.0.1", self._to, ssl=blind)
+        await asyncio.gather(_pump(near, to, self.heard), _pump(far, back, None))
 
     def close(self) -> None:
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
         self._listener.close()
 
 
-def _pump(source: socket.socket, sink: socket.socket, heard: bytearray | None) -> None:
+async def _pump(
+    source: asyncio.StreamReader, sink: asyncio.StreamWriter, heard: bytearray | None
+) -> None:
     with contextlib.suppress(OSError):
-        while data := source.recv(65536):
+        while data := await source.read(65536):
             if heard is not None:
                 heard += data
-            sink.sendall(data)
-        sink.close()
+            sink.write(data)
+            await sink.drain()
+    sink.close()
 
 
 @contextlib.contextmanager

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import requests
 
+from tests.ports import free_port
+
 A = "示例干部甲 Sample official A"
 
 
@@ -50,7 +52,7 @@ def in_village(url: str, seconds: float) -> dict[str, str]:
     """A's row of the public board, once it says so."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
-        for row in requests.get(f"{url}/board.json", timeout=10).json()["rows"]:
+        for row in requests.get(f"{url}/board.json", timeout=60).json()["rows"]:
             if row["name"] == A and row["status"] == "in_village":
                 return row
         time.sleep(0.5)
@@ -58,12 +60,7 @@ def in_village(url: str, seconds: float) -> dict[str, str]:
 
 
 def test_make_run(root: Path, tmp_path: Path, environ: dict[str, str], sample: Path) -> None:
-    ports = []
-    for _ in range(2):
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            ports.append(int(probe.getsockname()[1]))
-    both = (ports[0], ports[1])
+    ports = both = (free_port(), free_port())
     folder = tmp_path / "run"
     first = Running(root, folder, both, environ)
     try:
@@ -75,7 +72,7 @@ def test_make_run(root: Path, tmp_path: Path, environ: dict[str, str], sample: P
         assert password is not None
         row = in_village(url, 60)
         assert row["colour"] == "yellow"
-        screen = requests.get(f"http://127.0.0.1:{ports[1]}/", timeout=10)
+        screen = requests.get(f"http://127.0.0.1:{ports[1]}/", timeout=60)
         assert screen.status_code == 200
 
         third = subprocess.run(

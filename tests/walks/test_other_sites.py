@@ -54,7 +54,7 @@ def test_the_office_sees_the_village_and_approved_leave(town: Town, tmp_path: Pa
     assert before["V1"] == ("yellow", "yellow")
     assert "O1" not in before, "asked is not approved"
 
-    page = leader.get(f"{town.url}/leave", timeout=10).text
+    page = leader.get(f"{town.url}/leave", timeout=60).text
     decide = re.search(r'action="(/leave/\d+/decide)"', page)
     assert decide is not None
     town.form(leader, "/leave", {"answer": "approve"}, action=decide.group(1))
@@ -67,6 +67,6 @@ def test_the_office_sees_the_village_and_approved_leave(town: Town, tmp_path: Pa
              "--data", town.data("office"), stdin="271828\n")  # fmt: skip
     assert lamps(town.play("office", empty, "--lamps", "rgb"))["O1"] == ("green", "green")
     assert town.board()["李岗"]["colour"] == "green"
-    assert "冲突" in town.supervisor().get(f"{town.url}/day", timeout=20).text
+    assert "冲突" in town.supervisor().get(f"{town.url}/day", timeout=60).text
     # And the village's kiosk shows only whom it expects.
     assert set(lamps(town.play("village", empty, "--lamps", "rgb"))) == {"V1"}

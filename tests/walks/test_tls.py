@@ -67,7 +67,7 @@ def test_pairing_and_pages_over_tls(
         assert "; secure" in login.headers["Set-Cookie"].lower()
     finally:
         server.terminate()
-        assert server.wait(20) == 0
+        assert server.wait(60) == 0
 
 
 class Secured:
@@ -98,7 +98,7 @@ class Secured:
     def stop(self) -> None:
         if self.process is not None:
             self.process.terminate()
-            assert self.process.wait(20) == 0
+            assert self.process.wait(60) == 0
             self.process = None
 
     @property
@@ -110,10 +110,6 @@ def kept(file: Path) -> dict[str, str]:
     return json.loads(file.read_text())
 
 
-@pytest.mark.xfail(
-    strict=False,
-    reason="on busy cores the one in between answers too late: refused, but as not reached",
-)
 def test_the_code_alone_pins_the_certificate_and_somebody_in_between_is_noticed(
     tmp_path: Path, free_port: int, environ: dict[str, str], certificate: tuple[Path, Path]
 ) -> None:
@@ -175,7 +171,7 @@ def test_serving_the_network_without_tls_is_warned_of(
         assert server.stdout is not None
         assert "serving on" in server.stdout.readline()
         server.terminate()
-        said[host] = server.communicate(timeout=20)[1]
+        said[host] = server.communicate(timeout=60)[1]
         assert server.returncode == 0
     assert "without TLS" in said["0.0.0.0"]
     assert said["127.0.0.1"] == ""

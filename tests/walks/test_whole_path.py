@@ -30,7 +30,7 @@ def of(events: list[dict[str, Any]], kind: str) -> list[dict[str, Any]]:
 
 def sheet(town: Town) -> dict[str, dict[str, str]]:
     """The day page as CSV, by official."""
-    text = town.supervisor().get(f"{town.url}/day.csv", timeout=20).content.decode("utf-8-sig")
+    text = town.supervisor().get(f"{town.url}/day.csv", timeout=60).content.decode("utf-8-sig")
     return {row["干部"]: row for row in csv.DictReader(io.StringIO(text))}
 
 
@@ -65,7 +65,7 @@ def test_from_frame_to_supervisor(town: Town, sample: Path) -> None:
     town.run("quxiang-kiosk", "sync", "--data", town.data("kiosk"))
     assert town.board()[NAME[C]]["status"] == "in_village"
 
-    day = town.supervisor().get(f"{town.url}/day", timeout=20)
+    day = town.supervisor().get(f"{town.url}/day", timeout=60)
     assert day.status_code == 200
     assert all(name in day.text for name in NAME.values())
     assert "活体" in day.text, "the sheet says that the liveness check was off"

@@ -71,7 +71,7 @@ class Town:
             try:
                 requests.get(f"{self.url}/healthz", timeout=2)
                 return
-            except requests.ConnectionError:
+            except (requests.ConnectionError, requests.Timeout):
                 assert self.server.poll() is None, (self.folder / "server.log").read_text()
                 time.sleep(0.05)
         raise AssertionError("the server did not start")
@@ -79,7 +79,7 @@ class Town:
     def stop(self) -> None:
         if self.server is not None:
             self.server.send_signal(signal.SIGTERM)
-            assert self.server.wait(20) == 0, (self.folder / "server.log").read_text()
+            assert self.server.wait(60) == 0, (self.folder / "server.log").read_text()
             self.server = None
 
     def code(self, *arguments: str) -> str:
@@ -114,7 +114,7 @@ class Town:
         return json.loads(out)
 
     def board(self) -> dict[str, dict[str, Any]]:
-        answer = requests.get(f"{self.url}/board.json", timeout=10)
+        answer = requests.get(f"{self.url}/board.json", timeout=60)
         assert answer.status_code == 200
         return {row["name"]: row for row in answer.json()["rows"]}
 
@@ -134,7 +134,7 @@ class Town:
     def supervisor(self) -> requests.Session:
         """The administrator, who chooses a password of his own the first time."""
         session = self.signed_in("admin", self.passwords[-1])
-        if "password" in session.get(f"{self.url}/day", timeout=10).url:
+        if "password" in session.get(f"{self.url}/day", timeout=60).url:
             new = {"current": self.passwords[-1], "new": PASSWORD, "again": PASSWORD}
             self.form(session, "/password", new)
             self.passwords.append(PASSWORD)
@@ -148,7 +148,7 @@ class Town:
         action: str | None = None,
     ) -> None:
         """Fills the page's form with what it hides and `fields`; posts it to `action` or itself."""
-        page = session.get(f"{self.url}{path}", timeout=10).text
+        page = session.get(f"{self.url}{path}", timeout=60).text
         hidden = dict(re.findall(r'type="hidden" name="([^"]+)" value="([^"]*)"', page))
-        answer = session.post(f"{self.url}{action or path}", data={**hidden, **fields}, timeout=20)
+        answer = session.post(f"{self.url}{action or path}", data={**hidden, **fields}, timeout=60)
         assert answer.status_code == 200, answer.text

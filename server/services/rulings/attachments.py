@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-import io
 from datetime import datetime
 from pathlib import PurePath
 
-from PIL import Image, ImageOps
 from sqlalchemy import select
 from sqlalchemy.orm import Session, undefer
 
@@ -15,7 +13,7 @@ from attendance.days import to_ms
 from attendance.i18n import say
 from server.errors import InputInvalid, NotFound
 from server.models import Attachment, Township, User
-from server.services.portraits import MAX_PIXELS
+from server.services import pictures
 from server.services.townships import clean
 
 #: Bytes of a file as it is sent: a telephone's picture has 3 to 6 MB.
@@ -67,24 +65,14 @@ def load(session: Session, township: Township, attachment_id: int) -> Attachment
 
 def _picture(body: bytes) -> bytes:
     try:
-        with Image.open(io.BytesIO(body), formats=_FORMATS) as picture:
-            if picture.width * picture.height > MAX_PIXELS:
-                raise _refused("图片像素过多", "the picture has too many pixels")
-            picture.draft("RGB", (2 * SIZE[0], 2 * SIZE[1]))
-            upright = ImageOps.exif_transpose(picture).convert("RGB")
-    except InputInvalid:
-        raise
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        return pictures.reencoded(body, _FORMATS, SIZE, 80)
+    except pictures.TooManyPixels:
+        raise _refused("图片像素过多", "the picture has too many pixels") from None
+    except ValueError:
         raise _refused(
             "附件须为图片（JPEG、PNG、WebP、BMP）或 PDF",
             "an attachment is a picture (JPEG, PNG, WebP, BMP) or a PDF",
         ) from None
-    upright.thumbnail(SIZE, Image.Resampling.LANCZOS)
-    plain = Image.new("RGB", upright.size)  # a new picture: no metadata comes along
-    plain.paste(upright)
-    out = io.BytesIO()
-    plain.save(out, "JPEG", quality=80, optimize=True)
-    return out.getvalue()
 
 
 def _refused(zh: str, en: str) -> InputInvalid:

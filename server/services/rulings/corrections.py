@@ -8,7 +8,7 @@ from datetime import date, datetime
 from typing import Any
 
 from sqlalchemy import select
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, aliased
 
 from attendance.days import day_of, from_ms, to_ms
 from attendance.i18n import say
@@ -245,26 +245,35 @@ def _decision(session: Session, correction_id: int) -> CorrectionDecision | None
 
 
 def _undone(session: Session, township_id: int, correction_id: int) -> bool:
-    return correction_id in _undone_of(session, township_id, [correction_id])
+    return correction_id in undone_of(session, township_id, [correction_id])
 
 
-def _undone_of(session: Session, township_id: int, ids: Iterable[int]) -> set[int]:
+def undone_of(session: Session, township_id: int, ids: Iterable[int]) -> set[int]:
     """Those that an approved `undo` takes back which is not itself undone."""
-    rows = session.execute(
+    wanted = set(ids)
+    # An undo may itself be undone, and so on: followed from `ids` alone, in one question.
+    held = (
         select(Correction.id, Correction.undoes)
-        .join(CorrectionDecision, CorrectionDecision.correction_id == Correction.id)
-        .where(
-            Correction.township_id == township_id,
-            Correction.undoes.is_not(None),
-            CorrectionDecision.approved,
+        .where(Correction.township_id == township_id, Correction.undoes.in_(wanted))
+        .cte(recursive=True)
+    )
+    further = aliased(Correction)
+    held = held.union(
+        select(further.id, further.undoes).where(
+            further.township_id == township_id, further.undoes == held.c.id
         )
-        .order_by(Correction.id.desc())
+    )
+    rows = session.execute(
+        select(held.c.id, held.c.undoes)
+        .join(CorrectionDecision, CorrectionDecision.correction_id == held.c.id)
+        .where(CorrectionDecision.approved)
+        .order_by(held.c.id.desc())
     )
     gone: set[int] = set()
     for undo, target in rows:
         if undo not in gone and target is not None:
             gone.add(target)
-    return gone & set(ids)
+    return gone & wanted
 
 
 def _query(township: Township) -> Any:  # a Select, whose type differs between releases
@@ -288,7 +297,7 @@ def _views(
     query: Any,
 ) -> list[Ruled]:
     rows = session.execute(query).all()
-    undone = _undone_of(session, township.id, [row[0].id for row in rows]) if rows else set()
+    undone = undone_of(session, township.id, [row[0].id for row in rows]) if rows else set()
     return [_view(r[0], r[1], r[2], r[3], r[4], r[0].id in undone) for r in rows]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import date, datetime
 
@@ -153,8 +154,9 @@ def listing(
     official: str | None = None,
     finding_id: int | None = None,
     limit: int = 500,
+    ids: Collection[int] | None = None,
 ) -> list[Found]:
-    """Findings, newest first, of one state or official where asked, in two queries."""
+    """Findings, newest first, of one state, official or set where asked, in two queries."""
     query = (
         select(Finding, Official.name, Site.name)
         .outerjoin(
@@ -170,6 +172,8 @@ def listing(
         query = query.where(Finding.official == official)
     if finding_id is not None:
         query = query.where(Finding.id == finding_id)
+    if ids is not None:
+        query = query.where(Finding.id.in_(ids))
     rows = session.execute(query).all()
     steps: dict[int, list[Step]] = {}
     if rows:

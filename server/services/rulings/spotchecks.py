@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from attendance.days import day_of, from_ms, to_ms
+from attendance.days import DAY_MS, day_of, day_start_ms, from_ms, to_ms
 from attendance.i18n import say
 from server.errors import InputInvalid, NotFound
 from server.models import Attachment, SpotCheck, SpotDraw, Township, User
 from server.rules import draw
+from server.rules.calendar import days_between
 from server.rules.where import Answer, where_at
 from server.services.permissions import Act, not_own, require
-from server.services.sheets.days import person_days
-from server.services.sheets.inputs import facts_of
+from server.services.sheets.days import PersonDay, days_of, person_days
+from server.services.sheets.inputs import Facts, Inputs, facts_of, inputs_of
 from server.services.sheets.roster import Roster, roster_of
 from server.services.townships import clean
 
@@ -120,9 +122,10 @@ def record(
     if seen not in SEEN or seen_ms > to_ms(now):
         raise InputInvalid("seen", say("请选择看到的情况", "choose what was seen"), "seen")
     roster = roster_of(session, township)
-    place = next(p for p in roster.places.values() if p.name == site)
+    place = next((p for p in roster.places.values() if p.name == site), None)  # renamed since?
     row = SpotCheck(
-        township_id=township.id, draw_id=draw_id, official=official, site_id=place.id, seen=seen,
+        township_id=township.id, draw_id=draw_id, official=official,
+        site_id=None if place is None else place.id, seen=seen,
         seen_ms=seen_ms, text=clean(text, 500),
         attachment_id=None if attachment is None else attachment.id, by=by.name,
         by_official=by.official, at_ms=to_ms(now),
@@ -190,13 +193,56 @@ def where_was(
     Raises KeyError for a code that the roster does not hold.
     """
     day = day_of(at_ms)
-    roster, inputs, (made,) = person_days(session, township, official, [day], now)
-    here = made.people[official]
-    facts = facts_of(session, township, here.start_ms, here.end_ms, official)
-    own = facts.on(official, here.start_ms, here.end_ms) + inputs.doubtful.get(official, [])
+    # After midnight it may still be the night shift's day, which began the evening before.
+    days = [day - timedelta(1), day, day + timedelta(1)]
+    roster, inputs, judged = person_days(session, township, official, days, now)
+    here = _holding([one.people[official] for one in judged], at_ms)
+    facts = facts_of(session, township, here.start_ms, here.end_ms, (official,))
+    return _answer(roster, inputs, facts, here, at_ms)
+
+
+def where_all_were(
+    session: Session, township: Township, looked: Sequence[Looked], now: datetime
+) -> dict[int, Answer]:
+    """The same for all that was seen in a draw, by `Looked.id`; those no roster holds left out.
+
+    The looks are within a few days of each other; the queries do not grow with their number.
+    """
+    if not looked:
+        return {}
+    days = [day_of(to_ms(look.seen_at)) for look in looked]
+    first, last = min(days), max(days)
+    whole = days_between(first - timedelta(1), last + timedelta(1))
+    roster, judged = days_of(session, township, whole, now)
+    inputs = inputs_of(session, township, whole[0], whole[-1])
+    by_day = dict(zip(whole, judged, strict=True))
+    start, end = day_start_ms(whole[0]), day_start_ms(whole[-1]) + 2 * DAY_MS
+    facts = facts_of(session, township, start, end)
+    return {
+        look.id: _answer(roster, inputs, facts, _holding(held, at), at)
+        for look, day, at in zip(looked, days, (to_ms(k.seen_at) for k in looked), strict=True)
+        if (
+            held := [
+                one
+                for n in (-1, 0, 1)
+                if (one := by_day[day + timedelta(n)].people.get(look.official)) is not None
+            ]
+        )
+    }
+
+
+def _holding(days: Sequence[PersonDay], at_ms: int) -> PersonDay:
+    """The one of somebody's days that a moment belongs to."""
+    return next((d for d in days if d.start_ms <= at_ms < d.end_ms), days[len(days) // 2])
+
+
+def _answer(roster: Roster, inputs: Inputs, facts: Facts, here: PersonDay, at_ms: int) -> Answer:
+    code = here.person.official
+    own = facts.on(code, here.start_ms, here.end_ms) + inputs.doubtful.get(code, [])
     places = [e.place.id for e in here.expected] or [
         p.id for p in roster.places.values() if p.kind == "office"
     ]
     complete = all(inputs.kiosks.complete(place, here.start_ms, at_ms) for place in places)
     distinct = {fact.record_id: fact for fact in own}
-    return where_at(official, distinct.values(), inputs.absences.get(official, ()), at_ms, complete)
+    return where_at(code, distinct.values(), inputs.absences.get(code, ()), at_ms, complete,
+                    here.start_ms)  # fmt: skip

@@ -11,6 +11,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session, undefer
 
 from attendance.days import day_of, from_ms, to_ms
+from attendance.decoding import json_of
 from attendance.i18n import say
 from server.errors import InputInvalid, NotFound
 from server.models import MonthSignature, Township, User
@@ -190,7 +191,7 @@ def signed_statement(session: Session, township: Township, month: str) -> Statem
     )
     if row is None or hashlib.sha256(row.statement).hexdigest() != row.sha256:
         raise NotFound(say("该月没有签字的报表", "there is no signed statement of that month"))
-    return msgspec.json.decode(row.statement, type=Statement)
+    return json_of(Statement).decode(row.statement)
 
 
 @dataclass(frozen=True)
@@ -275,7 +276,7 @@ def _changes(
     stated: dict[tuple[str, date], int] = {}
     months = {row.month for row in rows}
     for row in reversed(rows):
-        held = msgspec.json.decode(row.statement, type=Statement)
+        held = json_of(Statement).decode(row.statement)
         for person in held.people:
             for line in person.days:
                 if line.fen:

@@ -7,12 +7,14 @@ that it can be slow to find but not wrong.
 from __future__ import annotations
 
 import threading
+from bisect import bisect_right
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from weakref import WeakKeyDictionary
 
+import msgspec
 from sqlalchemy.orm import Session
 from sqlalchemy.pool import Pool
 
@@ -28,12 +30,17 @@ from server.services.sheets.roster import Person, Roster, roster_of
 
 #: Person-days kept by a process, about 1 kB each.
 KEPT = 50_000
+#: Of more officials than this all records of the days are read: the index by official serves few.
+MANY = 300
 _NOTHING = Ruled([])
 
 
-@dataclass(slots=True)
-class PersonDay:
-    """One official on one day, which reaches from `start_ms` until before `end_ms`."""
+class PersonDay(msgspec.Struct, gc=False):
+    """One official on one day, which reaches from `start_ms` until before `end_ms`.
+
+    Tens of thousands are kept: the collector, which would stop everybody to walk them, leaves them
+    out, since none of them can hold itself.
+    """
 
     person: Person
     expected: tuple[Expected, ...]
@@ -46,12 +53,21 @@ class PersonDay:
 
 @dataclass
 class Day:
-    """A day of a township. `unknown` are ids of records whose official no roster knows."""
+    """A day of a township. `unknown` are ids of records whose official no roster knows.
+
+    `asked` are the codes of those who were judged, None for everybody; of a day that only some were
+    judged on `unknown` is empty.
+    """
 
     day: date
     people: dict[str, PersonDay]
     unknown: list[str] = field(default_factory=list)
     heard: set[str] | None = None
+    asked: frozenset[str] | None = None
+
+    def answers(self, asked: frozenset[str] | None) -> bool:
+        """Whether all of them (None: everybody) were judged."""
+        return self.asked is None or (asked is not None and asked <= self.asked)
 
 
 class _Kept:
@@ -87,35 +103,100 @@ def days_of(
     session: Session, township: Township, days: Sequence[date], now: datetime
 ) -> tuple[Roster, list[Day]]:
     """The roster and the days, which are in order without a hole, every official judged."""
-    roster = roster_of(session, township)
-    if not days:
-        return roster, []
-    inputs = inputs_of(session, township, days[0], days[-1])
-    connection = session.connection()
-    writing = bool(connection.get_execution_options().get("quxiang_write"))
-    kept = _kept.setdefault(connection.engine.pool, _Kept())
-    now_ms = to_ms(now)
-    keys = {day: _key(roster, inputs, day, now_ms) for day in days}
-    found = {day: None if writing else kept.get((township.id, day), keys[day]) for day in days}
-    missing = [day for day in days if found[day] is None]
-    if missing:
-        reach = DAY_MS if roster.overnight else 0
-        facts = facts_of(
-            session, township, day_start_ms(missing[0]), day_start_ms(missing[-1]) + DAY_MS + reach
-        )
-        for day in missing:
-            made = judged_day(roster, inputs, facts, day, now_ms)
-            found[day] = made
-            if not writing:
-                kept.put((township.id, day), keys[day], made)
-    return roster, [day for day in found.values() if day is not None]
+    look = Look(session, township, days, now)
+    return look.roster, look.days()
+
+
+class Look:
+    """A look at some days, in order without a hole: what bears on them is read as it begins."""
+
+    def __init__(
+        self, session: Session, township: Township, days: Sequence[date], now: datetime
+    ) -> None:
+        self.roster = roster_of(session, township)
+        self._session, self._township, self._asked = session, township, list(days)
+        self._now_ms = to_ms(now)
+        if not days:
+            return
+        self._inputs = inputs_of(session, township, days[0], days[-1])
+        connection = session.connection()
+        self._writing = bool(connection.get_execution_options().get("quxiang_write"))
+        self._kept = _kept.setdefault(connection.engine.pool, _Kept())
+        self._keys = {d: _key(self.roster, self._inputs, d, self._now_ms) for d in days}
+
+    def silence(self, days: Sequence[Day]) -> dict[tuple[str, date], list[Discrepancy]]:
+        """Absent officials of these days whose expected site was silent all day (`silence`)."""
+        if not days:
+            return {}
+        return silence(self._session, self._township, self._inputs.kiosks, days)
+
+    def days(self, of: Collection[Person] | None = None) -> list[Day]:
+        """The days with everybody judged, or at least those people; in two queries at the most."""
+        asked = None if of is None else frozenset(p.official for p in of)
+        found = {day: self._held(day) for day in self._asked}
+        missing = [d for d, held in found.items() if held is None or not held.answers(asked)]
+        if missing:
+            facts = self._facts(missing, asked)
+            for day in missing:
+                found[day] = self._made(day, facts, of, found[day])
+        return [day for day in found.values() if day is not None]
+
+    def _held(self, day: date) -> Day | None:
+        return None if self._writing else self._kept.get((self._township.id, day), self._keys[day])
+
+    def _made(
+        self, day: date, facts: Facts, of: Collection[Person] | None, held: Day | None
+    ) -> Day:
+        made = judged_day(self.roster, self._inputs, facts, day, self._now_ms, of)
+        if of is not None:
+            made.asked = frozenset(p.official for p in of)
+            if held is not None and held.asked is not None:
+                made.people = {**held.people, **made.people}
+                made.asked |= held.asked
+        if not self._writing:
+            self._kept.put((self._township.id, day), self._keys[day], made)
+        return made
+
+    def _facts(self, days: Sequence[date], codes: frozenset[str] | None) -> Facts:
+        reach = DAY_MS if self.roster.overnight else 0
+        also = [
+            r.record_id
+            for day in days
+            for r in self._inputs.rulings.get(day, ())
+            if codes is not None and r.really in codes and r.record_id is not None
+        ]
+        return facts_of(
+            self._session, self._township, day_start_ms(days[0]),
+            day_start_ms(days[-1]) + DAY_MS + reach,
+            None if codes is None or len(codes) > MANY else codes, also,
+        )  # fmt: skip
+
+
+def _turns(roster: Roster, day: date) -> list[int]:
+    """The moments of a day without night shifts by which a judgement can change: those that
+    `server.rules.verdict` compares with the time and with the kiosks' watermarks."""
+    found = {day_start_ms(day), day_start_ms(day) + DAY_MS}
+    for hours in roster.shifts.values():
+        found |= {hours.late_after_ms(day) + 59_999, hours.end_ms(day)}
+    return sorted(found)
 
 
 def _key(roster: Roster, inputs: Inputs, day: date, now_ms: int) -> int:
     start = day_start_ms(day)
     end = start + DAY_MS * (2 if roster.overnight else 1)
-    # Only while a day is not over does it matter what time it is, and then to the minute.
-    moment = now_ms // 60_000 if start <= now_ms < end else now_ms >= end
+    if roster.overnight:
+        # Only while a day is not over does it matter what time it is, and then to the minute.
+        moment = now_ms // 60_000 if start <= now_ms < end else int(now_ms >= end)
+
+        def past(ms: int) -> int:
+            return min(ms, end)
+    else:
+        turns = _turns(roster, day)
+        moment = bisect_right(turns, now_ms)
+
+        def past(ms: int) -> int:
+            return bisect_right(turns, ms)
+
     near = (day - timedelta(1), day, day + timedelta(1)) if roster.overnight else (day,)
     return hash(
         (
@@ -136,7 +217,7 @@ def _key(roster: Roster, inputs: Inputs, day: date, now_ms: int) -> int:
                 if f.when.earliest_ms < end and f.when.latest_ms >= start
             ),
             tuple(
-                (k.device, k.paired_ms < end, k.revoked_ms, min(k.complete_until_ms or 0, end))
+                (k.device, k.paired_ms < end, k.revoked_ms, past(k.complete_until_ms or 0))
                 for listed in inputs.kiosks.at.values()
                 for k in listed
             ),
@@ -150,19 +231,20 @@ def judged_day(
     facts: Facts,
     day: date,
     now_ms: int,
-    only: Person | None = None,
+    of: Collection[Person] | None = None,
+    always: bool = False,
 ) -> Day:
-    """Everybody judged, or one official alone. Inactive people only where something was recorded
-    or they were expected then; `only` always."""
+    """Everybody judged, or some. Inactive people only where something was recorded or they were
+    expected then, unless `always`."""
     usual, rulings = roster.usual(day), inputs.rulings.get(day, [])
     around = None
     if roster.overnight:
         around = [(d, roster.usual(d)) for d in (day - timedelta(1), day + timedelta(1))]
     start, end = day_start_ms(day), day_start_ms(day) + DAY_MS
+    own_facts, absences = facts.by_day.get(day, {}), inputs.absences
     concerned = _concerned(rulings)
     made = Day(day, {})
-    taken: set[str] = set()
-    for person in roster.people if only is None else (only,):
+    for person in roster.people if of is None else of:
         code = person.official
         expected = roster.expected(person, day, usual)
         if around is not None:
@@ -170,28 +252,27 @@ def judged_day(
             start, end = day_reaches(before, expected, after, day)
             own = facts.on(code, start, end)
         else:
-            own = facts.by_day.get(day, {}).get(code, [])
-        taken.update(f.record_id for f in own)
-        if not (person.active or own or expected or only is not None):
+            own = own_facts.get(code, [])
+        records = tuple([f.record_id for f in own])
+        if not (person.active or own or expected or always):
             continue
         ruled = Ruled(own) if own else _NOTHING
         if code in concerned:
             ruled = corrections.apply(code, day, own, rulings, _others(facts, rulings, code))
         case = Case(
             day, start, end, ruled,
-            [a for a in inputs.absences.get(code, ()) if a.start_ms < end and a.end_ms > start],
+            [a for a in absences[code] if a.start_ms < end and a.end_ms > start]
+            if code in absences else (),
             expected,
             reaching(inputs.doubtful[code], start, end) if code in inputs.doubtful else (),
         )  # fmt: skip
         judged = judge(case, inputs.kiosks, now_ms)
-        for fact in ruled.facts:
+        for fact in ruled.facts if facts.flagged else ():
             flagged = facts.flagged.get(fact.record_id)
             for word in flagged.flags if flagged is not None else ():
                 judged.add(word, flagged.site if flagged is not None else None, fact.record_id)
-        made.people[code] = PersonDay(
-            person, expected, judged, start, end, tuple(f.record_id for f in own)
-        )
-    if only is None:
+        made.people[code] = PersonDay(person, expected, judged, start, end, records)
+    if of is None:
         made.unknown = [
             fact.record_id
             for code, listed in sorted(facts.by_day.get(day, {}).items())
@@ -276,8 +357,9 @@ def person_days(
         township,
         day_start_ms(days[0]),
         day_start_ms(days[-1]) + DAY_MS + reach,
-        code,
+        (code,),
         also,
     )
     now_ms = to_ms(now)
-    return roster, inputs, [judged_day(roster, inputs, facts, d, now_ms, person) for d in days]
+    made = [judged_day(roster, inputs, facts, d, now_ms, (person,), always=True) for d in days]
+    return roster, inputs, made

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass, replace
 from typing import Any
 
+import msgspec
+from msgspec.structs import replace
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
@@ -13,14 +14,25 @@ from attendance.clock import ClockClass
 from attendance.whereabouts import standing
 from server.models import RecordRow, Site, Township
 from server.rules import flags
+from server.services.recordrows import between, with_ids
 from server.services.whereabouts import PERSON_KIND_WORDS, fact_of_row
 
 #: An interval up to this wide is said as one time.
 SURE_MS = 120_000
 
 
-@dataclass(frozen=True)
-class Entry:
+#: What an entry says, without the signed bytes: rows are not loaded as objects.
+_COLUMNS = (
+    RecordRow.id, RecordRow.record_id, RecordRow.official, RecordRow.kind, RecordRow.status,
+    RecordRow.method, RecordRow.verified, RecordRow.earliest_ms, RecordRow.latest_ms,
+    RecordRow.at_ms, RecordRow.cls, RecordRow.device_id, RecordRow.epoch, RecordRow.seq,
+    RecordRow.received_ms, RecordRow.score, RecordRow.margin, RecordRow.liveness, RecordRow.reason,
+    RecordRow.until_ms, RecordRow.flags, RecordRow.supersedes, Site.name.label("site"),
+    Site.kind.label("site_kind"),
+)  # fmt: skip
+
+
+class Entry(msgspec.Struct, frozen=True, gc=False):
     """One record of a person on the sheet, times in Unix milliseconds.
 
     `certainty` is `sure` (class A or B, within two minutes), `between` (an interval) or `doubtful`
@@ -52,8 +64,8 @@ class Entry:
     flags: tuple[str, ...] = ()
 
 
-def entry_of(row: RecordRow, site: str, site_kind: str) -> Entry:
-    """A stored record as the sheet shows it."""
+def entry_of(row: Any, site: str, site_kind: str) -> Entry:
+    """A stored record, or its columns, as the sheet shows it."""
     cls = ClockClass(row.cls)
     narrow = row.latest_ms - row.earliest_ms <= SURE_MS
     certainty = "doubtful" if cls is ClockClass.C else "sure" if narrow else "between"
@@ -96,11 +108,11 @@ def entries_between(
     One that a later amend replaced carries the flag `superseded`.
     """
     query = (
-        select(RecordRow, Site.name, Site.kind)
+        select(*_COLUMNS)
         .outerjoin(Site, Site.id == RecordRow.site_id)
         .where(
             RecordRow.township_id == township.id,
-            RecordRow.at_ms.between(start_ms, end_ms - 1),
+            between(start_ms, end_ms - 1),
             RecordRow.kind.in_(PERSON_KIND_WORDS),
         )
         .order_by(RecordRow.at_ms, RecordRow.id)
@@ -118,11 +130,11 @@ def entries_by_id(
     if not wanted:
         return {}
     query = (
-        select(RecordRow, Site.name, Site.kind)
+        select(*_COLUMNS)
         .outerjoin(Site, Site.id == RecordRow.site_id)
         .where(
             RecordRow.township_id == township.id,
-            RecordRow.record_id.in_(wanted),
+            with_ids(township.id, wanted),
             RecordRow.kind.in_(PERSON_KIND_WORDS),
         )
         .order_by(RecordRow.at_ms, RecordRow.id)
@@ -132,14 +144,18 @@ def entries_by_id(
 
 def _entries(rows: Iterable[Any]) -> dict[str, Entry]:
     entries: dict[str, Entry] = {}
+    first: dict[str, int] = {}
     facts = []
     amends = False
-    for row, site, kind in rows:
-        entries[row.record_id] = entry_of(row, site or "", kind or "")
-        facts.append((row, site))
+    for row in rows:
+        if first.setdefault(row.record_id, row.id) < row.id:
+            continue  # another kiosk used the id again: it hides nothing of who had it first
+        first[row.record_id] = row.id
+        entries[row.record_id] = entry_of(row, row.site or "", row.site_kind or "")
+        facts.append(row)
         amends = amends or row.supersedes is not None
     if amends:
-        made = [fact_of_row(row, site) for row, site in facts]
+        made = [fact_of_row(row, row.site) for row in facts]
         kept = {fact.record_id for fact in standing(made)}
         for record_id in entries.keys() - kept:
             old = entries[record_id]

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, timedelta
+from typing import Any
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
@@ -25,7 +26,8 @@ from server.models import (
 from server.rules import corrections
 from server.rules.corrections import Ruling
 from server.rules.verdict import Kiosk, Kiosks
-from server.services import leave
+from server.services import leave, retention
+from server.services.recordrows import between, with_ids
 from server.services.whereabouts import PERSON_KIND_WORDS
 
 _KINDS = {str(kind): kind for kind in Kind}
@@ -50,7 +52,7 @@ _FACT = (
     RecordRow.method,
     RecordRow.supersedes,
     RecordRow.flags,
-    Site.name,
+    RecordRow.site_id,
 )
 
 
@@ -136,7 +138,7 @@ def kiosks_of(session: Session, township: Township) -> Kiosks:
     ):
         if d.site_id is not None:
             at.setdefault(d.site_id, []).append(Kiosk(*d[:5]))
-    return Kiosks(at)
+    return Kiosks(at, retention.removed_until(session))
 
 
 def rulings_of(
@@ -186,7 +188,7 @@ def _signatures(
         select(day, func.count(), func.max(RecordRow.id))
         .where(
             RecordRow.township_id == township.id,
-            RecordRow.at_ms.between(start - DAY_MS, end + DAY_MS - 1),
+            between(start - DAY_MS, end + DAY_MS - 1),
         )
         .group_by(day)
     )
@@ -194,23 +196,33 @@ def _signatures(
     return {date.fromordinal(first + int(row[0])): (row[1], row[2]) for row in rows}
 
 
-def _fact(row: tuple) -> Fact:  # type: ignore[type-arg]
-    """A row of `_FACT` as a fact; the two columns of flags are left to the caller."""
+def _sites(session: Session, township: Township) -> dict[int | None, str]:
+    """Names by id: looked up here, not joined to tens of thousands of rows."""
+    asked = select(Site.id, Site.name).where(Site.township_id == township.id)
+    return {row[0]: row[1] for row in session.execute(asked)}
+
+
+def _fact(row: Any, sites: Mapping[int | None, str]) -> Fact:
+    """A row of `_FACT` as a fact; the column of flags is left to the caller."""
+    (
+        official, kind, status, earliest_ms, latest_ms, at_ms, cls, record_id, device, epoch, seq,
+        verified, until_ms, reason, method, supersedes, _, site_id,
+    ) = row  # fmt: skip
     return Fact(
-        row[0] or "",
-        _KINDS[row[1]],
-        _STATUSES[row[2] or "unknown"],
-        Estimate(row[3], row[4], row[5], _CLASSES[row[6]]),
-        row[7],
-        row[8],
-        row[9],
-        row[10],
-        row[11],
-        row[12],
-        row[13],
-        row[14],
-        row[17],
-        row[15],
+        official or "",
+        _KINDS[kind],
+        _STATUSES[status or "unknown"],
+        Estimate(earliest_ms, latest_ms, at_ms, _CLASSES[cls]),
+        record_id,
+        device,
+        epoch,
+        seq,
+        verified,
+        until_ms,
+        reason,
+        method,
+        sites.get(site_id),
+        supersedes,
     )
 
 
@@ -219,7 +231,6 @@ def _doubtful(
 ) -> dict[str, list[Fact]]:
     query = (
         select(*_FACT)
-        .outerjoin(Site, Site.id == RecordRow.site_id)
         .where(
             RecordRow.township_id == township.id,
             RecordRow.cls == "C",
@@ -231,9 +242,10 @@ def _doubtful(
     )
     if code is not None:
         query = query.where(RecordRow.official == code)
+    sites = _sites(session, township)
     found: dict[str, list[Fact]] = {}
     for row in session.execute(query):
-        found.setdefault(row[0] or "", []).append(_fact(row))
+        found.setdefault(row[0] or "", []).append(_fact(row, sites))
     return found
 
 
@@ -242,36 +254,40 @@ def facts_of(
     township: Township,
     start_ms: int,
     end_ms: int,
-    code: str | None = None,
+    codes: Collection[str] | None = None,
     also: Iterable[str] = (),
 ) -> Facts:
-    """The facts from `start_ms` until before `end_ms`, of everybody or of one official.
+    """The facts from `start_ms` until before `end_ms`, of everybody or of some officials.
 
-    `also` are ids of records of others that are needed beside an official's own.
+    `also` are ids of records of others that are needed beside their own.
     """
     query = (
         select(*_FACT)
-        .outerjoin(Site, Site.id == RecordRow.site_id)
         .where(
             RecordRow.township_id == township.id,
-            RecordRow.at_ms.between(start_ms, end_ms - 1),
+            between(start_ms, end_ms - 1),
             RecordRow.kind.in_(PERSON_KIND_WORDS),
         )
         .order_by(RecordRow.at_ms, RecordRow.id)
     )
-    if code is not None:
+    if codes is not None:
         others = list(also)
-        mine = RecordRow.official == code
-        query = query.where(mine | RecordRow.record_id.in_(others) if others else mine)
-    made = Facts()
+        mine = RecordRow.official.in_(codes)
+        query = query.where(mine | with_ids(township.id, others) if others else mine)
+    made, sites = Facts(), _sites(session, township)
     day_ms, day = 0, date.min
     held: dict[str, list[Fact]] = {}
-    for row in session.execute(query):
-        fact = _fact(row)
-        if not day_ms <= fact.when.at_ms < day_ms + DAY_MS:
-            day = day_of(fact.when.at_ms)
+    for row in session.connection().execute(query).all():  # plain rows, without the ORM's loading
+        fact = _fact(row, sites)
+        at_ms = row[5]
+        if not day_ms <= at_ms < day_ms + DAY_MS:
+            day = day_of(at_ms)
             day_ms, held = day_start_ms(day), made.by_day.setdefault(day, {})
-        held.setdefault(fact.official, []).append(fact)
+        own = held.get(fact.official)
+        if own is None:
+            held[fact.official] = [fact]
+        else:
+            own.append(fact)
         if row[16]:
             made.flagged[fact.record_id] = Flagged(fact.record_id, fact.site or "", tuple(row[16]))
     return made
@@ -284,9 +300,12 @@ def heard_between(
     start, end = day_start_ms(first), day_start_ms(last) + DAY_MS
     called, recorded = (
         select(of.device_id, ((at - start) // DAY_MS).label("day"))
-        .where(of.township_id == township.id, of.device_id.in_(devices), at.between(start, end - 1))
+        .where(of.township_id == township.id, of.device_id.in_(devices), within)
         .distinct()
-        for of, at in ((Contact, Contact.server_ms), (RecordRow, RecordRow.at_ms))
+        for of, at, within in (
+            (Contact, Contact.server_ms, Contact.server_ms.between(start, end - 1)),
+            (RecordRow, RecordRow.at_ms, between(start, end - 1)),
+        )
     )
     found: dict[date, set[str]] = {}
     for device, number in session.execute(called.union(recorded)):

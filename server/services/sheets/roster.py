@@ -11,7 +11,7 @@ from sqlalchemy import null, select
 from sqlalchemy.orm import Session
 from sqlalchemy.pool import Pool
 
-from attendance.days import DAY_MS, day_start_ms
+from attendance.days import DAY_MS
 from server.models import (
     CalendarDay,
     Expectation,
@@ -27,7 +27,7 @@ from server.models import (
 )
 from server.rules import terms
 from server.rules.calendar import Calendar
-from server.rules.roster import Dated, Expected, Hours, Pattern, Place, expected_on
+from server.rules.roster import Dated, Expected, Hours, Pattern, Place, expected_on, midnight_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,15 +85,24 @@ class Roster:
     def expected(
         self, person: Person, day: date, usual: Mapping[str, Hours] | None = None
     ) -> tuple[Expected, ...]:
-        """Where that official is expected on a day; nowhere before the roster knew them."""
-        if person.created_ms >= day_start_ms(day) + DAY_MS:
+        """Where that official is expected on a day; nowhere before the roster knew them.
+
+        Nor where the hours had begun when they were put on it: nobody is absent or late for that.
+        """
+        midnight = midnight_of(day)
+        if person.created_ms >= midnight + DAY_MS:
             return ()
         if usual is None:
             usual = self.usual(day)
         patterns = person.patterns
         if not person.active:  # what held while they were there still does for those days
             patterns = tuple(p for p in patterns if p.last is not None)
-        return expected_on(patterns, person.dated, self.calendar, usual, day)
+        found = expected_on(patterns, person.dated, self.calendar, usual, day)
+        if person.created_ms <= midnight:
+            return found
+        return tuple(
+            e for e in found if e.hours is None or e.hours.start_ms(day) >= person.created_ms
+        )
 
 
 #: In `Session.info`: the townships whose roster this transaction has changed.

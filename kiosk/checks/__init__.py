@@ -1,0 +1,1 @@
+"""What `doctor` looks at, one small function each (`kiosk.doctor` puts them in order)."""

@@ -1,0 +1,106 @@
+"""Two lanes in each worker: devices wait for each other, and people do not wait for devices.
+
+A thousand kiosks that reconnect at once ask for more than a worker's threads can do in some
+seconds. In one line a villager's page would come after all of them. What a request wants is seen
+before a thread takes it, where its first bytes can be seen; behind TLS it is known from the second
+request of a connection on.
+"""
+
+from __future__ import annotations
+
+import queue
+import socket
+import threading
+from collections.abc import Callable
+from concurrent.futures import Executor, Future
+from typing import Any
+
+from attendance.wire import PREFIX
+from server.gate import gate
+
+#: What a page's thread waits for the first bytes of a new connection, seconds; then gunicorn waits.
+_FIRST_BYTES_S = 1.0
+_METHODS = (b"POST", b"GET", b"PUT", b"DELETE")
+
+
+class _Job:
+    def __init__(self, work: Callable[..., Any], conn: Any) -> None:
+        self.work = work
+        self.conn = conn
+        self.future: Future[Any] = Future()
+
+
+class Lanes(Executor):
+    """Gunicorn's thread pool, in two: `threads` for pages and `threads` for devices."""
+
+    def __init__(self, threads: int) -> None:
+        self._threads = threads
+        self._pages: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._devices: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._started = False
+
+    def _start(self) -> None:
+        for number in range(self._threads):
+            for name, work in (("page", self._serve_pages), ("device", self._serve_devices)):
+                thread = threading.Thread(target=work, name=f"{name}-{number}", daemon=True)
+                thread.start()
+        self._started = True
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **_: Any) -> Future[Any]:
+        """Gunicorn's `handle` and its connection."""
+        if not self._started:
+            self._start()
+        job = _Job(fn, args[0])
+        if is_device(job.conn):
+            self._put_device(job)
+        else:
+            self._pages.put(job)
+        return job.future
+
+    def _put_device(self, job: _Job) -> None:
+        gate.device(+1)
+        self._devices.put(job)
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """Lets the threads end after what they are at."""
+        for _ in range(self._threads):
+            self._pages.put(None)
+            self._devices.put(None)
+
+    def _serve_devices(self) -> None:
+        while (job := self._devices.get()) is not None:
+            _run(job)
+            gate.device(-1)
+
+    def _serve_pages(self) -> None:
+        while (job := self._pages.get()) is not None:
+            conn = job.conn
+            if is_device(conn) is None and not conn.initialized:
+                conn.wait_for_data(_FIRST_BYTES_S)
+            if is_device(conn):
+                self._put_device(job)
+            else:
+                _run(job)
+
+
+def _run(job: _Job) -> None:
+    try:
+        result = job.work(job.conn)
+    except BaseException as error:  # noqa: BLE001 - as an executor: whoever asks for it gets it
+        job.future.set_exception(error)
+    else:
+        job.future.set_result(result)
+
+
+def is_device(conn: Any) -> bool | None:
+    """Whether a device speaks on this connection, None where that cannot be seen (yet)."""
+    if getattr(conn, "quxiang_device", False):
+        return True
+    try:
+        seen = conn.sock.recv(64, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+    except (OSError, ValueError):  # nothing there yet, or TLS
+        return None
+    method, _, target = seen.partition(b" ")
+    if method not in _METHODS:
+        return None
+    return bool(target.startswith(f"{PREFIX}/".encode()))

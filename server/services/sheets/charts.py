@@ -1,0 +1,62 @@
+"""The days of a month as the charts count them, in the queries that the month sheet asks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+
+from sqlalchemy.orm import Session
+
+from attendance.days import day_of, to_ms
+from server.models import Township
+from server.rules import tallies
+from server.rules.calendar import days_between, month_days
+from server.rules.tallies import Arrivals, Seen, Tally
+from server.services.sheets.days import days_of
+from server.services.sheets.roster import Roster
+
+
+@dataclass(frozen=True)
+class Charts:
+    """What three charts show. `weeks` are Mondays; sites in the order of the roster."""
+
+    weeks: list[date]
+    weekly: dict[str, dict[date, Tally]]
+    arrivals: Arrivals
+    late_after: dict[str, int]
+    working: list[date]
+    covered: dict[str, dict[date, str]]
+
+
+def charts(session: Session, township: Township, month: str, now: datetime) -> Charts:
+    """The charts of a month: whole weeks for the first, its own days for the others. Days that are
+    to come are in none. Raises ValueError for what is no month."""
+    own = month_days(month)
+    today = day_of(to_ms(now))
+    first, last = tallies.monday(own[0]), tallies.monday(own[-1]) + timedelta(6)
+    days = days_between(first, min(last, today))
+    roster, judged = days_of(session, township, days, now)
+    seen = [
+        Seen(day.day, tuple(e.place.name for e in one.expected), one.judged.verdict,
+             tuple(one.judged.visits))
+        for day in judged
+        for one in day.people.values()
+    ]  # fmt: skip
+    inside = [s for s in seen if s.day.isoformat()[:7] == month]
+    working = [d for d in own if d <= today and roster.calendar.is_working(d)]
+    weekly = tallies.by_site_and_week(seen)
+    order = list(roster.site_kinds)
+    villages = [name for name, kind in roster.site_kinds.items() if kind == "village"]
+    return Charts(
+        sorted({tallies.monday(day) for day in days}),
+        {site: weekly[site] for site in order if site in weekly},
+        tallies.arrivals(inside, roster.site_kinds),
+        _late_after(roster, own[-1]),
+        working,
+        tallies.coverage(inside, villages, working),
+    )
+
+
+def _late_after(roster: Roster, day: date) -> dict[str, int]:
+    """The last minute that is not late by the usual hours, by kind of site."""
+    return {kind: h.start_min + h.late_min for kind, h in roster.usual(day).items()}

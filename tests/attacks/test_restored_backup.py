@@ -1,0 +1,96 @@
+"""A server put back to an older backup is healed by a real kiosk, and says what happened."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from sqlalchemy import func, select
+
+from attendance.statuses import Kind, Method, Status
+from kiosk.store import Draft
+from server.backup import backup, restore
+from server.config import ServerConfig, load_keys
+from server.models import AuditEntry, Device, RecordRow
+from server.services import checkpoints, verify
+from tests.attacks.town import CLOCK, Town, exchange
+from tests.conftest import NewDatabase
+
+
+@pytest.fixture
+def town(tmp_path: Path, new_database: NewDatabase) -> Iterator[Town]:
+    made = Town(tmp_path, new_database())
+    yield made
+    made.close()
+
+
+def record(town: Town, count: int) -> None:
+    draft = Draft(kind=Kind.CHECKIN, official="A-1", status=Status.IN_VILLAGE, method=Method.PIN)
+    for _ in range(count):
+        town.sites[0].store.record(draft, CLOCK.read())
+
+
+def stored(town: Town) -> list[int]:
+    with town.context.database.session() as session:
+        return list(session.scalars(select(RecordRow.seq).order_by(RecordRow.seq)))
+
+
+def checkpoint(town: Town, hours: int) -> int:
+    now = datetime.now(UTC) + timedelta(hours=hours)
+    with town.context.database.transaction() as session:
+        made = checkpoints.make(session, load_keys(town.config).sign_seed, now)
+        assert made is not None
+        return made.id
+
+
+def bad_rows(town: Town, witness: Path | None = None) -> list[str]:
+    seen = None if witness is None else checkpoints.read_witness(witness)
+    with town.context.database.session() as session:
+        key = load_keys(town.config).sign_public
+        return [str(bad) for bad in verify.verify(session, key, seen)]
+
+
+def test_a_restored_older_backup_heals_itself(
+    town: Town, tmp_path: Path, new_database: NewDatabase
+) -> None:
+    site = town.kiosk("石桥村")
+    record(town, 50)
+    assert exchange(site).stored == 50
+    kept = checkpoint(town, 0)
+    backup(town.config, tmp_path / "b.tar")
+    record(town, 50)
+    assert exchange(site).stored == 50
+    lost = checkpoint(town, 1)
+    assert lost == kept + 1
+    witness = tmp_path / "witness.json"
+    with town.context.database.session() as session:
+        checkpoints.write_witness(session, load_keys(town.config).sign_public, witness)
+    assert bad_rows(town, witness) == []
+
+    town.stop()
+    old = ServerConfig(tmp_path / "old", new_database())
+    restore(old, tmp_path / "b.tar", datetime.now(UTC))
+    town.serve(old)
+    assert stored(town) == list(range(1, 51))
+    assert bad_rows(town) == []
+    (missing,) = bad_rows(town, witness)
+    assert missing.startswith(f"checkpoint {lost} the witness holds it, this database does not")
+
+    report = exchange(site)
+    assert (report.sent, report.stored, report.rejected, report.pending) == (50, 50, 0, 0)
+    assert stored(town) == list(range(1, 101)), "every one, in its place, once"
+    with town.context.database.session() as session:
+        device = session.get_one(Device, site.config.device)
+        assert (device.fork_ms, device.seq) == (None, 100)
+        assert session.scalar(select(func.count(func.distinct(RecordRow.record_id)))) == 100
+        told = session.scalars(select(AuditEntry.target).where(AuditEntry.what == "restore")).all()
+    assert told == [f"checkpoint {kept}"], "the trail says from which checkpoint it went on"
+    assert bad_rows(town) == []
+    assert checkpoint(town, 2) == lost
+    assert bad_rows(town) == []
+    (rewritten,) = bad_rows(town, witness)
+    assert rewritten.startswith(f"checkpoint {lost} the witness holds another root")
+    assert "a backup was restored" in rewritten
+    assert exchange(site).sent == 0
