@@ -30,7 +30,9 @@ run: setup
 test: $(VENV)/.installed-test
 	@$(MAKE) --no-print-directory setup
 	@$(MAKE) --no-print-directory -j3 types compiled risks style $(CHECKS)
-	@$(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder
+	@$(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder || { \
+	  [ $$? = 1 ] && echo "Once more, one after the other: a test that fails now too has failed." && \
+	  $(BIN)/python -m pytest --last-failed --last-failed-no-failures none; }
 
 lint: style types risks
 

@@ -202,12 +202,13 @@ class Storm:
 
     async def _one(self, kiosk: Kiosk, began: float) -> None:
         pace = Pace()
+        acked: dict[bytes, wire.BatchReply] = {}
         while True:
             wait: float | None = None
             heard: list[int] = []
             cut = False
             try:
-                wait = await self._exchange(kiosk, heard)
+                wait = await self._exchange(kiosk, heard, acked)
             except (OSError, EOFError, ValueError) as error:
                 # The worker was killed, or is not there yet.
                 fault = f"cut ({type(error).__name__})"
@@ -222,12 +223,18 @@ class Storm:
             pace.failed(now, wait, heard=bool(heard), cut=cut)
             await asyncio.sleep(pace.due - now)
 
-    async def _exchange(self, kiosk: Kiosk, heard: list[int]) -> float | None:
-        """None, or how many seconds the server asked to wait; `heard` gets its good answers."""
+    async def _exchange(
+        self, kiosk: Kiosk, heard: list[int], acked: dict[bytes, wire.BatchReply]
+    ) -> float | None:
+        """None, or how many seconds the server asked to wait; `heard` gets its good answers.
+
+        `acked` are the batches that were answered, which a kiosk does not send again.
+        """
         reader, writer = await asyncio.open_connection("127.0.0.1", self._port)
-        acked: dict[int, str] = {}
         try:
             for raw, sent in zip(kiosk.requests, kiosk.signatures, strict=True):
+                if raw in acked:
+                    continue
                 writer.write(raw)
                 status, headers, body = await _answer(reader)
                 self._answers.append((sent, headers.get("quxiang-signature"), status, body))
@@ -238,12 +245,15 @@ class Storm:
                 if b'"results"' in body:
                     reply = wire.decode(body, wire.BatchReply)
                     need(not reply.results, f"{kiosk.id}: {reply.results[:2]}")
-                    for run in reply.runs:
-                        acked.update(dict.fromkeys(range(run.first, run.last + 1), run.result))
+                    acked[raw] = reply
         finally:
             writer.close()
-        need(len(acked) == kiosk.records, f"{kiosk.id}: {len(acked)} of {kiosk.records} acks")
-        self.words.update(acked.values())
+        words: dict[int, str] = {}
+        for reply in acked.values():
+            for run in reply.runs:
+                words.update(dict.fromkeys(range(run.first, run.last + 1), run.result))
+        need(len(words) == kiosk.records, f"{kiosk.id}: {len(words)} of {kiosk.records} acks")
+        self.words.update(words.values())
         return None
 
     def check_answers(self) -> None:
