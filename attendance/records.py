@@ -127,7 +127,8 @@ def encode_record(record: Record) -> bytes:
     written).
     """
     payload = _encoder.encode(record)
-    if decode_record(payload) != record:
+    # Its form is canonical, since this is how it was made.
+    if _decoded(payload) != record:
         raise RecordInvalid("a number of this record is not finite")
     return payload
 
@@ -138,6 +139,13 @@ def decode_record(payload: bytes | memoryview) -> Record:
     Bytes that are not the canonical form are refused (duplicate keys, spaces, another order of
     keys, another spelling of a number), so that one record has one hash.
     """
+    record = _decoded(payload)
+    if _encoder.encode(record) != bytes(payload):
+        raise RecordInvalid("not a record: not in canonical form")
+    return record
+
+
+def _decoded(payload: bytes | memoryview) -> Record:
     if len(payload) > MAX_RECORD_BYTES:
         raise RecordInvalid(
             f"a record has at most {MAX_RECORD_BYTES} bytes, this has {len(payload)}"
@@ -146,8 +154,6 @@ def decode_record(payload: bytes | memoryview) -> Record:
         record = _decoder.decode(payload)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise RecordInvalid(f"not a record: {error}") from None
-    if _encoder.encode(record) != bytes(payload):
-        raise RecordInvalid("not a record: not in canonical form")
     _check_kind(record)
     return record
 

@@ -70,15 +70,19 @@ class Database:
         with self._guard:
             try:
                 yield self._connected()
-            except (sqlite3.Error, BlockingIOError, OSError) as error:
-                if isinstance(error, StoreUnusable):
-                    raise
-                cause = "busy" if isinstance(error, BlockingIOError) else error
-                fault = unusable(self.path, cause)
-                if fault.what == "full":
-                    fault.room_made = self._make_room()
-                self._drop()
-                raise fault from error
+            except (sqlite3.Error, OSError) as error:
+                raise self._fault(error) from error
+
+    def _fault(self, error: sqlite3.Error | OSError) -> StoreUnusable:
+        """What is raised instead of it; the connection is given up."""
+        if isinstance(error, StoreUnusable):
+            return error
+        cause = "busy" if isinstance(error, BlockingIOError) else error
+        fault = unusable(self.path, cause)
+        if fault.what == "full":
+            fault.room_made = self._make_room()
+        self._drop()
+        return fault
 
     def _make_room(self) -> bool:
         """On a full disk: asks `make_room`, then gives back what the log takes."""
@@ -102,16 +106,25 @@ class Database:
 
         Raises StoreUnusable.
         """
-        with self._read() as db, self._lock.hold():
-            db.execute("BEGIN IMMEDIATE")
+        # One block where `_read` and `hold` would be two more: each costs a check-in microseconds.
+        with self._guard:
             try:
-                yield db
-                db.execute("COMMIT")
-            except BaseException:
-                with contextlib.suppress(sqlite3.Error):
-                    db.execute("ROLLBACK")
-                raise
-            self._writes += 1
+                db = self._connected()
+                self._lock.acquire()
+                try:
+                    db.execute("BEGIN IMMEDIATE")
+                    try:
+                        yield db
+                        db.execute("COMMIT")
+                    except BaseException:
+                        with contextlib.suppress(sqlite3.Error):
+                            db.execute("ROLLBACK")
+                        raise
+                    self._writes += 1
+                finally:
+                    self._lock.release()
+            except (sqlite3.Error, OSError) as error:
+                raise self._fault(error) from error
 
     def close(self) -> None:
         """Closes the file; a later call opens it again."""

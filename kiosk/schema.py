@@ -193,20 +193,30 @@ class WriteLock:
     @contextlib.contextmanager
     def hold(self) -> Iterator[None]:
         """Holds the lock. Raises BlockingIOError after LOCK_WAIT_S, OSError for a bad file."""
+        self.acquire()
+        try:
+            yield
+        finally:
+            self.release()
+
+    def acquire(self) -> None:
+        """As `hold`, until `release`."""
         if self._fd is None:
             self._fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         deadline = time.monotonic() + LOCK_WAIT_S
         while True:
             try:
                 fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
             except BlockingIOError:
                 if time.monotonic() > deadline:
                     raise
                 time.sleep(0.002)
-        try:
-            yield
-        finally:
+            else:
+                return
+
+    def release(self) -> None:
+        """Lets go of what `acquire` took."""
+        if self._fd is not None:
             fcntl.flock(self._fd, fcntl.LOCK_UN)
 
     def close(self) -> None:

@@ -32,6 +32,15 @@ BATCH_BYTES = 900_000
 #: A further time proof of the same boot is kept after this long, or where it is twice as sharp:
 #: a proof every 15 s would wear the card for nothing (0.06 s of drift in ten minutes).
 ANCHOR_EVERY_NS = 600 * 1_000_000_000
+#: Where the chain stands, and the newest time proof of a boot: all that a record must know, in one
+#: question, since somebody stands there and waits.
+_STAND = """
+SELECT e.epoch, e.cites, r.seq, r.head,
+       (SELECT id FROM anchors WHERE boot_id = ? ORDER BY boottime_ns DESC LIMIT 1)
+FROM (SELECT epoch, cites FROM epochs ORDER BY epoch DESC LIMIT 1) AS e
+LEFT JOIN records AS r
+  ON r.epoch = e.epoch AND r.seq = (SELECT max(seq) FROM records WHERE epoch = e.epoch)
+"""
 
 
 class Store(Database):
@@ -91,15 +100,13 @@ class Store(Database):
     def _append(
         self, db: sqlite3.Connection, draft: Draft, reading: Reading, record_id: str
     ) -> Recorded:
-        anchor = db.execute(
-            "SELECT id FROM anchors WHERE boot_id = ? ORDER BY boottime_ns DESC LIMIT 1",
-            (reading.boot_id,),
-        ).fetchone()
-        at = self._head(db)
+        epoch, cites, last, before, anchor = db.execute(_STAND, (reading.boot_id,)).fetchone()
+        if last is None:
+            last, before = self._begin(db, epoch, cites)
         record = Record(
             device=self.device,
-            epoch=at.epoch,
-            seq=at.seq + 1,
+            epoch=epoch,
+            seq=last + 1,
             record_id=record_id,
             kind=draft.kind,
             official=draft.official,
@@ -111,7 +118,7 @@ class Store(Database):
             wall_ms=min(max(MIN_MS, reading.wall_ms), MAX_MS),  # no clock turns a check-in away
             boot_id=reading.boot_id,
             boottime_ns=reading.boottime_ns,
-            anchor=None if anchor is None else anchor[0],
+            anchor=anchor,
             score=draft.score,
             margin=draft.margin,
             liveness=draft.liveness,
@@ -121,7 +128,7 @@ class Store(Database):
             detail=draft.detail,
         )
         payload = encode_record(record)
-        head = next_head(at.head, payload)
+        head = next_head(before, payload)
         place = (record.epoch, record.seq)
         db.execute("INSERT INTO records VALUES (?, ?, ?, ?)", (*place, payload, head))
         db.execute("INSERT INTO outbox VALUES (?, ?)", place)

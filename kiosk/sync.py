@@ -21,10 +21,11 @@ LONGEST_BACKOFF_S = 900.0
 #: Ceiling of the first wait: a worker that fell is back in a second, and nobody should wait half a
 #: minute for that; a thousand kiosks still come spread out.
 FIRST_BACKOFF_S = 4.0
-#: So many times in a row that a connection which the server had taken was cut count as one failure,
-#: with a ceiling of 8 s: a worker that fell is soon back. A line that cuts them all day is paid for
+#: So many times in a row is a connection that the server had taken and that was cut made anew after
+#: at most 2 s: a worker fell, and the next one is there. A line that cuts them all day is paid for
 #: by the byte, and gets the longer waits.
-CUTS = 8
+CUTS = 9
+CUT_BACKOFF_S = 2.0
 
 
 class Pace:
@@ -55,13 +56,13 @@ class Pace:
 
         A server that had `heard` us and answered is there: what broke off since counts as a first
         failure, however many came before. One that took the connection, which was then `cut`, lost
-        a worker: the ceiling stays low for `CUTS` times.
+        a worker: the ceiling stays low for `CUTS` times, and doubles from there.
         """
         self._failures = 1 if heard else self._failures + 1
-        doublings = self._failures - 1
-        if cut and doublings:
-            doublings = max(1, doublings - CUTS)
-        ceiling = min(LONGEST_BACKOFF_S, FIRST_BACKOFF_S * 2 ** min(doublings, 16))
+        first, doublings = FIRST_BACKOFF_S, self._failures - 1
+        if cut:
+            first, doublings = CUT_BACKOFF_S, max(0, self._failures - CUTS)
+        ceiling = min(LONGEST_BACKOFF_S, first * 2 ** min(doublings, 16))
         delay = self._rng.uniform(0, ceiling)
         self._held, self._last = retry_after_s is not None, now
         self.due = now + min(LONGEST_BACKOFF_S, (retry_after_s or 0.0) + delay)

@@ -55,8 +55,9 @@ def measure(folder: Path, times: int) -> dict[str, Any]:
         db = bare(folder / "bare.db")
         size = len(store.record(checkin(0), clock.read()).payload)
         for number in range(times):
+            draft = checkin(number)
             began = time.perf_counter()
-            store.record(checkin(number), clock.read())
+            store.record(draft, clock.read())
             middle = time.perf_counter()
             db.execute("BEGIN IMMEDIATE")
             db.execute("INSERT INTO row VALUES (?, ?)", (number, bytes(size)))

@@ -11,6 +11,7 @@ from __future__ import annotations
 import queue
 import socket
 import threading
+from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Executor, Future
 from typing import Any
@@ -20,6 +21,8 @@ from server.gate import gate
 
 #: What a page's thread waits for the first bytes of a new connection, seconds; then gunicorn waits.
 _FIRST_BYTES_S = 1.0
+#: One of so many requests is a newcomer's while others are in the middle.
+FRESH_EVERY = 8
 _METHODS = (b"POST", b"GET", b"PUT", b"DELETE")
 
 
@@ -30,13 +33,42 @@ class _Job:
         self.future: Future[Any] = Future()
 
 
+class _Devices:
+    """Devices that were answered on their connection before come first.
+
+    Taken by turns, all of a thousand kiosks would be half done for as long as the last one takes,
+    and a worker that falls would have all of them ask anew. One of `FRESH_EVERY` is a newcomer, so
+    that kiosks with months to tell keep nobody out.
+    """
+
+    def __init__(self) -> None:
+        self._begun: deque[_Job | None] = deque()
+        self._fresh: deque[_Job | None] = deque()
+        self._taken = 0
+        self._any = threading.Condition()
+
+    def put(self, job: _Job | None) -> None:
+        """None ends one thread, after those that wait."""
+        begun = job is not None and getattr(job.conn, "quxiang_device", False)
+        with self._any:
+            (self._begun if begun else self._fresh).append(job)
+            self._any.notify()
+
+    def get(self) -> _Job | None:
+        with self._any:
+            self._any.wait_for(lambda: self._begun or self._fresh)
+            self._taken += 1
+            fresh = self._fresh and (not self._begun or self._taken % FRESH_EVERY == 0)
+            return (self._fresh if fresh else self._begun).popleft()
+
+
 class Lanes(Executor):
     """Gunicorn's thread pool, in two: `threads` for pages and `threads` for devices."""
 
     def __init__(self, threads: int) -> None:
         self._threads = threads
         self._pages: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
-        self._devices: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._devices = _Devices()
         self._started = False
 
     def _start(self) -> None:

@@ -21,6 +21,7 @@ from attendance.i18n import say
 from server import background, logs
 from server.app import create_app
 from server.config import ServerConfig
+from server.context import Context
 from server.errors import AddressTaken, CertificateInvalid
 from server.web import board
 
@@ -73,7 +74,7 @@ def listen(host: str, port: int) -> socket.socket:
 
 def settle() -> None:
     """What is loaded by now stays: the collector of garbage need not go through it again and again
-    while records come in by the hundred."""
+    while records come in by the hundred, and hold up a page by a tenth of a second."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(10_000, 10, 10)
@@ -116,7 +117,11 @@ def address_of(bound: socket.socket, tls: bool = False) -> str:
 
 
 class Server(BaseApplication):  # type: ignore[misc]
-    """Gunicorn with an application made in each worker, so that no connection is shared."""
+    """Gunicorn around an application that is made once and taken along by each worker.
+
+    A worker that falls is so replaced in a few hundredths of a second. No connection is shared:
+    those to the database are closed before.
+    """
 
     def __init__(
         self, config: ServerConfig, bound: socket.socket, workers: int, tls: Tls | None = None
@@ -144,13 +149,8 @@ class Server(BaseApplication):  # type: ignore[misc]
             hub.start()
             held = worker.wsgi.extensions["quxiang"]
             worker.quxiang_end = background.start(held, lambda: bool(worker.alive))
-            settle()
             # A page waits that long for the interpreter whenever a device's thread has it.
             sys.setswitchinterval(0.001)
-            # What was loaded stays: walked through by the collector, it would hold up a page by
-            # a tenth of a second every now and then.
-            gc.collect()
-            gc.freeze()
 
         def ended(_server: Any, worker: Any) -> None:
             # Everything is answered. Python's own end waits ten seconds for dozens of threads.
@@ -167,6 +167,7 @@ class Server(BaseApplication):  # type: ignore[misc]
             "workers": self._workers,
             "worker_class": "server.worker.Worker",
             "worker_connections": CONNECTIONS,
+            "preload_app": True,
             "threads": THREADS,
             "timeout": TIMEOUT_S,
             "graceful_timeout": GRACE_S,
@@ -191,8 +192,16 @@ class Server(BaseApplication):  # type: ignore[misc]
                 self.cfg.set(name, value)
 
     def load(self) -> Flask:
-        """The application of one worker."""
-        return create_app(self._config)
+        """The application of all workers, ready to be taken along."""
+        app = create_app(self._config)
+        # Templates and queries are compiled at the first use; a page is the first use of most.
+        logging.disable()  # whoever asks next is told what is wrong
+        app.test_client().get("/", base_url=self._address)
+        logging.disable(logging.NOTSET)
+        held: Context = app.extensions["quxiang"]
+        held.database.close()
+        settle()
+        return app
 
 
 def serve(config: ServerConfig, host: str, port: int, workers: int, tls: Tls | None = None) -> None:

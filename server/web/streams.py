@@ -127,8 +127,10 @@ class Hub:
         self._new: queue.SimpleQueue[_Open] = queue.SimpleQueue()
         self._ending = threading.Event()
         self._thread: threading.Thread | None = None
-        self._selector = selectors.DefaultSelector()
-        self._bell, self._ring = socket.socketpair()
+        # Made by `start`: two processes that share a selector would hear each other's connections.
+        self._selector: selectors.BaseSelector
+        self._bell: socket.socket
+        self._ring: socket.socket | None = None
 
     @property
     def running(self) -> bool:
@@ -155,6 +157,8 @@ class Hub:
 
     def start(self) -> None:
         """Begins to serve, after any fork."""
+        self._selector = selectors.DefaultSelector()
+        self._bell, self._ring = socket.socketpair()
         self._bell.setblocking(False)
         self._ring.setblocking(False)
         self._selector.register(self._bell, selectors.EVENT_READ)
@@ -186,8 +190,9 @@ class Hub:
             self._thread.join(2)
 
     def _call(self) -> None:
-        with contextlib.suppress(OSError):  # rung already, or over
-            self._ring.send(b"\0")
+        if self._ring is not None:
+            with contextlib.suppress(OSError):  # rung already, or over
+                self._ring.send(b"\0")
 
     def _run(self) -> None:
         while self.alive() and not self._ending.is_set():
@@ -201,7 +206,8 @@ class Hub:
         self._let_go()
         self._selector.close()
         self._bell.close()
-        self._ring.close()
+        if self._ring is not None:
+            self._ring.close()
 
     def _round(self) -> None:
         for key, events in self._selector.select(_TICK_S):

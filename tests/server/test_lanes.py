@@ -12,7 +12,7 @@ from sqlalchemy import text
 from server.commits import Commits
 from server.errors import ApiProblem
 from server.gate import CROWD, Gate, gate
-from server.lanes import Lanes, is_device
+from server.lanes import FRESH_EVERY, Lanes, is_device
 from server.web.drawings import KEY, Drawings
 
 from .conftest import Kiosk, Machine, Office
@@ -41,6 +41,27 @@ def test_a_page_is_not_behind_the_kiosks() -> None:
     go.set()
     assert all(answer.result(10) for answer in answers)
     lanes.shutdown()
+
+
+def test_a_kiosk_that_was_answered_is_done_first_but_keeps_nobody_out() -> None:
+    lanes, go, order = Lanes(1), threading.Event(), []
+    first = lanes.submit(lambda _: go.wait(10), connection(KIOSK))
+    while not first.running() and lanes._devices._fresh:
+        pass
+    answers = []
+    for number in range(4):
+        answers.append(lanes.submit(lambda _, n=number: order.append(n), connection(KIOSK)))
+    for _ in range(20):
+        again = connection(KIOSK)
+        again.quxiang_device = True
+        answers.append(lanes.submit(lambda _: order.append("again"), again))
+    go.set()
+    for answer in answers:
+        answer.result(10)
+    lanes.shutdown()
+    assert order[:6] == ["again"] * 6
+    assert order.index(0) == FRESH_EVERY - 2, "one was taken before"
+    assert [each for each in order if each != "again"] == [0, 1, 2, 3]
 
 
 def test_a_fault_in_one_request_ends_no_thread() -> None:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import json
 import logging
+import os
+import threading
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,6 +20,7 @@ from server import logs
 from server.app import create_app
 from server.background import Loop
 from server.proxy import ENVIRON_ID, BehindProxy
+from server.serve import Server, listen
 from server.services import readiness
 
 from .conftest import Office
@@ -130,3 +135,21 @@ def test_one_hop_from_one_address(
     trusted = peer.endswith("10.0.0.2")
     assert (ENVIRON_ID in seen) == trusted
     assert trusted or not any(name.startswith("HTTP_X_") for name in seen)
+
+
+def test_nothing_open_is_taken_along_into_the_workers(office: Office) -> None:
+    gc.collect()
+    office.context.database.close()  # SQLite keeps files that somebody else has open
+    usual = gc.get_threshold()
+    bound = listen("127.0.0.1", 0)
+    server = Server(office.context.config, bound, workers=1)
+    try:
+        threads, files = threading.active_count(), sorted(Path("/proc/self/fd").iterdir())
+        app = server.load()
+        assert threading.active_count() == threads
+        assert sorted(Path("/proc/self/fd").iterdir()) == files
+        assert app.jinja_env.cache, "a page was made, so that the workers need not compile it"
+    finally:
+        os.close(server._descriptor)
+        gc.unfreeze()
+        gc.set_threshold(*usual)
