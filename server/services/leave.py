@@ -169,10 +169,21 @@ def _own_row(session: Session, leave_id: int, by: User) -> LeaveRow:
     return row
 
 
+def number(session: Session, township: Township) -> int:
+    """How many leaves and trips the township ever entered."""
+    asked = select(func.count()).where(LeaveRow.township_id == township.id)
+    return session.scalar(asked) or 0
+
+
 def listing(
-    session: Session, township: Township, official: str | None = None, limit: int = 500
+    session: Session,
+    township: Township,
+    official: str | None = None,
+    limit: int = 500,
+    first: int = 0,
 ) -> list[Leave]:
-    """Leave and trips, newest first, of everybody or of one official (the code)."""
+    """Leave and trips, newest first, of everybody or of one official (the code); `limit` of them
+    from number `first` on."""
     query = (
         select(LeaveRow, Official.name)
         .join(
@@ -183,6 +194,7 @@ def listing(
         .where(LeaveRow.township_id == township.id)
         .order_by(LeaveRow.id.desc())
         .limit(limit)
+        .offset(first)
     )
     if official is not None:
         query = query.where(LeaveRow.official == official)

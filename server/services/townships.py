@@ -29,7 +29,7 @@ from server.models import (
     WorkGroup,
 )
 from server.services.search import matches
-from server.services.sheets.roster import TOUCHED
+from server.services.sheets.roster import TOUCHED, roster_of
 
 
 @dataclass(frozen=True)
@@ -177,41 +177,24 @@ def _forget_touched(session: Session, transaction: SessionTransaction) -> None:
 
 
 def officials(session: Session, township: Township, search: str = "") -> list[OfficialRow]:
-    """Everybody of the township whom `search` means (`server.services.search`), by group, name."""
-    query = (
-        select(Official, WorkGroup.name)
-        .outerjoin(WorkGroup, WorkGroup.id == Official.work_group_id)
-        .where(Official.township_id == township.id)
-        .order_by(WorkGroup.id, Official.id)
-    )
-    sites = expected_names(session, township)
+    """Everybody of the township whom `search` means (`server.services.search`), by group, name.
+
+    Of the roster that this process has read: no row of a thousand is fetched to show a hundred.
+    """
     return [
         OfficialRow(
-            o.official,
-            o.name,
-            o.title,
-            o.phone,
-            group or "",
-            tuple(sites.get(o.id, ())),
-            o.portrait,
-            o.active,
+            p.official,
+            p.name,
+            p.title,
+            p.phone,
+            p.group,
+            tuple(one.place.name for one in p.patterns if one.last is None),
+            p.portrait,
+            p.active,
         )
-        for o, group in session.execute(query)
-        if matches(search, o.name, o.phone, o.official)
+        for p in roster_of(session, township).people
+        if matches(search, p.name, p.phone, p.official)
     ]
-
-
-def expected_names(session: Session, township: Township) -> dict[int, list[str]]:
-    """Names of the sites where each official (by row id) is expected."""
-    found: dict[int, list[str]] = {}
-    for official_id, name in session.execute(
-        select(Expectation.official_id, Site.name)
-        .join(Site, Site.id == Expectation.site_id)
-        .where(Expectation.township_id == township.id)
-        .order_by(Site.id)
-    ):
-        found.setdefault(official_id, []).append(name)
-    return found
 
 
 def sites(session: Session, township: Township) -> list[Site]:

@@ -17,8 +17,9 @@ from server.models import Role, User
 from server.services import audit, leave
 from server.services.permissions import Act, may
 from server.services.townships import officials
-from server.web import auth, forms, ruling_words
+from server.web import auth, badges, forms, ruling_words
 from server.web.language import clock_words, lang, short_day
+from server.web.picks import PAGE, page_asked, pages_of
 from server.web.say import gettext
 
 blueprint = Blueprint("leave", __name__)
@@ -73,15 +74,22 @@ def _line(item: leave.Leave, user: User) -> Line:
 
 def _page(form: Form, refused: str = "") -> str:
     user, session = auth.user_now(), db.session()
-    may_ask = user.role in auth.ENTERS_LEAVE
+    may_ask, page = user.role in auth.ENTERS_LEAVE, page_asked()
     return render_template(
         "leave.html",
-        lines=[_line(item, user) for item in leave.listing(session, user.township)],
+        lines=[
+            _line(item, user)
+            for item in leave.listing(session, user.township, None, PAGE, (page - 1) * PAGE)
+        ],
+        page=page,
+        pages=pages_of(leave.number(session, user.township)),
+        page_link=lambda n: url_for("leave.page", page=n),
         people=[p for p in officials(session, user.township) if p.active] if may_ask else [],
         may_ask=may_ask,
         form=form,
         refused=refused,
         leave_state_word=ruling_words.leave_state_word,
+        status_badge=badges.status_badge,
         reasons=[zh if lang() == "zh" else en for _, zh, en in REASONS],
     )
 

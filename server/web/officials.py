@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from datetime import date, timedelta
 
-from flask import Blueprint, Response, abort, render_template, request
+from flask import Blueprint, Response, abort, render_template, request, url_for
 
 from server import db
 from server.context import now
@@ -16,7 +16,7 @@ from server.services.townships import officials
 from server.web import auth, sheets
 from server.web.csvs import csv_file
 from server.web.language import short_day
-from server.web.picks import date_asked, today
+from server.web.picks import date_asked, page_asked, pages_of, part, today
 from server.web.say import gettext
 from server.web.supervise import record_header, record_lines
 
@@ -36,7 +36,16 @@ def people() -> str:
     query = request.args.get("q", "").strip()[:40]
     auth.note("view_officials", query)
     found = officials(db.session(), auth.user_now().township, query)
-    return render_template("officials.html", people=found, query=query)
+    page = page_asked()
+    return render_template(
+        "officials.html",
+        people=part(found, page),
+        number=len(found),
+        query=query,
+        page=page,
+        pages=pages_of(len(found)),
+        page_link=lambda n: url_for("officials.people", q=query or None, page=n),
+    )
 
 
 def _read(what: str, code: str) -> tuple[History, date, date]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
+from typing import TypeVar
 
 from flask import abort, request, url_for
 
@@ -17,6 +18,7 @@ from server.services.sheets.roster import Person, Roster
 
 #: Officials on one page of a sheet.
 PAGE = 100
+T = TypeVar("T")
 
 
 def today() -> date:
@@ -56,6 +58,24 @@ def month_after(month: str, step: int) -> str:
     return (days[-1] + timedelta(1) if step > 0 else days[0] - timedelta(1)).isoformat()[:7]
 
 
+def page_asked() -> int:
+    """The number of a page of the query, from 1; 400 where it is none."""
+    number = request.args.get("page", "1")
+    if not number.isascii() or not number.isdigit() or len(number) > 6:
+        abort(400)
+    return max(int(number), 1)
+
+
+def pages_of(rows: int) -> list[int]:
+    """The numbers of the pages that so many rows take, one at the least."""
+    return list(range(1, max((rows + PAGE - 1) // PAGE, 1) + 1))
+
+
+def part(rows: Sequence[T], page: int) -> Sequence[T]:
+    """The rows of a page."""
+    return rows[(page - 1) * PAGE : page * PAGE]
+
+
 def week_of(day: date) -> list[date]:
     """Monday to Sunday around a day."""
     monday = day - timedelta(day.weekday())
@@ -75,13 +95,11 @@ class Chosen:
     @classmethod
     def asked(cls) -> Chosen:
         """Of the query; 400 for a page that is no number."""
-        number = request.args.get("page", "1")
-        if not number.isascii() or not number.isdigit() or len(number) > 6:
-            abort(400)
+        number = page_asked()
         group, site, q, verdict = (
             request.args.get(name, "")[:120] for name in ("group", "site", "q", "verdict")
         )
-        return cls(group, site, q, verdict, max(int(number), 1))
+        return cls(group, site, q, verdict, number)
 
     @property
     def first(self) -> int:
@@ -127,7 +145,7 @@ class Chosen:
 
     def pages(self, fitting: int) -> list[int]:
         """The numbers of the pages."""
-        return list(range(1, max((fitting + PAGE - 1) // PAGE, 1) + 1))
+        return pages_of(fitting)
 
 
 def at_site(one: PersonDay, site: str) -> bool:

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
+from sqlalchemy import select
 from werkzeug.test import TestResponse
 
 from attendance import wire
@@ -25,7 +26,7 @@ from server.config import ServerConfig, load_keys, make_keys
 from server.context import Context
 from server.db import migrate
 from server.models import Device, Township, User
-from server.services import accounts, pairing
+from server.services import accounts, leave, pairing
 from server.services.townships import create_township, only_township
 from tests.conftest import NewDatabase
 
@@ -346,3 +347,20 @@ def stopwatch() -> Any:
     """Seconds since the fixture was made."""
     start = time.perf_counter()
     return lambda: time.perf_counter() - start
+
+
+def approve(
+    office: Office, code: str, status: Status = Status.ON_LEAVE, start: datetime = MORNING
+) -> None:
+    """Leave or a trip of eight hours, entered by a clerk and approved by a leader."""
+    with office.context.database.transaction() as session:
+        place = only_township(session)
+        mine = User.township_id == place.id
+        clerk = session.scalars(select(User).where(mine, User.role == "clerk")).first()
+        leader = session.scalars(select(User).where(mine, User.role == "leader")).first()
+        now = office.clock()
+        clerk = clerk or accounts.add_user(session, place, "wenshu", "clerk", PASSWORD, now)
+        leader = leader or accounts.add_user(session, place, "lingdao", "leader", PASSWORD, now)
+        end = start + timedelta(hours=8)
+        row = leave.ask(session, place, code, status, start, end, "", clerk, now)
+        leave.decide(session, row.id, True, leader, now)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import re
 import shutil
 import subprocess
@@ -11,12 +10,9 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from sqlalchemy import (
     Boolean,
     Connection,
@@ -32,19 +28,17 @@ from sqlalchemy import (
 )
 from sqlalchemy.exc import DatabaseError, IntegrityError
 
-from attendance import wire
 from server.config import ServerConfig, load_keys, make_keys
 from server.db import Database, migrate
 from server.demo import make_demo
-from server.models import Base, Checkpoint
+from server.models import Base
 from server.services import checkpoints
 from server.services.halves import middle
-from server.services.merkle import Tree, leaf_hash
 from server.services.protected import COLUMNS, PROTECTED
 from server.services.verify import Bad, Rest, verify, verify_above
 from tests.conftest import NewDatabase
 
-from .conftest import MORNING, Kiosk, Machine, Office
+from .conftest import MORNING
 
 
 @dataclass
@@ -374,35 +368,6 @@ def test_a_witness_sees_what_the_servers_own_key_can_hide(
     assert all("the witness holds" in reason for reason in said)
 
 
-def test_a_checkpoint_is_made_at_the_first_contact_of_an_hour(
-    office: Office, village: Kiosk, desk: Machine
-) -> None:
-    def made() -> list[int]:
-        with office.context.database.session() as session:
-            return [c.at_ms for c in session.query(Checkpoint).order_by(Checkpoint.id)]
-
-    start = int(MORNING.timestamp() * 1000)
-    assert made() == [start]  # pairing: the first thing that was written
-    village.record()
-    village.sync()
-    office.clock.step(minutes=59)
-    village.cursor()
-    assert made() == [start]
-    office.clock.step(minutes=1)
-    assert desk.send("GET", wire.DESK_SITES).status_code == 200
-    assert made() == [start], "who only reads adds nothing"
-    village.cursor()
-    assert made() == [start, start + 3_600_000]
-    office.clock.step(days=-4000)
-    village.reboot()
-    village.cursor()
-    office.clock.now = MORNING + timedelta(hours=3)
-    village.cursor()
-    assert len(made()) == 4, "a clock set back and forth delays none for years"
-    with office.context.database.session() as session:
-        assert list(verify(session, office.context.keys.sign_public)) == []
-
-
 def test_a_batch_longer_than_one_checkpoint_takes_several(copy: ServerConfig) -> None:
     attack(copy, "DELETE FROM checkpoint_leaves", "DELETE FROM checkpoint")
     database, keys = Database(copy), load_keys(copy)
@@ -414,28 +379,6 @@ def test_a_batch_longer_than_one_checkpoint_takes_several(copy: ServerConfig) ->
     assert len(sizes) > 2
     assert sizes[:-1] == [50 * n for n in range(1, len(sizes))]
     assert [b for b in found(copy) if not _made_up(b)] == []
-
-
-def _root(hashes: list[bytes]) -> bytes:
-    """RFC 6962, 2.1, as it is written there."""
-    if len(hashes) < 2:
-        return hashes[0] if hashes else hashlib.sha256().digest()
-    k = 1
-    while 2 * k < len(hashes):
-        k *= 2
-    return hashlib.sha256(b"\x01" + _root(hashes[:k]) + _root(hashes[k:])).digest()
-
-
-@given(st.lists(st.integers(0, 40), max_size=6))
-def test_the_tree_is_that_of_rfc_6962_however_it_grew(steps: list[int]) -> None:
-    tree = Tree()
-    hashes: list[bytes] = []
-    for count in steps:
-        more = [leaf_hash(bytes([len(hashes) + n & 255])) for n in range(count)]
-        hashes += more
-        tree.extend(more)
-        tree = Tree(tree.size, tree.frontier)
-        assert (tree.size, tree.root) == (len(hashes), _root(hashes))
 
 
 def test_every_column_is_vouched_for() -> None:

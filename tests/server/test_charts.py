@@ -8,7 +8,10 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
+from flask import template_rendered
+from jinja2 import Template
 
+from attendance.statuses import Kind, Status
 from tests.conftest import NewDatabase
 
 from .test_web_pages import statements
@@ -52,6 +55,33 @@ def test_the_figures_are_those_of_the_day_sheet(world: World) -> None:
     assert drawn == int(told[1]) > 0
     assert browser.get("/charts?month=x").status_code == 400
     assert browser.get("/charts?month=2031-01").status_code == 200, "a month to come is empty"
+
+
+def test_the_pictures_are_drawn_once_until_something_changes(world: World) -> None:
+    drawn: list[str] = []
+
+    def note(_app: object, template: Template, **_more: object) -> None:
+        drawn.append(str(template.name))
+
+    def look(who: str, lang: str = "zh") -> tuple[str, int]:
+        drawn.clear()
+        main = world.client(who, lang).get("/charts?month=2026-11").text.split("<main", 1)[1]
+        return main.split("</h1>", 1)[1].split("</main>", 1)[0], drawn.count("_charts.html")
+
+    with template_rendered.connected_to(note, world.app):
+        first, _ = look("clerk")
+        assert look("clerk") == (first, 0)
+        assert look("leader") == (first, 0), "nobody's name or token is in them"
+        assert look("stranger")[0] != first, "another township's are its own"
+        in_english, _ = look("clerk", "en")
+        assert "Times of arrival" in in_english
+        kiosk = world.kiosks[0]
+        kiosk.record(world.codes[-1], Kind.CHECKIN, Status.ON_DUTY)
+        kiosk.sync()
+        after, times = look("clerk")
+        assert (after != first, times) == (True, 1), "a record that arrives is in the pictures"
+        assert look("clerk", "en") != (in_english, 0)
+        assert look("clerk") == (after, 0)
 
 
 def test_its_queries_do_not_grow(world: World, new_database: NewDatabase, tmp_path: Path) -> None:

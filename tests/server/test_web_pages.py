@@ -220,9 +220,9 @@ def test_sites_show_how_often_a_kiosk_refused_and_why(world: World) -> None:
     assert "需要处理：摄像头 / 存储空间" in page
 
 
-def statements(world: World, path: str) -> int:
+def statements(world: World, path: str, who: str = "inspector") -> int:
     """How many statements a page sends to the database, without signing in."""
-    browser = world.client("inspector")
+    browser = world.client(who)
     browser.get(path)  # what is kept between requests is kept
     seen: list[str] = []
 

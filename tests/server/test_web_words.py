@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import re
+import shlex
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -54,6 +58,37 @@ def test_the_compiled_catalogue_is_the_written_one(root: Path, locale: str) -> N
     written = {m.id: m.string for m in catalogue(root, locale, "po") if m.id}
     compiled = {m.id: m.string for m in catalogue(root, locale, "mo") if m.id}
     assert written == compiled, f"pybabel compile -d server/translations ({RENEW})"
+
+
+def test_the_recipe_leaves_complete_catalogues_as_they_are(root: Path, tmp_path: Path) -> None:
+    """What babel.cfg says to type, typed on a copy: no sentence, no header and no order is lost."""
+    recipe = [
+        line.removeprefix("#").split()
+        for line in (root / "babel.cfg").read_text(encoding="utf-8").splitlines()
+        if line.startswith("#   pybabel ")
+    ]
+    assert [words[1] for words in recipe] == ["extract", "update", "compile"]
+    here = tmp_path / "checkout"
+    for part in ("server/web", "server/templates", "server/translations"):
+        shutil.copytree(root / part, here / part)
+    shutil.copy(root / "babel.cfg", here)
+    for words in recipe:
+        typed = shlex.join(words[1:]).replace("/tmp/", f"{tmp_path}/")
+        done = subprocess.run(
+            [sys.executable, "-m", "babel.messages.frontend", *shlex.split(typed)],
+            cwd=here, capture_output=True, text=True,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+    for locale in LOCALES:
+        name = f"server/translations/{locale}/LC_MESSAGES/messages"
+        before, after = ((place / f"{name}.po").read_text("utf-8") for place in (root, here))
+        # Who made it last says which release of Babel that was.
+        assert _same(after) == _same(before), RENEW
+        assert (here / f"{name}.mo").read_bytes() != b""
+
+
+def _same(catalogue: str) -> list[str]:
+    return [line for line in catalogue.splitlines() if not line.startswith('"Generated-By')]
 
 
 def test_chinese_is_chinese(root: Path) -> None:

@@ -12,7 +12,7 @@ from server.models import Township
 from server.rules import tallies
 from server.rules.calendar import days_between, month_days
 from server.rules.tallies import Arrivals, Seen, Tally
-from server.services.sheets.days import days_of
+from server.services.sheets.days import Look
 from server.services.sheets.roster import Roster
 
 
@@ -28,33 +28,44 @@ class Charts:
     covered: dict[str, dict[date, str]]
 
 
-def charts(session: Session, township: Township, month: str, now: datetime) -> Charts:
-    """The charts of a month: whole weeks for the first, its own days for the others. Days that are
-    to come are in none. Raises ValueError for what is no month."""
-    own = month_days(month)
-    today = day_of(to_ms(now))
-    first, last = tallies.monday(own[0]), tallies.monday(own[-1]) + timedelta(6)
-    days = days_between(first, min(last, today))
-    roster, judged = days_of(session, township, days, now)
-    seen = [
-        Seen(day.day, tuple(e.place.name for e in one.expected), one.judged.verdict,
-             tuple(one.judged.visits))
-        for day in judged
-        for one in day.people.values()
-    ]  # fmt: skip
-    inside = [s for s in seen if s.day.isoformat()[:7] == month]
-    working = [d for d in own if d <= today and roster.calendar.is_working(d)]
-    weekly = tallies.by_site_and_week(seen)
-    order = list(roster.site_kinds)
-    villages = [name for name, kind in roster.site_kinds.items() if kind == "village"]
-    return Charts(
-        sorted({tallies.monday(day) for day in days}),
-        {site: weekly[site] for site in order if site in weekly},
-        tallies.arrivals(inside, roster.site_kinds),
-        _late_after(roster, own[-1]),
-        working,
-        tallies.coverage(inside, villages, working),
-    )
+class ChartMonth:
+    """A month whose charts are asked for: what they rest on is looked up, nothing is counted yet.
+
+    `stamp` is another word whenever `charts` may say something else. Raises ValueError for what is
+    no month.
+    """
+
+    def __init__(self, session: Session, township: Township, month: str, now: datetime) -> None:
+        self._own = month_days(month)
+        self._today = day_of(to_ms(now))
+        first, last = tallies.monday(self._own[0]), tallies.monday(self._own[-1]) + timedelta(6)
+        self._days = days_between(first, min(last, self._today))
+        self._look = Look(session, township, self._days, now)
+        self.stamp = f"{self._days[-1] if self._days else ''} {self._look.stamp}"
+
+    def charts(self) -> Charts:
+        """Whole weeks for the first chart, the month's own days for the others. Days that are to
+        come are in none."""
+        own, roster = self._own, self._look.roster
+        seen = [
+            Seen(day.day, tuple(e.place.name for e in one.expected), one.judged.verdict,
+                 tuple(one.judged.visits))
+            for day in (self._look.days() if self._days else ())
+            for one in day.people.values()
+        ]  # fmt: skip
+        inside = [s for s in seen if own[0] <= s.day <= own[-1]]
+        working = [d for d in own if d <= self._today and roster.calendar.is_working(d)]
+        weekly = tallies.by_site_and_week(seen)
+        order = list(roster.site_kinds)
+        villages = [name for name, kind in roster.site_kinds.items() if kind == "village"]
+        return Charts(
+            sorted({tallies.monday(day) for day in self._days}),
+            {site: weekly[site] for site in order if site in weekly},
+            tallies.arrivals(inside, roster.site_kinds),
+            _late_after(roster, own[-1]),
+            working,
+            tallies.coverage(inside, villages, working),
+        )
 
 
 def _late_after(roster: Roster, day: date) -> dict[str, int]:

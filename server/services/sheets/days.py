@@ -124,6 +124,12 @@ class Look:
         self._kept = _kept.setdefault(connection.engine.pool, _Kept())
         self._keys = {d: _key(self.roster, self._inputs, d, self._now_ms) for d in days}
 
+    @property
+    def stamp(self) -> str:
+        """A word of this process: another one whenever the days may say something else."""
+        keys = tuple(self._keys.items()) if self._asked else ()
+        return f"{self.roster.version} {hash(keys)}"
+
     def silence(self, days: Sequence[Day]) -> dict[tuple[str, date], list[Discrepancy]]:
         """Absent officials of these days whose expected site was silent all day (`silence`)."""
         if not days:

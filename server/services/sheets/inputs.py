@@ -24,6 +24,7 @@ from server.models import (
     Township,
 )
 from server.rules import corrections
+from server.rules.calendar import days_between
 from server.rules.corrections import Ruling
 from server.rules.verdict import Kiosk, Kiosks
 from server.services import leave, retention
@@ -296,18 +297,24 @@ def facts_of(
 def heard_between(
     session: Session, township: Township, first: date, last: date, devices: Sequence[str]
 ) -> dict[date, set[str]]:
-    """Which of these devices recorded or called on each day from `first` to `last`."""
+    """Which of these devices recorded or called on each day from `first` to `last`.
+
+    Nearly all of them called; records are asked for only of those that did not, every day.
+    """
     start, end = day_start_ms(first), day_start_ms(last) + DAY_MS
-    called, recorded = (
-        select(of.device_id, ((at - start) // DAY_MS).label("day"))
-        .where(of.township_id == township.id, of.device_id.in_(devices), within)
-        .distinct()
-        for of, at, within in (
-            (Contact, Contact.server_ms, Contact.server_ms.between(start, end - 1)),
-            (RecordRow, RecordRow.at_ms, between(start, end - 1)),
+    found: dict[date, set[str]] = {day: set() for day in days_between(first, last)}
+    for of, at, within in (
+        (Contact, Contact.server_ms, Contact.server_ms.between(start, end - 1)),
+        (RecordRow, RecordRow.at_ms, between(start, end - 1)),
+    ):
+        silent = [d for d in devices if any(d not in heard for heard in found.values())]
+        if not silent:
+            break
+        asked = (
+            select(of.device_id, ((at - start) // DAY_MS).label("day"))
+            .where(of.township_id == township.id, of.device_id.in_(silent), within)
+            .distinct()
         )
-    )
-    found: dict[date, set[str]] = {}
-    for device, number in session.execute(called.union(recorded)):
-        found.setdefault(first + timedelta(int(number)), set()).add(device)
+        for device, number in session.execute(asked):
+            found[first + timedelta(int(number))].add(device)
     return found
