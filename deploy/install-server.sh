@@ -30,7 +30,6 @@ running=no
 
 wanted=(python3 openssl ca-certificates systemd)
 [ "$ntp" = no ] || wanted+=(chrony)
-[ -z "$database" ] || wanted+=(postgresql-client)
 # Reports as PDF; without them everything else works, and the pages say what is missing.
 reports=(libpango-1.0-0 libpangoft2-1.0-0 libharfbuzz-subset0 fonts-noto-cjk)
 missing=()
@@ -91,7 +90,6 @@ sed -i 's/^Storage=volatile/Storage=persistent/; s/^SystemMaxUse=.*/SystemMaxUse
 if [ ! -e /etc/quxiang/server.env ]; then
   sed "s|^OPTIONS=.*|OPTIONS=${name:+--hostname $name --hostname $address}${database:+ --database $database}|" \
     "$here/config/server.env" >/etc/quxiang/server.env
-  [ -z "$database" ] || echo "DATABASE=$database" >>/etc/quxiang/server.env
   chmod 640 /etc/quxiang/server.env
 fi
 made=$(mktemp)

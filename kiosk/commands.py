@@ -28,6 +28,7 @@ from kiosk.clock import SystemClock
 from kiosk.config import is_running
 from kiosk.errors import GalleryRefused, KioskError
 from kiosk.exchange import SyncReport, last_contact
+from kiosk.lampkeeper import colour_words
 from kiosk.pairing import pair
 from kiosk.pins import Pins
 from kiosk.refusals import refusals
@@ -293,13 +294,18 @@ def do_lamps_test(args: argparse.Namespace) -> int:
     with open_lamps(args.lamps or driver_of(wiring), ids, wiring) as board:
         rows = []
         for lamp in ids:
+            if not args.json:
+                # Named before it is lit: whoever stands at the board looks for that lamp.
+                who = names.get(lamp) or say("（名单里没有）", "(not on the list)")
+                print(f"{lamp} {who} [{board.driver_of(lamp)}] ", end="", flush=True)
             row = _walk(board, lamp, names.get(lamp), pause)
             rows.append(row)
             if not args.json:
-                shown = " ".join(f"{c}={got}" for c, got in row["latched"].items())
-                mark = say("正常", "ok") if row["ok"] else say("异常", "FAULT")
-                who = row["name"] or say("（名单里没有）", "(not on the list)")
-                print(f"{lamp} {who} [{row['driver']}] {shown} {mark}", flush=True)
+                shown = " ".join(
+                    f"{say(*colour_words(c))}={say(*colour_words(got))}"
+                    for c, got in row["latched"].items()
+                )
+                print(shown, say("正常", "ok") if row["ok"] else say("异常", "FAULT"), flush=True)
     if args.json:
         print(json.dumps({"driver": board.driver, "lamps": rows}, ensure_ascii=False))
     bad = [row["official"] for row in rows if not row["ok"]]

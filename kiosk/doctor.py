@@ -62,6 +62,7 @@ def checks(
         yield Check("settings", State.FAIL, both(error))
     try:
         wiring = wiring_of(folder)
+        yield records.wired(wiring)
     except FAULTS as error:
         yield Check("wiring", State.FAIL, both(error))
     try:

@@ -16,6 +16,14 @@ RETRY_S = 5.0
 driver does not cost every frame."""
 
 UNKNOWN = "unknown"
+_COLOURS = {"green": "绿", "blue": "蓝", "yellow": "黄", "red": "红", "off": "灭"}
+
+
+def colour_words(colour: str | None) -> tuple[str, str]:
+    """A lamp's colour as people read it; one that could not be read back is unknown."""
+    if colour is None or colour == UNKNOWN:
+        return "未知", UNKNOWN
+    return _COLOURS.get(colour, colour), colour
 
 
 @dataclass(frozen=True)
@@ -48,6 +56,7 @@ class LampKeeper:
         self._events = events
         self._now_s = now_s
         self._lamps: tuple[str, ...] | None = None
+        self._names: dict[str, str] = {}
         self._wanted: dict[str, tuple[str, bool]] = {}
         self._shown: dict[str, Shown] = {}
         self._retry_at: float | None = None
@@ -107,6 +116,7 @@ class LampKeeper:
     def apply(self, rows: Sequence[BoardRow]) -> bool:
         """Make the lamps show `rows`; returns whether anything was changed or tried anew."""
         wanted = {row.official: (row.colour, row.blinking) for row in rows}
+        self._names = {row.official: row.name for row in rows}
         due = self.due
         if wanted == self._wanted and not due and self._lamps is not None:
             return False
@@ -154,10 +164,12 @@ class LampKeeper:
         else:
             latched = UNKNOWN if seen.colour is None else str(seen.colour)
             if latched != colour:
+                asked, got = colour_words(colour), colour_words(latched)
                 failure = LampError(
-                    f"灯 {lamp} 应为 {colour}，读回 {latched}，请检查接线。",
-                    f"The lamp {lamp} should be {colour} and reads back {latched}: check its "
-                    "wires.",
+                    f"{self._names.get(lamp, '')}的灯（{lamp}）应为{asked[0]}，读回{got[0]}，"
+                    "请检查接线。",
+                    f"The lamp of {self._names.get(lamp, '')} ({lamp}) should be {asked[1]} and "
+                    f"reads back {got[1]}: check its wires.",
                 )
         self._note(lamp, Shown(colour, blinking, latched))
         return failure

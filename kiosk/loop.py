@@ -355,25 +355,7 @@ class Kiosk:
         decided_ms = self._decided_ms if match else time.time() * 1000
         record = outcome.record
         method = str(record.method or Method.MANUAL)
-        self._events.checkin(
-            record.official or "",
-            outcome.status,
-            method,
-            score=match.score if match else None,
-            margin=match.margin if match else None,
-            liveness=record.liveness,
-            frame=index,
-            latency_ms=latency_ms,
-            seq=record.seq,
-        )
-        self._health.works()
-        self._upkeep.refresh()
         person = outcome.person
-        proposed = False
-        if self.proposer is not None and match is not None:
-            proposed = self.proposer.by_face(match)
-        elif self.proposer is not None and by_pin and outcome.verified:
-            proposed = self.proposer.by_pin(record.official or "")
         greeting = {
             "type": "greeting",
             "id": record.record_id,
@@ -390,10 +372,28 @@ class Kiosk:
             "reason": record.reason,
             "until_ms": record.until_ms,
             "choices": outcome.verified,
-            "proposed": proposed,
+            "proposed": False,
         }
-        self._greetings[record.official or ""] = greeting
+        # Before the log hears of it: the voice, in the loop's thread, asks who was verified.
         self.greeted = greeting, self._mono()
+        self._events.checkin(
+            record.official or "",
+            outcome.status,
+            method,
+            score=match.score if match else None,
+            margin=match.margin if match else None,
+            liveness=record.liveness,
+            frame=index,
+            latency_ms=latency_ms,
+            seq=record.seq,
+        )
+        self._health.works()
+        self._upkeep.refresh()
+        if self.proposer is not None and match is not None:
+            greeting["proposed"] = self.proposer.by_face(match)
+        elif self.proposer is not None and by_pin and outcome.verified:
+            greeting["proposed"] = self.proposer.by_pin(record.official or "")
+        self._greetings[record.official or ""] = greeting
         self._feed.tell(greeting)
         if self.sync is not None:
             self.sync.poke()

@@ -207,10 +207,18 @@ class Surroundings:
 
     def _greeting(self, event: Event) -> str:
         person = self._person_of(event["official"])
-        if person is None:
+        greeted = self.kiosk.greeted if self.kiosk is not None else None
+        doubtful = (
+            greeted is not None
+            and greeted[0].get("official") == event["official"]
+            and not greeted[0].get("verified", True)
+        )
+        if person is None or doubtful:
             return "您好，已记录，工作人员会核对。"
-        status = LOOKS[Status(event["status"])].zh
-        return f"{person.name}您好，已记录，{status}。"
+        status = Status(event["status"])
+        if status is Status.LEFT:
+            return f"{person.name}再见，已记录离开。"
+        return f"{person.name}您好，已记录，{LOOKS[status].zh}。"
 
     def _say(self, text: str, now: float) -> None:
         if self._voice is not None and not self._quiet(self._settings.voice.quiet):

@@ -100,7 +100,7 @@ def gpio(machine: Machine, wiring: Wiring | None, *, running: bool) -> Check:
                 "stop that program, switch the interface off (raspi-config), or edit wiring.toml",
             ),
         )
-    return Check("gpio", State.OK, (f"{len(pins)} 个引脚空闲", f"{len(pins)} pins are free"))
+    return Check("gpio", State.OK, (f"{len(pins)} 个引脚空闲", f"free pins: {len(pins)}"))
 
 
 def spi(machine: Machine, wiring: Wiring | None) -> Check:
@@ -213,7 +213,7 @@ def reader(machine: Machine, people: People | None) -> Check:
             machine.missing(State.WARN),
             (
                 f"没有认出读卡器，而 {people.cards} 人有卡",
-                f"no card reader was recognised, and {people.cards} have a card",
+                f"no card reader was recognised; people with a card: {people.cards}",
             ),
             (
                 "请插好读卡器；别的型号只要能打字也可用，请刷一次卡试试",

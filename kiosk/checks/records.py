@@ -124,10 +124,10 @@ def certificate(site: Site, machine: Machine, seen: Callable[[str], bytes] = pre
         return Check(
             "certificate",
             State.FAIL,
-            (f"证书已过期 {-days} 天", f"the certificate ended {-days} days ago"),
+            (f"证书已过期 {-days} 天", f"days since the certificate ended: {-days}"),
             ("请在服务器上更新证书并重新配对", "renew it on the server and pair anew"),
         )
-    found = (f"证书还有 {days} 天到期", f"the certificate ends in {days} days")
+    found = (f"证书还有 {days} 天到期", f"days until the certificate ends: {days}")
     if days * 86_400 < SOON_S:
         return Check(
             "certificate", State.WARN, found, ("请在服务器上更新证书", "renew it on the server")
@@ -146,7 +146,7 @@ def rejected(site: Site) -> Check:
         State.FAIL,
         (
             f"{len(pile)} 条记录被服务器退回，最近第 {last.seq} 条（{last.why}）",
-            f"{len(pile)} records were rejected, last number {last.seq} ({last.why})",
+            f"rejected records: {len(pile)}, last number {last.seq} ({last.why})",
         ),
         ("请联系管理员", "call the office"),
     )
@@ -176,7 +176,7 @@ def gallery(site: Site) -> Check:
         State.OK,
         (
             f"版本 {contents.version}，{len(contents.people)} 人，清单还有 {days} 天",
-            f"version {contents.version}, {len(contents.people)} people, manifest for {days} days",
+            f"version {contents.version}, people: {len(contents.people)}, days left: {days}",
         ),
     )
 
@@ -188,19 +188,22 @@ def pins(people: People) -> Check:
     if not expected:
         return Check("pins", State.ABSENT, ("还没有人员", "nobody is known yet"))
     if without:
-        listed = "、".join(without[:5]), ", ".join(without[:5])
+        rest = len(without) - 5
+        listed = (
+            "、".join(without[:5]) + (f" 等 {len(without)} 人" if rest > 0 else ""),
+            ", ".join(without[:5]) + (f" and {rest} more" if rest > 0 else ""),
+        )
         return Check(
             "pins",
             State.WARN,
             (
-                f"{len(without)} 人没有密码（{listed[0]}），认不出脸时无法签到",
-                f"{len(without)} have no PIN ({listed[1]}) and no second way in",
+                f"没有密码，认不出脸时无法签到：{listed[0]}",
+                f"no PIN, and so no second way in: {listed[1]}",
             ),
             ("请在登记台补设密码", "set one at the enrolment desk"),
         )
-    return Check(
-        "pins", State.OK, (f"{len(expected)} 人都有密码", f"all {len(expected)} have a PIN")
-    )
+    count = len(expected)
+    return Check("pins", State.OK, (f"人人有密码（{count} 人）", f"everybody has a PIN ({count})"))
 
 
 def clock(site: Site) -> Check:
@@ -218,6 +221,15 @@ def clock(site: Site) -> Check:
         found = (f"时钟偏差 {seconds} 秒", f"the clock is off by {seconds} s")
         return Check("clock", State.FAIL, found, ("请校时", "set it"))
     return Check("clock", State.OK, (f"偏差 {state.off_ms} 毫秒", f"off by {state.off_ms} ms"))
+
+
+def wired(wiring: Wiring | None) -> Check:
+    """The wiring file, which was read without a fault."""
+    if wiring is None:
+        return Check("wiring", State.ABSENT, ("没有接线文件", "there is no wiring file"))
+    count = len(wiring.lamps) + len(wiring.pixels)
+    found = (f"{wiring.driver}，写明 {count} 盏灯", f"{wiring.driver}, lamps named: {count}")
+    return Check("wiring", State.OK, found)
 
 
 def lamps(site: Site, wiring: Wiring | None) -> Check:

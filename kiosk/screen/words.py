@@ -54,6 +54,7 @@ WORDS: dict[str, Pair] = {
     "back": ("返回", "Back"),
     "done": ("完成", "Done"),
     "hello": ("您好", "Hello"),
+    "goodbye": ("再见", "Goodbye"),
     "recorded": ("已记录", "Recorded"),
     "unverified": ("已记录，待核对", "Recorded, to be reviewed"),
     "unverified_more": (
@@ -108,7 +109,7 @@ WORDS: dict[str, Pair] = {
     "until": ("至", "until"),
     "until_day": ("至{day}", "until {day}"),
     "declared": ("待批准", "pending"),
-    "lamp_unknown": ("灯状态未知", "lamp unknown"),
+    "lamp_unknown": ("灯未知", "lamp unknown"),
     "device": ("本机编号与密钥指纹", "This kiosk's id and key fingerprint"),
     "head_code": ("链头码", "Head code"),
 }
@@ -121,6 +122,7 @@ PAIRING_WORDS: dict[str, Pair] = {
         "Type the server's address and the pairing code, or put in a USB stick with "
         "quxiang-pair.json.",
     ),
+    "mark": ("本机密钥指纹", "Key fingerprint of this kiosk:"),
     "server": ("服务器地址", "Server's address"),
     "code": ("配对码（20 位）", "Pairing code (20 characters)"),
     "delete": ("退格", "Delete"),
@@ -151,8 +153,8 @@ STATES: dict[str, Pair] = {
         "Face recognition is not available: please use your PIN",
     ),
     "locked": (
-        "人脸签到暂停一分钟，请用密码签到",
-        "Face check-in pauses for a minute: please use your PIN",
+        "暂停人脸签到，请等一分钟，或用密码签到",
+        "Face check-in pauses: wait a minute, or use your PIN",
     ),
     "ended": (
         "样片已播完，可用密码签到",

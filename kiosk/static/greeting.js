@@ -27,8 +27,10 @@ export function greet(greeting, now) {
   if (!$("greeting").open) $("greeting").showModal();
   $("g-name").focus();
   const status = said(look(greeting.status));
-  $("greeting-live").textContent = `${word("hello")} ${greeting.name} ${greeting.title ?? ""} ${greeting.verified ? word("recorded") : word("unverified")} ${status}`;
+  $("greeting-live").textContent = `${word(hello(greeting))} ${greeting.name} ${greeting.title ?? ""} ${greeting.verified ? word("recorded") : word("unverified")} ${status}`;
 }
+
+const hello = (greeting) => (greeting.status === "left" ? "goodbye" : "hello");
 
 export function closeGreeting() {
   shown = choice = null;
@@ -40,6 +42,7 @@ function paint() {
   const seen = look(shown.status);
   $("g-card").style.setProperty("--status", shown.verified ? seen.css : "#4a4f54");
   $("g-card").style.setProperty("--on", shown.verified ? seen.ink : "#fff");
+  put($("g-hello"), word(hello(shown)));
   put($("g-name"), shown.name);
   $("g-name").classList.toggle("long", [...shown.name].length > 8);
   put($("g-title"), shown.title ?? "");

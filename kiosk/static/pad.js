@@ -22,7 +22,7 @@ let asked = null; // {ticket, why} where the kiosk already knows who must give t
 let busy = false;
 let touched = 0;
 let result = null;
-let waiting = 0; // the timer of a check-in that is sent again by itself
+let sitting = 0; // counts who stood at the pad
 
 export function padNames(list) {
   people = list;
@@ -31,6 +31,8 @@ export function padNames(list) {
 
 /** Open the pad; `person` (`official`, `name`, `why`, `ticket`) where it is known who must give the PIN. */
 export function openPad(person) {
+  sitting += 1;
+  busy = false;
   who = person;
   asked = person;
   step = person ? "digits" : people.length ? "names" : "type";
@@ -57,7 +59,7 @@ function inOrder(list) {
   return [...list].sort((a, b) => collator.compare(a.name, b.name));
 }
 
-const nameButton = (each) => element("button", { type: "button", "data-official": each.official, onclick: () => choose(each) }, each.name);
+const nameButton = (each) => element("button", { type: "button", class: each.name.length > 6 ? "long" : "", "data-official": each.official, onclick: () => choose(each) }, each.name);
 
 function paint() {
   const title = step !== "digits" ? (step === "names" ? "pick_name" : "type_name") : asked ? (asked.why ?? "second_factor") : "enter_pin";
@@ -136,20 +138,21 @@ export function padEnter() {
 }
 
 async function send() {
+  const mine = sitting;
   busy = true;
   paint();
   const sent = { official: who.official, pin: digits };
   if (asked?.ticket) sent.ticket = asked.ticket;
   let answer = await post("/pin", sent);
-  while (answer.wait_s && $("pad").open) {
-    // The kiosk takes the check-in a little later: it is sent again without another touch.
-    await countDown(answer);
-    if (!$("pad").open) break;
+  while (answer.wait_s) {
+    // The kiosk takes the check-in a little later: it is sent again without another touch, also
+    // where the pad was closed meanwhile; what is promised to one person is not shown to the next.
+    await countDown(answer, mine);
     answer = await post("/pin", sent);
   }
+  if (mine !== sitting) return;
   busy = false;
   digits = "";
-  if (!$("pad").open) return;
   if (answer.ok) {
     $("pad").close();
     if (answer.greeting) greet(answer.greeting, () => Date.now());
@@ -159,15 +162,16 @@ async function send() {
   paint();
 }
 
-function countDown(answer) {
-  clearTimeout(waiting);
+function countDown(answer, mine) {
   return new Promise((resolve) => {
     let left = answer.wait_s;
     const turn = () => {
-      touched = performance.now();
-      put($("p-result"), `${said(answer)} (${left})`);
-      if (left-- <= 0 || !$("pad").open) resolve();
-      else waiting = setTimeout(turn, 1000);
+      if (mine === sitting) {
+        touched = performance.now();
+        put($("p-result"), `${said(answer)} (${left})`);
+      }
+      if (left-- <= 0) resolve();
+      else setTimeout(turn, 1000);
     };
     turn();
   });
@@ -202,7 +206,7 @@ $("pad").addEventListener("cancel", (event) => {
   event.preventDefault();
   back();
 });
-$("pad").addEventListener("close", () => { typed = digits = ""; who = asked = result = null; });
+$("pad").addEventListener("close", () => { sitting += 1; busy = false; typed = digits = ""; who = asked = result = null; });
 $("pad").addEventListener("pointerdown", () => { touched = performance.now(); });
 setInterval(() => {
   if ($("pad").open && !busy && performance.now() - touched > QUIET_MS) $("pad").close();

@@ -8,6 +8,7 @@ const fields = [$("server"), $("code")];
 let chosen = fields[0];
 let state = { step: "ask" };
 let busy = false;
+let started = false;
 
 function choose(field) {
   chosen = field;
@@ -29,6 +30,7 @@ function group() {
 }
 
 function paint() {
+  if (started) return; // the page of the kiosk itself comes next
   const paired = state.step === "paired";
   $("ask").hidden = paired;
   if ($("paired").hidden === paired) {
@@ -44,7 +46,8 @@ function paint() {
   const trying = busy || state.step === "trying";
   // Hyphens that do not break: a fingerprint is compared as one word.
   const mark = (state.fingerprint ?? "").replaceAll("-", "\u2011");
-  put($("told"), state[lang] ?? `${word("hint")} ${mark ? `(${mark})` : ""}`);
+  const words = state[lang] ?? `${word("hint")} ${mark ? `${word("mark")} ${mark}` : ""}`;
+  put($("told"), words.charAt(0).toUpperCase() + words.slice(1));
   $("told").classList.toggle("bad", !trying && Boolean(state.zh));
   $("told").classList.toggle("busy", trying);
   $("pair").disabled = trying || !$("server").value.trim() || !$("code").value.trim();
@@ -80,6 +83,7 @@ $("form").addEventListener("submit", async (event) => {
 });
 $("go-on").addEventListener("click", async () => {
   await post("/go-on", {});
+  started = true;
   $("paired").hidden = true;
   $("starting").hidden = false;
   state = { ...state, step: "paired" };

@@ -24,6 +24,10 @@ function fit(list) {
   const at = scroller.scrollTop;
   scroller.classList.remove("cut");
   grid.style.gridAutoRows = "";
+  // One long name makes its own cell wider, not every row higher.
+  for (const each of grid.children) each.classList.remove("wide");
+  const high = [...grid.querySelectorAll("li")].filter((each) => each.lastElementChild.offsetHeight > parseFloat(getComputedStyle(each).minHeight));
+  for (const each of high) each.classList.add("wide");
   const style = getComputedStyle(grid);
   const gap = parseFloat(style.rowGap) || 0;
   const pad = grid === scroller ? parseFloat(style.paddingTop) + parseFloat(style.paddingBottom) : 0;
@@ -35,7 +39,9 @@ function fit(list) {
     const least = Math.max(...all.map((each) => each.height));
     const rows = Math.max(1, Math.floor((room + gap) / (least + gap)));
     grid.style.gridAutoRows = `${Math.max(least, (room + gap) / rows - gap)}px`;
-    scroller.scrollTop = at;
+    // Rows have another height now: stay at the beginning of the nearest one.
+    const tops = [...grid.children].map((each) => each.offsetTop - grid.children[0].offsetTop);
+    scroller.scrollTop = at > EDGE ? tops.reduce((best, top) => (Math.abs(top - at) < Math.abs(best - at) ? top : best), 0) : 0;
   }
   say(list);
 }

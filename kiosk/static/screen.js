@@ -70,7 +70,11 @@ const painters = {
     const shown = connected ? state.instruction : { zh: told.words.lost[0], en: told.words.lost[1], tone: "bad" };
     if (!shown) return;
     const idle = shown.tone === "idle";
-    put($("instruction"), said(shown));
+    // Broken between its clauses first, and at no hyphen: one glance must do.
+    const text = said(shown).replaceAll("-", "\u2011");
+    if ($("instruction").textContent !== text) {
+      $("instruction").replaceChildren(...text.split(/(?<=[，；：]|[,;:] )/).map((clause) => element("span", {}, clause)));
+    }
     put(document.querySelector("#wake .said"), idle ? word("approach") : said(shown));
     put($("said"), idle ? "" : said(shown));
     for (const id of ["instruction", "wake", "look"]) $(id).dataset.tone = shown.tone;
@@ -101,7 +105,8 @@ function boardRow(row) {
   lamp.style.background = shown.css;
   lamp.style.setProperty("--on", shown.ink);
   const parts = [said(seen)];
-  if (row.until_ms) parts.push(word("until_day").replace("{day}", brief(row.until_ms, now())));
+  // Of a stale one nobody knows whether the return still holds.
+  if (row.until_ms && row.status !== "stale") parts.push(word("until_day").replace("{day}", brief(row.until_ms, now())));
   else if (row.since_ms) parts.push(brief(row.since_ms, now()));
   const marks = [];
   if (row.pending) marks.push(element("em", {}, word("declared")));
@@ -184,7 +189,7 @@ document.addEventListener("keydown", (event) => {
   if (event.key === "Escape" && document.body.classList.contains("awake") && !document.querySelector("dialog[open]")) $("look-close").click();
 });
 for (const id of ["open-pin", "look-pin"]) $(id).addEventListener("click", () => openPad(null));
-$("open-notice").addEventListener("click", () => { $("notice").showModal(); $("n-title").focus(); });
+for (const id of ["open-notice", "look-notice"]) $(id).addEventListener("click", () => { $("notice").showModal(); $("n-title").focus(); });
 $("n-close").addEventListener("click", () => $("notice").close());
 onLanguage(() => Object.values(painters).forEach((paint) => paint()));
 setInterval(tick, 1000);

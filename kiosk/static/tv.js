@@ -36,10 +36,16 @@ function card(row) {
     photo.append(picture);
   }
   const more = old ? "" : row.until_ms ? element("small", {}, `${word("tv_until")} ${brief(row.until_ms, now())}`) : row.pending ? element("small", {}, word("declared")) : "";
-  const long = row.name.length > 4;
+  // What a title needs beyond one line it gets from the name's size and from a second line.
+  const title = (row.title ?? "").length > 12 ? row.title.replace(/[（(][^（()）]*[)）]$/, "") : row.title ?? "";
+  const long = row.name.length > 4 || row.name.length + title.length > 10;
+  const heading = element("h2", { class: long ? "long" : "" }, element("span", {}, row.name));
+  // The longest names have the line to themselves, as large as it takes them.
+  if (row.name.length > 8) heading.style.fontSize = `calc(${Math.max(3.5, 39 / row.name.length).toFixed(2)} * var(--u))`;
+  else if (title) heading.append(element("small", {}, title));
   const made = element("article", { "data-official": row.official, "data-status": row.status, class: old ? "old" : "" }, photo,
     element("div", { class: "about" },
-      element("h2", { class: long ? "long" : "" }, row.name, row.title ? element("small", {}, row.title) : ""),
+      heading,
       element("p", { class: "state" }, shape(seen.shape), element("span", {}, said(seen)), more),
       row.phone ? element("p", { class: "phone" }, row.phone) : ""));
   made.style.setProperty("--status", shown.css);
@@ -63,8 +69,9 @@ function paint() {
   page %= pages;
   $("people").style.setProperty("--columns", columns);
   $("people").style.setProperty("--row", height.toFixed(2));
-  $("people").replaceChildren(...rows.slice(page * each, (page + 1) * each).map(card));
-  put($("page"), pages > 1 ? word("tv_page").replace("{page}", page + 1).replace("{pages}", pages) : rows.length ? "" : word("board_empty"));
+  const shown = rows.slice(page * each, (page + 1) * each).map(card);
+  $("people").replaceChildren(...(rows.length ? shown : [element("p", { class: "empty" }, word("board_empty"))]));
+  put($("page"), pages > 1 ? word("tv_page").replace("{page}", page + 1).replace("{pages}", pages) : "");
   return pages;
 }
 

@@ -10,12 +10,10 @@ updated, and gets its data partition. Not played: systemd itself, the sandbox of
 from __future__ import annotations
 
 import argparse
-import csv
 import json
 import os
 import platform
 import re
-import shlex
 import shutil
 import signal
 import subprocess
@@ -28,14 +26,20 @@ from pathlib import Path
 
 from attendance.release import parse_head
 from scripts.make_release import read_key, write_release
+from tests.faults.page import (
+    a_year_later,
+    backup,
+    other_disk,
+    postgresql,
+    records_and_room,
+    replace,
+)
+from tests.faults.played import ROOT, STICK, Desk, answers, make_sample, pair, play
 from tests.faults.rig import SKIPPED, Broken, Cannot, need
 from tests.faults.tree import LOCAL, Tree, check_tools, has_suite, make_tree, same
 from tests.faults.unit import Unit
 
-ROOT = Path(__file__).resolve().parents[2]
-STICK = "/media/stick"
 SUITES = ("bookworm", "trixie")
-SITE = "杏树村"
 DOCTOR = "quxiang-kiosk doctor"
 KEPT = ("/etc", "/usr/local", "/var/lib/quxiang", "/opt/quxiang")
 """Where a second run of an installer may change nothing."""
@@ -163,77 +167,6 @@ def install_kiosk(tree: Tree, screen: bool) -> list[str]:
     return units
 
 
-class Desk:
-    """The enrolment desk, on this machine but on the trees' loopback."""
-
-    def __init__(self, folder: Path, server: Tree, environ: dict[str, str]) -> None:
-        self._folder, self._server, self._environ = folder, server, environ
-
-    def run(self, *words: str) -> None:
-        done = subprocess.run(
-            [*self._server.line, str(ROOT / ".venv/bin/quxiang-enroll"), *words, "--data",
-             str(self._folder)],
-            env=self._environ, capture_output=True, text=True, timeout=600,
-        )  # fmt: skip
-        need(done.returncode == 0, f"quxiang-enroll {words[0]}: {done.stderr}")
-
-    def enrol(self, sample: Path) -> None:
-        """Pairs, and enrols the people of the sample footage for SITE."""
-        code = self._server.run("quxiang-server code --kind desk").strip()
-        self.run("pair", "--server", f"https://{LOCAL}:8443", "--code", code, "--ca",
-                 str(self._server.folder / "var/lib/quxiang/tls.crt"))  # fmt: skip
-        listed = sample / "enrol/officials.csv"
-        with listed.open(encoding="utf-8-sig", newline="") as file:
-            rows = list(csv.DictReader(file))
-        for row in rows:
-            row["sites"] = SITE
-        with listed.open("w", encoding="utf-8", newline="") as file:
-            out = csv.DictWriter(file, list(rows[0]))
-            out.writeheader()
-            out.writerows(rows)
-        self.run("import", str(sample / "enrol"))
-        self.run("sync")
-
-
-def make_sample(folder: Path) -> Path:
-    """Footage of two sample officials. Raises Cannot where their portraits are not to be had."""
-    done = subprocess.run(
-        [sys.executable, str(ROOT / "scripts/sample_footage.py"), str(folder)],
-        capture_output=True, text=True, timeout=600, cwd=ROOT,
-    )  # fmt: skip
-    if done.returncode:
-        raise Cannot(done.stderr.strip().splitlines()[-1])
-    return folder
-
-
-def answers(tree: Tree) -> bool:
-    """Whether the server answers over TLS with its own certificate."""
-    check = (f"import ssl,urllib.request as u;u.urlopen('https://{LOCAL}:8443/healthz',timeout=5,"
-             "context=ssl.create_default_context(cafile='/var/lib/quxiang/tls.crt'))")  # fmt: skip
-    return tree.run(f'python3 -c "{check}" 2>/dev/null || echo no', code=None).strip() == ""
-
-
-def pair(kiosk: Tree, server: Tree) -> None:
-    """As the page says, with the certificate carried over."""
-    code = server.run(f"quxiang-server code --kind kiosk --site {SITE} --site-kind village")
-    shutil.copy(server.folder / "var/lib/quxiang/tls.crt", kiosk.folder / "tmp/tls.crt")
-    kiosk.run(f"quxiang-kiosk pair --server https://{LOCAL}:8443 --ca /tmp/tls.crt "
-              f"--code {code.strip()}")  # fmt: skip
-
-
-def play(kiosk: Tree, screen: bool) -> int:
-    """The unit's own command on footage to its end; the check-ins of it."""
-    more = "" if screen else " --no-screen"
-    kiosk.run("bash ./install-kiosk.sh --camera /srv/footage.avi --options "
-              f"'--until-end --liveness off --events /var/lib/quxiang/kiosk/events.jsonl'{more}",
-              at=STICK)  # fmt: skip
-    unit = Unit(kiosk, "quxiang-kiosk.service")
-    unit.start()
-    unit.wait(600)
-    lines = kiosk.text("/var/lib/quxiang/kiosk/events.jsonl").splitlines()
-    return sum(json.loads(line)["event"] == "checkin" for line in lines)
-
-
 def release_status(kiosk: Tree) -> dict[str, object]:
     """What the keeper of releases says."""
     found: dict[str, object] = json.loads(
@@ -284,10 +217,21 @@ def move_to_partition(kiosk: Tree, device: str, screen: bool) -> None:
     need(kiosk.text("/etc/fstab") == fstab, "fstab grew")
 
 
+def follow_postgresql(base: Path, stick: Path, folder: Path) -> None:
+    """The part of section 2 on PostgreSQL, in a tree of its own."""
+    subprocess.run(["cp", "-a", "--reflink=auto", str(base), str(folder)], check=True)
+    shutil.copytree(stick, Path(f"{folder}{STICK}"))
+    with Tree(folder) as tree:
+        postgresql(tree)
+        tree.run("pg_ctlcluster $(pg_lsclusters -h | cut -d' ' -f1,2) stop")
+    shutil.rmtree(folder)
+
+
 def try_suite(suite: str, url: str, folder: Path, stick: Path, sample: Path, screen: bool) -> str:
     """Everything, in trees of that suite; what was done."""
     base = folder / suite
     make_tree(base, suite, url)
+    follow_postgresql(base, stick, folder / f"{suite}-postgresql")
     environ = {k: v for k, v in os.environ.items() if not k.startswith(("QUXIANG_", "LC_", "LANG"))}
     for role in ("server", "kiosk"):
         subprocess.run(
@@ -320,9 +264,11 @@ def try_suite(suite: str, url: str, folder: Path, stick: Path, sample: Path, scr
         need(len(kiosk.text("/tmp/doctor.err").splitlines()) <= 1, kiosk.text("/tmp/doctor.err"))
         for name in ("paired", "records", "server", "release", "weights", "gallery"):
             need(found.get(name, False), f"doctor on {name}: {kiosk.run(DOCTOR, code=None)}")
-        kiosk.run("quxiang-kiosk verify")
         update(kiosk, server, stick, screen)
+        records_and_room(kiosk, screen)
+        a_year_later(kiosk)
         backup(server)
+        other_disk(server)
         replace(kiosk, server, desk, screen)
         kiosk.line = []  # overlayroot comes from the mirror
         with partition(folder) as device:
@@ -335,8 +281,8 @@ def try_suite(suite: str, url: str, folder: Path, stick: Path, sample: Path, scr
 
 
 def update(kiosk: Tree, server: Tree, stick: Path, screen: bool) -> None:
-    """Step 4 of the page: from the server, then from a stick."""
-    for number in (2, 3):
+    """Section 4 of the page: from the server, then from a file in both ways."""
+    for number in (2, 3, 4):
         made = make_update(stick, number)
         for tree in (server, kiosk):
             shutil.copy(made, tree.folder / STICK.lstrip("/") / made.name)
@@ -348,6 +294,10 @@ def update(kiosk: Tree, server: Tree, stick: Path, screen: bool) -> None:
             need(len(came) == 1, "nothing came")
             kiosk.run("/var/lib/quxiang/app/bin/quxiang-release take "
                       "/var/lib/quxiang/kiosk/update")  # fmt: skip
+        elif number == 3:
+            kiosk.run(f"quxiang-kiosk update {made.name}", at=STICK)
+            kiosk.run("/var/lib/quxiang/app/bin/quxiang-release take "
+                      "/var/lib/quxiang/kiosk/update")  # fmt: skip
         else:
             kiosk.run(f"/var/lib/quxiang/app/bin/quxiang-release install {made.name}", at=STICK)
         need(release_status(kiosk)["trial"] == number, f"{release_status(kiosk)}")
@@ -355,58 +305,16 @@ def update(kiosk: Tree, server: Tree, stick: Path, screen: bool) -> None:
         state = release_status(kiosk)
         now = (state["current"], state["good"], state["trial"])
         need(now == (number, number, None), f"{state}")
-    need(release_status(kiosk)["releases"] == [2, 3], "two are kept")
+    need(release_status(kiosk)["releases"] == [3, 4], "two are kept")
 
 
-def steps(section: int) -> list[list[str]]:
-    """The commands of a section of docs/deploy.md, block by block, without sudo and systemd."""
-    page = (ROOT / "docs/deploy.md").read_text("utf-8")
-    text = page.split(f"\n## {section}. ")[1].split("\n## ")[0]
-    blocks: list[list[str]] = [[]]
-    for line in text.splitlines():
-        if line.startswith("    "):
-            words = line.strip().removeprefix("sudo ")
-            blocks[-1] += [] if words.startswith("systemctl ") else [words]
-        elif blocks[-1]:
-            blocks.append([])
-    return [block for block in blocks if block]
+def run(
+    suites: list[str], screen: bool, stick: Path | None = None, *, database: bool = False
+) -> str:
+    """Every suite; the line to print. `database`: the part on PostgreSQL alone.
 
-
-def replace(kiosk: Tree, server: Tree, desk: Desk, screen: bool) -> None:
-    """Section 7, as it stands on the page: a card that can be read, then one that cannot."""
-    moving, revoking = steps(7)
-    old = json.loads(kiosk.run("quxiang-kiosk status --json"))["device"]
-    home, card = "/var/lib/quxiang/kiosk", "/run/quxiang/usb/sda2/var/lib/quxiang"
-    kiosk.run(f"mkdir -p {card} && cp -r {home} {card}/ && chown -R root: {card}")
-    kiosk.run(f"find {home} -mindepth 1 -delete && touch {home}/kiosk.db-wal")  # of its first start
-    for line in moving:
-        kiosk.run(line)
-    now = json.loads(kiosk.run("quxiang-kiosk status --json"))
-    need(now["device"] == old, "another kiosk came of the old card")
-    need(play(kiosk, screen) >= 2, "the kiosk of the old card does not record")
-    kiosk.run("rm -r /run/quxiang/usb/sda2")
-    for line in revoking:
-        said = server.run(line.replace(" ID", f" {old}"))
-        need(line.endswith(" ID") or (old in said and SITE in said), said)
-    kiosk.run(f"find {home} -mindepth 1 -delete")
-    pair(kiosk, server)
-    desk.run("sync")
-    need(play(kiosk, screen) >= 2, "the new kiosk does not record")
-    now = json.loads(kiosk.run("quxiang-kiosk status --json"))
-    need(now["device"] != old and now["pending"] == 0, f"{now}")
-    need("revoked" in server.run("quxiang-server device list"), "the old kiosk counts on")
-
-
-def backup(server: Tree) -> None:
-    """The nightly unit, once."""
-    unit = Unit(server, "quxiang-backup.service")
-    server.run(shlex.join(unit.command(unit.words("ExecStart")[0])), **unit.environ())
-    kept = server.run("ls /var/lib/quxiang/backups").split()
-    need(any(name.endswith(".backup") for name in kept) and "witness.json" in kept, f"{kept}")
-
-
-def run(suites: list[str], screen: bool, stick: Path | None = None) -> str:
-    """Every suite; the line to print. Raises Broken and Cannot."""
+    Raises Broken and Cannot.
+    """
     url = check_tools()
     there = [suite for suite in suites if has_suite(url, suite)]
     if not there:
@@ -419,6 +327,11 @@ def run(suites: list[str], screen: bool, stick: Path | None = None) -> str:
         done = []
         for suite in there:
             (folder / "of" / suite).mkdir(parents=True)
+            if database:
+                make_tree(folder / "of" / suite / suite, suite, url)
+                follow_postgresql(folder / "of" / suite / suite, stick, folder / "of/database")
+                done.append(f"{suite}: a server on PostgreSQL, as the page says")
+                continue
             sample = make_sample(folder / f"sample-{suite}")
             done.append(try_suite(suite, url, folder / "of" / suite, stick, sample, screen))
     lacking = "".join(f"; {suite} is not on the mirror" for suite in suites if suite not in there)
@@ -430,14 +343,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--suite", action="append", choices=SUITES, help="all, unless named")
     parser.add_argument("--screen", action="store_true", help="with cage and Chromium, 1 GB more")
-    parser.add_argument("--stick", type=Path, metavar="FOLDER",
-                        help="one that make-bundle.sh made before, release-key beside it")
+    parser.add_argument("--postgresql", action="store_true", help="that part of the page alone")
+    parser.add_argument(
+        "--stick",
+        type=Path,
+        metavar="FOLDER",
+        help="one that make-bundle.sh made before, release-key beside it",
+    )
     args = parser.parse_args()
     began = time.monotonic()
     # Ended from outside, it still lets go of mounts, loop devices and a gigabyte of trees.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
-        said = run(args.suite or list(SUITES), args.screen, args.stick)
+        said = run(args.suite or list(SUITES), args.screen, args.stick, database=args.postgresql)
     except Broken as broken:
         print(f"BROKEN: {broken}", file=sys.stderr)
         sys.exit(1)

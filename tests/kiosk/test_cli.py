@@ -196,9 +196,11 @@ def test_lamps_are_walked_and_named(paired: Shell, township: FakeTownship) -> No
     code, out, _ = paired("lamps", "test")  # the driver is the one that the file names
     assert (code, "李强 [apa102]" in out) == (0, True)
     assert "GONE (not on the list) [apa102]" in out
+    code, out, _ = paired("lamps", "test", QUXIANG_LANG="zh")
+    assert "A-1 李强 [apa102] 绿=绿 蓝=蓝 黄=黄 红=红 灭=灭 正常" in out.splitlines()
     (paired.data / "wiring.toml").unlink()
     code, out, _ = paired("lamps", "test")
-    assert (code, "李强 [screen]" in out) == (0, True)
+    assert (code, "李强 [screen] green=green blue=blue" in out) == (0, True)
     (paired.data / "wiring.toml").write_text("driver = 1")
     assert paired("lamps", "test")[0] == 1
 

@@ -36,7 +36,12 @@ def test_waiting_for_the_desk_then_a_live_gallery(
     assert bench.feed.get("instruction")["en"].startswith("Waiting for the enrolment desk")
     bench.play(walking)
     assert bench.kinds() == []  # nobody is compared with nothing
+    heard: list[Any] = []
+    bench.log.listen(lambda event: heard.append(bench.kiosk.greeted))
     answer = bench.kiosk.pin("ZX-77", "123456")
+    # The voice is in another thread: by the time that it hears, it can ask who was verified.
+    assert heard[0][0]["official"] == "ZX-77"
+    assert heard[0][0]["verified"] is False
     assert answer.ok
     assert answer.greeting is not None
     assert answer.greeting["verified"] is False

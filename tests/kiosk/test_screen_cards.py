@@ -129,3 +129,27 @@ def test_what_is_put_off_is_sent_again_without_a_touch(open_page: Open, stand: A
     finally:
         del stand.desk.pin
     assert stand.desk.done == [("pin", "XC-1", "123456")]
+
+
+def test_what_was_put_off_for_one_person_is_not_shown_to_the_next(
+    open_page: Open, stand: Any
+) -> None:
+    page = open_page()
+    answers = [Answer(False, "请稍候，会自动登记。", "Wait.", wait_s=4)]
+    later = stand.desk.pin
+    stand.desk.pin = lambda *words: answers.pop() if answers else later(*words)
+    try:
+        page.click("#open-pin")
+        page.click('#p-names [data-official="XC-1"]')
+        page.keyboard.type("123456", delay=60)
+        page.wait_for_selector('#p-result:has-text("会自动登记")')
+        page.click("#p-close")
+        page.click("#open-pin")
+        page.click('#p-names [data-official="XC-2"]')
+        assert page.inner_text("#p-result") == ""
+        page.click('#p-keys button:text-is("7")')
+        assert page.locator("#p-dots .full").count() == 1
+        page.wait_for_selector("#greeting[open]", timeout=15_000)
+    finally:
+        del stand.desk.pin
+    assert stand.desk.done == [("pin", "XC-1", "123456")], "as promised, though the pad was closed"

@@ -29,8 +29,8 @@ def rows(count: int, *, stale: bool = False) -> list[dict[str, Any]]:
     return [
         {
             "official": f"XC-{number}",
-            "name": ["王芳", "欧阳建国", "买买提·艾力"][number % 3],
-            "title": ["副镇长", "党政综合办公室主任", ""][number % 3],
+            "name": ["王芳", "欧阳建国", "买买提·艾力", "阿卜杜热依木·麦麦提明"][number % 4],
+            "title": ["党委副书记、政法委员", "党政综合办公室主任", "副镇长", "镇长"][number % 4],
             "status": "stale" if stale else str(SHOWN[number % 5]),
             "colour": LOOKS[SHOWN[number % 5]].colour,
             "blinking": stale,
@@ -93,7 +93,8 @@ def watch(browser: Browser, television: Television) -> Iterator[Callable[..., Pa
 
 
 CUT = """() => [...document.querySelectorAll("#people *, header *, footer *")].filter((each) => {
-  if (each.matches(".photo, .photo *, svg, svg *, h2")) return false;
+  if (each.matches(".photo, .photo *, svg, svg *")) return false;
+  if (each.matches("h2 small") && each.scrollHeight > 1.3 * each.clientHeight) return true; // a third line
   const box = each.getBoundingClientRect();
   return box.bottom > innerHeight + 1 || box.right > innerWidth + 1 || each.scrollWidth > each.clientWidth + 1 && getComputedStyle(each).overflow === "hidden";
 }).map((each) => `${each.className || each.tagName}: ${each.textContent}`)"""  # noqa: E501

@@ -137,6 +137,12 @@ def test_what_was_recorded_is_greeted_and_heard(bench: Bench) -> None:
     bench.events.checkin("NEW-9", "in_village", "pin", seq=2)
     bench.after()
     assert bench.said[1:] == ["李强您好，刚才已经记录。", "您好，已记录，工作人员会核对。"]
+    bench.events.checkin("XC-1", "left", "face", seq=3)
+    bench.after()
+    bench.loop.greeted = {"official": "XC-1", "verified": False}, bench.now
+    bench.events.checkin("XC-1", "in_village", "pin", seq=4)  # an id without a PIN: anybody's
+    bench.after()
+    assert bench.said[3:] == ["李强再见，已记录离开。", "您好，已记录，工作人员会核对。"]
 
 
 def test_refusals_are_said_once_in_a_while_and_heard_each_time(bench: Bench) -> None:

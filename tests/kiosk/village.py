@@ -209,6 +209,7 @@ class Bench:
     events: list[dict[str, Any]]
     story: list[str]
     now: list[float]
+    log: EventLog
 
     def play(self, images: list[Any], start: float = 0.0, fps: float = 10.0) -> None:
         for index, image in enumerate(images):
@@ -265,7 +266,7 @@ def bench_of(village: Village) -> Iterator[Callable[..., Bench]]:
             mono=lambda: now[0],
         )  # fmt: skip
         closing.extend([client, store])
-        return Bench(kiosk, recogniser, store, feed, client, said, story, now)
+        return Bench(kiosk, recogniser, store, feed, client, said, story, now, events)
 
     yield make
     for each in closing:
