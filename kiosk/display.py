@@ -75,8 +75,7 @@ class Display:
 
     def load_anchor(self) -> None:
         """Take the newest time proof of this boot. Raises StoreUnusable."""
-        anchors = self._store.anchors(self._clock.read().boot_id)
-        self._anchor = anchors[-1] if anchors else None
+        self._anchor = self._store.newest_anchor(self._clock.read().boot_id)
 
     @property
     def sure(self) -> bool:

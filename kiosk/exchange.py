@@ -162,10 +162,7 @@ class SyncClient:
     def _ask_cursor(self) -> CursorReply:
         head = self._store.head()
         now = self._clock.read()
-        last = self._last_anchor
-        if last is None:
-            kept = self._store.anchors(now.boot_id)
-            last = kept[-1] if kept else None
+        last = self._last_anchor or self._store.newest_anchor(now.boot_id)
         request = wire.CursorRequest(
             epoch=head.epoch,
             seq=head.seq,

@@ -78,11 +78,12 @@ def _cutoff_ms(store: Store, now: Reading, keep_days: int) -> int | None:
 
     The server's proofs and the wall clock must agree: one clock gone wild takes nothing away.
     """
+    near = store.newest_anchor(now.boot_id)
     truth = estimate(
         wall_ms=now.wall_ms,
         boot_id=now.boot_id,
         boottime_ns=now.boottime_ns,
-        anchors=store.anchors(now.boot_id)[-1:],
+        anchors=[] if near is None else [near],
     )
     if truth.cls is not ClockClass.A or wall_is_off(now.wall_ms, truth):
         return None

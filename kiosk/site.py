@@ -61,9 +61,12 @@ class Site:
 
     def clock_state(self, now: Reading) -> ClockState:
         """How far the wall clock can be trusted."""
-        near = self.store.anchors(now.boot_id)[-1:]
+        near = self.store.newest_anchor(now.boot_id)
         truth = estimate(
-            wall_ms=now.wall_ms, boot_id=now.boot_id, boottime_ns=now.boottime_ns, anchors=near
+            wall_ms=now.wall_ms,
+            boot_id=now.boot_id,
+            boottime_ns=now.boottime_ns,
+            anchors=[] if near is None else [near],
         )
         if truth.cls is ClockClass.C:
             return ClockState(truth.cls, None, True)

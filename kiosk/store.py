@@ -46,6 +46,8 @@ LEFT JOIN records AS r
 class Store(Database):
     """The kiosk's records; `open`, `transaction` and `close` are `Database`'s."""
 
+    _proofs: timeline.Proofs | None = None
+
     # -- recording --------------------------------------------------------------------------
 
     def record(self, draft: Draft, reading: Reading) -> Recorded:
@@ -256,7 +258,8 @@ class Store(Database):
             record = decode_record(row[0])
             if record.boot_id == now.boot_id:
                 return max(0, (now.boottime_ns - record.boottime_ns) // 1_000_000_000)
-            return max(0, (now_ms - timeline.Proofs(db).when(record).at_ms) // 1000)
+            self._proofs = timeline.proofs(db, self._proofs)
+            return max(0, (now_ms - self._proofs.when(record).at_ms) // 1000)
 
     def batch(self, after_epoch: int, after_seq: int, limit: int = MAX_BATCH) -> Batch | None:
         """Up to `limit` records of one epoch that follow that place; None at the chain's end."""
@@ -362,15 +365,15 @@ class Store(Database):
             )
         return True
 
-    def anchors(self, boot_id: str) -> list[Anchor]:
-        """The time proofs kept of that boot, oldest first."""
+    def newest_anchor(self, boot_id: str) -> Anchor | None:
+        """The last time proof of that boot, which may hold a year's, one every ten minutes."""
         with self._read() as db:
-            rows = db.execute(
+            row = db.execute(
                 "SELECT id, server_ms, boot_id, boottime_ns, rtt_ns FROM anchors "
-                "WHERE boot_id = ? ORDER BY boottime_ns",
+                "WHERE boot_id = ? ORDER BY boottime_ns DESC LIMIT 1",
                 (boot_id,),
-            ).fetchall()
-        return [Anchor(*row) for row in rows]
+            ).fetchone()
+        return None if row is None else Anchor(*row)
 
     def facts(self, since_ms: int, until_ms: int) -> list[Fact]:
         """What the kiosk's own records say of people between two true times, oldest first.
@@ -379,7 +382,8 @@ class Store(Database):
         from this kiosk's proofs.
         """
         with self._read() as db:
-            return timeline.facts(db, since_ms, until_ms)
+            self._proofs = timeline.proofs(db, self._proofs)
+            return timeline.facts(db, since_ms, until_ms, self._proofs)
 
     def last_of(self, official: str) -> Record | None:
         """The newest record about that official among the last few thousand."""

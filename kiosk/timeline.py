@@ -21,6 +21,7 @@ class Proofs:
     """The time proofs of all boots, for questions by boot and by place in the chain."""
 
     def __init__(self, db: sqlite3.Connection) -> None:
+        self.known = _known(db)
         rows = db.execute(
             "SELECT id, server_ms, boot_id, boottime_ns, rtt_ns, epoch, seq FROM "
             "(SELECT * FROM anchors ORDER BY number DESC LIMIT ?) ORDER BY number",
@@ -52,6 +53,19 @@ class Proofs:
         )
 
 
+def _known(db: sqlite3.Connection) -> tuple[int | None, int | None]:
+    """Numbers of the oldest and the newest proof: other ones, other proofs."""
+    oldest, newest = db.execute(
+        "SELECT (SELECT min(number) FROM anchors), (SELECT max(number) FROM anchors)"
+    ).fetchone()
+    return oldest, newest
+
+
+def proofs(db: sqlite3.Connection, held: Proofs | None) -> Proofs:
+    """Those `held` where they are still all: the board asks after every check-in."""
+    return held if held is not None and held.known == _known(db) else Proofs(db)
+
+
 def newest(db: sqlite3.Connection, reach: int = REACH) -> Iterator[Record]:
     """The kiosk's records, newest first."""
     rows = db.execute(
@@ -62,9 +76,8 @@ def newest(db: sqlite3.Connection, reach: int = REACH) -> Iterator[Record]:
         yield decode_record(payload)
 
 
-def facts(db: sqlite3.Connection, since_ms: int, until_ms: int) -> list[Fact]:
+def facts(db: sqlite3.Connection, since_ms: int, until_ms: int, proofs: Proofs) -> list[Fact]:
     """See `Store.facts`."""
-    proofs = Proofs(db)
     found: list[Fact] = []
     later: Record | None = None
     elapsed_ns = 0

@@ -361,7 +361,10 @@ def test_time_proofs_are_thinned(tmp_path: Path) -> None:
             )
             clock.advance(15)
         assert [n for n, k in enumerate(kept) if k] == [0, 3, 43, 83]
-        assert store.anchors("another boot") == []
+        assert store.newest_anchor("another boot") is None
+        newest = store.newest_anchor(clock.boot_id)
+        assert newest is not None
+        assert newest.id == "a83"
         clock.reboot()
         now = clock.read()
         assert store.add_anchor(Anchor("b", 0, now.boot_id, now.boottime_ns, 10**9))
@@ -381,6 +384,21 @@ def test_a_week_without_proof_is_not_read_through_for_today(tmp_path: Path) -> N
         store.record(CHECKIN, clock.read())
         assert [fact.seq for fact in store.facts(now - 86_400_000, now)][-1] == 28
         assert len(store.facts(-(2**62), 2**62)) == 29
+
+
+def test_what_was_recorded_moves_to_its_time_as_proofs_come_in(tmp_path: Path) -> None:
+    clock = FakeClock(wall_ms=0)
+    with Store.open(tmp_path / "k.db", DEVICE) as store:
+        store.record(CHECKIN, clock.read())
+        assert [fact.when.at_ms for fact in store.facts(-1, 2**62)] == [0]
+        for true_ms in (1_780_000_000_000, 1_780_000_600_000):
+            clock.advance(600)
+            with Store.open(tmp_path / "k.db", DEVICE) as another:  # `quxiang-kiosk sync` beside it
+                now = clock.read()
+                another.add_anchor(Anchor("a", true_ms, now.boot_id, now.boottime_ns, 2_000_000))
+            found = store.facts(-1, 2**62)
+            assert abs(found[0].when.at_ms - 1_779_999_400_000) < 100
+            assert str(found[0].when.cls) == "A"
 
 
 def test_small_values_are_kept(tmp_path: Path) -> None:
