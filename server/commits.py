@@ -115,7 +115,7 @@ class Commits:
         try:
             pieces.sort(key=lambda piece: piece.order)
             self._prepare(pieces)
-            if len(pieces) == 1 or not self._together(pieces):
+            if not self._together(pieces):
                 self._apart(pieces)
         except BaseException as error:
             for piece in pieces:

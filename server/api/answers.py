@@ -36,6 +36,12 @@ _WORDS = {400: "malformed", 404: "not_found", 405: "not_found", 413: "too_large"
 _KNOWN = select(Device.id, Device.kind, Device.township_id, Device.sign_key).where(
     Device.id == bindparam("device")
 )
+_RESERVE = (
+    select(Device)
+    .where(Device.id.in_(bindparam("devices", expanding=True)))
+    .order_by(Device.id)
+    .with_for_update(of=Device)
+)
 
 
 @dataclass(frozen=True)
@@ -69,8 +75,7 @@ class Asked:
 
 def reserve(session: Session, devices: list[str]) -> None:
     """Reads and locks those devices' rows, in one question and one order, for `Asked.fresh`."""
-    query = select(Device).where(Device.id.in_(devices)).order_by(Device.id)
-    rows = session.scalars(query.with_for_update(of=Device)).unique().all()
+    rows = session.scalars(_RESERVE, {"devices": devices}).unique().all()
     session.info[_RESERVED] = {device.id: device for device in rows}
 
 

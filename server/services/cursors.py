@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 import msgspec
-from sqlalchemy import select
+from sqlalchemy import bindparam, select
 from sqlalchemy.orm import Session
 
 from attendance import wire
@@ -18,6 +18,17 @@ from server.services.once import once
 
 #: A record may be made while the kiosk's question is on its way: that long, at the most.
 IN_FLIGHT_MS = anchors.UNREPORTED_RTT_NS // 1_000_000
+# Built once: it is asked at every cursor.
+_DESK = (
+    select(Device.sign_key)
+    .where(
+        Device.township_id == bindparam("township"),
+        Device.kind == "desk",
+        Device.revoked_ms.is_(None),
+    )
+    .order_by(Device.paired_ms.desc(), Device.id)
+    .limit(1)
+)
 
 
 def cursor(
@@ -132,13 +143,5 @@ def desk_keys(session: Session) -> list[bytes]:
 
 def desk_key(session: Session, township_id: int) -> bytes | None:
     """The Ed25519 key of the township's desk, the one paired last; None until there is one."""
-    return session.scalar(
-        select(Device.sign_key)
-        .where(
-            Device.township_id == township_id,
-            Device.kind == "desk",
-            Device.revoked_ms.is_(None),
-        )
-        .order_by(Device.paired_ms.desc(), Device.id)
-        .limit(1)
-    )
+    key: bytes | None = session.connection().execute(_DESK, {"township": township_id}).scalar()
+    return key
