@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import func, select
+from sqlalchemy import ColumnElement, func, select
 from sqlalchemy.orm import Session
 
 from attendance.days import day_of, from_ms, to_ms
@@ -169,9 +169,23 @@ def _own_row(session: Session, leave_id: int, by: User) -> LeaveRow:
     return row
 
 
-def number(session: Session, township: Township) -> int:
-    """How many leaves and trips the township ever entered."""
+def _undecided(township: Township) -> ColumnElement[bool]:
+    """Those that a leader has yet to decide about."""
+    decided = select(LeaveDecision.id).where(
+        LeaveDecision.township_id == township.id, LeaveDecision.leave_id == LeaveRow.id
+    )
+    withdrawn = select(LeaveStep.id).where(
+        LeaveStep.township_id == township.id, LeaveStep.leave_id == LeaveRow.id,
+        LeaveStep.step == "withdrawn",
+    )  # fmt: skip
+    return ~decided.exists() & ~withdrawn.exists()
+
+
+def number(session: Session, township: Township, undecided: bool = False) -> int:
+    """How many leaves and trips the township ever entered, or how many a leader has to decide."""
     asked = select(func.count()).where(LeaveRow.township_id == township.id)
+    if undecided:
+        asked = asked.where(_undecided(township))
     return session.scalar(asked) or 0
 
 
@@ -181,9 +195,10 @@ def listing(
     official: str | None = None,
     limit: int = 500,
     first: int = 0,
+    undecided: bool = False,
 ) -> list[Leave]:
     """Leave and trips, newest first, of everybody or of one official (the code); `limit` of them
-    from number `first` on."""
+    from number `first` on; only those that a leader has to decide where `undecided`."""
     query = (
         select(LeaveRow, Official.name)
         .join(
@@ -198,6 +213,8 @@ def listing(
     )
     if official is not None:
         query = query.where(LeaveRow.official == official)
+    if undecided:
+        query = query.where(_undecided(township))
     return _views(session, township, [(row, name) for row, name in session.execute(query)])
 
 

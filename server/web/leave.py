@@ -72,18 +72,30 @@ def _line(item: leave.Leave, user: User) -> Line:
     )
 
 
+def _state_asked() -> str:
+    """`pending` for those that a leader has to decide, "" for all; 400 for anything else."""
+    state = request.args.get("state", "")
+    if state not in ("", "pending"):
+        abort(400)
+    return state
+
+
 def _page(form: Form, refused: str = "") -> str:
     user, session = auth.user_now(), db.session()
-    may_ask, page = user.role in auth.ENTERS_LEAVE, page_asked()
+    may_ask, page, state = user.role in auth.ENTERS_LEAVE, page_asked(), _state_asked()
     return render_template(
         "leave.html",
         lines=[
             _line(item, user)
-            for item in leave.listing(session, user.township, None, PAGE, (page - 1) * PAGE)
+            for item in leave.listing(
+                session, user.township, None, PAGE, (page - 1) * PAGE, bool(state)
+            )
         ],
+        state=state,
+        waiting=leave.number(session, user.township, undecided=True),
         page=page,
-        pages=pages_of(leave.number(session, user.township)),
-        page_link=lambda n: url_for("leave.page", page=n),
+        pages=pages_of(leave.number(session, user.township, bool(state))),
+        page_link=lambda n: url_for("leave.page", state=state or None, page=n),
         people=[p for p in officials(session, user.township) if p.active] if may_ask else [],
         may_ask=may_ask,
         form=form,
@@ -150,7 +162,8 @@ def decide(leave_id: int) -> Response:
         return str(leave_id)
 
     said = gettext("Approved.") if answer == "approve" else gettext("Refused.")
-    return forms.carried_out(f"{answer}_leave", url_for("leave.page"), said, work)
+    back = url_for("leave.page", state=_state_asked() or None)
+    return forms.carried_out(f"{answer}_leave", back, said, work)
 
 
 @blueprint.post("/leave/<int(max=9223372036854775807):leave_id>/step")

@@ -135,6 +135,7 @@ def month_paper(made: Grid, month: str, township: str) -> Paper:
             ("◑", gettext("Left early")), ("▲", gettext("Business trip")),
             ("◆", gettext("On leave")), ("✕", gettext("Absent")), ("?", gettext("Not yet known")),
             ("!", gettext("Unverified only")),
+            (words.verdict_glyph("not_yet"), words.verdict_word("not_yet")),
         )
     )  # fmt: skip
     beside = gettext("Beside a shape: ? clock doubtful, * corrected, ! to look into")

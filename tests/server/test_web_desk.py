@@ -89,6 +89,23 @@ def test_a_spot_check_and_its_finding_from_the_pages(world: World) -> None:  # n
     assert post(inspector, "/findings", f"/findings/{number[1]}", **closing) == 303
 
 
+def test_leave_that_waits_for_a_leader_is_found(world: World) -> None:  # noqa: F811
+    leader = world.client("leader")
+    everything, waiting = (leader.get(f"/leave{q}").text for q in ("", "?state=pending"))
+    rows = [text.split("<tbody>")[1].count("<tr>") for text in (everything, waiting)]
+    assert rows[0] > rows[1] > 0
+    assert waiting.split("<tbody>")[1].count("等待领导审批") + waiting.count("/decide") == rows[1]
+    assert f"等待领导审批 {rows[1]}" in everything
+    action = re.search(r'action="(/leave/\d+/decide\?state=pending)"', waiting)
+    assert action
+    answer = {"csrf_token": token(leader, "/leave"), "answer": "approve"}
+    assert leader.post(action[1], data=answer).location == "/leave?state=pending"
+    after = leader.get("/leave?state=pending").text
+    assert after.split("<tbody>")[1].count("<tr>") == rows[1] - 1
+    assert leader.get("/leave?state=x").status_code == 400
+    assert leader.get("/leave?page=9").text.count("<td data-label") == 0
+
+
 @pytest.mark.parametrize(
     ("typed", "found"),
     [("张", True), ("zhang", True), ("zs", True), ("zhsan", True), ("san", True),

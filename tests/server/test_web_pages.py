@@ -254,6 +254,9 @@ def test_a_thousand_officials_take_no_more_queries(
                  "/month", "/week", "/discrepancies", "/allowance?month=2026-11"):  # fmt: skip
         assert statements(large, path) <= statements(world, path) + 1, path
     browser = large.client("inspector")
+    first, second = (browser.get(f"/officials?page={n}").text for n in (1, 2))
+    assert (large.codes[99] in first, large.codes[99] in second) == (True, False)
+    assert large.codes[100] in second
     started = perf_counter()
     page = browser.get("/day?date=2026-11-19&all=1")
     assert perf_counter() - started < 10, "far above what is measured, since machines differ"
