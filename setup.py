@@ -56,6 +56,7 @@ SERVER = [
     "Pillow>=12.1,<14",
     "tqdm>=4.67,<5",
     "segno>=1.6.6,<1.7",  # BSD; the codes on plates and for authenticators
+    "zxcvbn>=4.5,<5",  # MIT; with the 30,000 most frequent passwords, and what is made of them
     "pyotp>=2.9,<3",  # MIT; the codes of the second step at sign-in
     "prometheus-client>=0.24,<0.27",
 ]

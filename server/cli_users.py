@@ -133,7 +133,7 @@ def _change(session: Session, user: User, args: argparse.Namespace) -> tuple[str
     if args.action == "password":
         given = args.password_file
         password = password_of(given)
-        accounts.set_password(session, user, password, must_change=given is None)
+        accounts.set_password(session, user, password, given is None, utcnow())
         sessions.end_all(session, user)
         return "account_password", name, password if given is None else ""
     if args.action == "reset-code":

@@ -69,6 +69,11 @@ class ServerConfig:
         return self.data / "metrics.token"
 
     @property
+    def breached(self) -> Path:
+        """A list of stolen passwords, put there by hand (`services.passwords.is_stolen`)."""
+        return self.data / "breached.txt"
+
+    @property
     def certificate(self) -> Path:
         """A copy of the certificate that TLS presents, for pairing codes."""
         return self.data / "tls.crt"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import fcntl
+import ipaddress
+import os
 import sqlite3
 import threading
 from collections.abc import Iterator
@@ -17,7 +19,7 @@ from alembic.config import Config as AlembicConfig
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from flask import Flask, g, has_request_context, request
-from sqlalchemy import Connection, create_engine, event
+from sqlalchemy import URL, Connection, create_engine, event, make_url
 from sqlalchemy.exc import DatabaseError, OperationalError
 from sqlalchemy.orm import Session
 
@@ -27,6 +29,7 @@ from server.config import ServerConfig
 from server.context import context
 from server.errors import DatabaseTooNew, DatabaseUnusable
 from server.gate import gate
+from server.services.newest import SNAPSHOT
 from server.sqlite import LIBRARY, check_mode
 
 #: How long a writer waits for another one, milliseconds. A batch of 500 takes about 10 ms.
@@ -60,8 +63,8 @@ class Database:
             event.listen(self.engine, "checkin", self._end_sqlite)
         else:
             self.engine = create_engine(
-                config.url, pool_size=POOL_SIZE, max_overflow=POOL_SIZE, pool_pre_ping=True,
-                hide_parameters=True,
+                encrypted(config.url), pool_size=POOL_SIZE, max_overflow=POOL_SIZE,
+                pool_pre_ping=True, hide_parameters=True,
             )  # fmt: skip
             event.listen(self.engine, "connect", _prepare_postgresql)
         self.writer = self.engine.execution_options(quxiang_write=True)
@@ -89,6 +92,7 @@ class Database:
     def snapshot(self) -> Session:
         """A new reading session that sees one moment throughout."""
         session = self.session()
+        session.info[SNAPSHOT] = True
         if self.engine.dialect.name != "sqlite":  # whose every transaction does
             session.connection(execution_options={"isolation_level": "REPEATABLE READ"})
         return session
@@ -103,6 +107,41 @@ class Database:
     def close(self) -> None:
         """Closes pooled connections; idempotent."""
         self.engine.dispose()
+
+
+def encrypted(url: str) -> URL:
+    """A PostgreSQL URL that lets nobody on the way listen, where the database is elsewhere.
+
+    Without `sslmode` the driver would take plain words as well; here the certificate is checked
+    (`verify-full`) unless the URL or PGSSLMODE says otherwise. Raises DatabaseUnusable for the
+    modes that fall back.
+    """
+    parsed = make_url(url)
+    hosts = parsed.query.get("host", parsed.host) or ""
+    hosts = ",".join(hosts) if isinstance(hosts, tuple) else hosts
+    if all(_is_here(host) for host in hosts.split(",")):
+        return parsed
+    mode = parsed.query.get("sslmode") or os.environ.get("PGSSLMODE")
+    if mode is None:
+        return parsed.update_query_dict({"sslmode": "verify-full"})
+    if mode in ("allow", "prefer"):
+        raise DatabaseUnusable(
+            say(
+                f"sslmode={mode} 会退回到不加密的连接：请用 verify-full",
+                f"sslmode={mode} falls back to plain words: say verify-full",
+            )
+        )
+    return parsed
+
+
+def _is_here(host: str) -> bool:
+    """Whether a database's host is this machine: a socket's folder, or loopback."""
+    if not host or host.startswith(("/", "@")) or host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def _prepare_sqlite(connection: sqlite3.Connection, _record: Any) -> None:

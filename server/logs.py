@@ -61,6 +61,12 @@ def about(township_id: int) -> None:
     g.quxiang_about = township_id
 
 
+def refused(why: str) -> None:
+    """Says which guard refused this request, for its line: `csrf`, `host`, `access`, `rate`,
+    `size`, `login`, or a word of the wire's such as `signature`."""
+    g.quxiang_refused = why
+
+
 def register(app: Flask) -> None:
     """Gives each request an id and writes its line; register first, so that nothing is missed."""
 
@@ -82,6 +88,8 @@ def register(app: Flask) -> None:
                 "ms": round((monotonic() - g.get("quxiang_began", monotonic())) * 1000, 1),
                 "township": user.township_id if user is not None else g.get("quxiang_about"),
             }
+            if (why := g.get("quxiang_refused")) is not None:
+                told["refused"] = why
             requests.info("request", extra={"quxiang": told})
         return response
 

@@ -24,6 +24,7 @@ from server.config import ServerConfig
 from server.context import Context
 from server.errors import AddressTaken, CertificateInvalid
 from server.web import board
+from server.web.tallies import Tallies, Tally
 
 #: For pages, and as many again for devices (`server.lanes`). Open boards hold none of them
 #: (`server.web.streams`).
@@ -131,6 +132,7 @@ class Server(BaseApplication):  # type: ignore[misc]
         self._address = address_of(bound, tls is not None)
         self._descriptor = bound.detach()  # gunicorn closes it
         self._workers = workers
+        self._tallies = Tallies(2 * workers + 2)  # a worker begins before the one before has ended
         super().__init__()
         _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
         # Often 1,024, fewer than CONNECTIONS.
@@ -142,10 +144,17 @@ class Server(BaseApplication):  # type: ignore[misc]
         def ready(_server: Any) -> None:
             print(say(f"服务器已启动：{self._address}", f"serving on {self._address}"), flush=True)
 
+        def forking(server: Any, worker: Any) -> None:
+            used = {getattr(other, "quxiang_row", None) for other in server.WORKERS.values()}
+            rows = range(self._tallies.rows)
+            worker.quxiang_row = next((row for row in rows if row not in used), rows[-1])
+            self._tallies.clear(worker.quxiang_row)
+
         def started(worker: Any) -> None:
             # An open public board ends when its worker is told to, and does not hold it up.
             hub = board.hub(worker.wsgi)
             board.watcher(worker.wsgi).alive = hub.alive = lambda: worker.alive
+            hub.tally = Tally(self._tallies, worker.quxiang_row)
             hub.start()
             held = worker.wsgi.extensions["quxiang"]
             worker.quxiang_end = background.start(held, lambda: bool(worker.alive))
@@ -173,6 +182,7 @@ class Server(BaseApplication):  # type: ignore[misc]
             "graceful_timeout": GRACE_S,
             "keepalive": 5,
             "when_ready": ready,
+            "pre_fork": forking,
             "post_worker_init": started,
             "worker_exit": ended,
             "loglevel": "warning",

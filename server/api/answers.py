@@ -21,7 +21,7 @@ from attendance.signing import sign, to_text
 from server import db
 from server.context import Known, context, now
 from server.errors import ApiProblem
-from server.logs import about, route
+from server.logs import about, refused, route
 from server.models import Device
 
 log = logging.getLogger(__name__)
@@ -160,6 +160,7 @@ def answer(body: Any, status: int = 200) -> Response:
 
 def problem(found: ApiProblem) -> Response:
     """The signed answer to a refusal."""
+    refused(found.error)
     response = answer(
         wire.Problem(error=found.error, message=str(found), wanted=found.wanted), found.status
     )

@@ -37,6 +37,8 @@ class User(OfTownship, Base):
     role: Mapped[str] = mapped_column(String(10))
     official: Mapped[str | None] = mapped_column(String(32))
     must_change: Mapped[bool] = mapped_column(Boolean, default=False)
+    #: When the one-time password was made; None for one of the owner's own.
+    one_time_ms: Mapped[int | None] = mapped_column(Big)
     active: Mapped[bool] = mapped_column(Boolean, default=True)
     created_ms: Mapped[int] = mapped_column(Big)
 

@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable
 from datetime import datetime
 from functools import lru_cache
+from pathlib import Path
 
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
@@ -20,15 +21,14 @@ from attendance.days import from_ms, to_ms
 from attendance.i18n import say
 from server.errors import InputInvalid, NotFound
 from server.models import LoginThrottle, Official, Role, SecondFactor, Township, User
+from server.services.passwords import MAX_PASSWORD, check_password
 
-#: NIST SP 800-63B asks for 8 at least; supervisors' accounts show whereabouts, so 12.
-MIN_PASSWORD = 12
-#: Longer ones would only keep argon2 busy.
-MAX_PASSWORD = 256
 #: Wrong passwords in a row before a name is locked, for one minute, doubling up to fifteen.
 FREE_TRIES = 5
 LOCK_MS = 60_000
 MAX_LOCK_MS = 15 * 60_000
+#: A one-time password that nobody used is worth nothing after a week.
+ONE_TIME_MS = 7 * 86_400_000
 #: Failures are forgotten after a day without one.
 FORGET_MS = 86_400_000
 
@@ -89,59 +89,13 @@ def add_user(
         password_hash=_hash(password),
         official=official,
         must_change=must_change,
+        one_time_ms=to_ms(now) if must_change else None,
         active=True,
         created_ms=to_ms(now),
     )
     session.add(user)
     session.flush()
     return user
-
-
-#: What somebody tries first here; the account's and the township's names come to them.
-_TRIED = ("quxiang", "password", "passwort", "passw0rd", "admin", "welcome", "letmein", "iloveyou",
-          "woaini", "1314", "520", "mima", "去向", "密码", "乡镇")  # fmt: skip
-#: Rows of keys and of the alphabet; whoever follows them, in either direction, chooses nothing.
-_ROWS = ("01234567890", "abcdefghijklmnopqrstuvwxyz", "qwertyuiop", "asdfghjkl", "zxcvbnm",
-         "1qaz2wsx3edc4rfv5tgb6yhn7ujm")  # fmt: skip
-#: Characters that must differ in what is left of a password without all that.
-LEAST_OWN = 5
-
-
-def check_password(password: str, *names: str) -> None:
-    """Raises InputInvalid unless the password has 12 to 256 characters, five different ones of
-    them beside frequent words, `names` (the account's, the township's) and runs along the keys."""
-    if not MIN_PASSWORD <= len(password) <= MAX_PASSWORD:
-        raise InputInvalid(
-            "password_length",
-            say(
-                f"密码需要 {MIN_PASSWORD} 至 {MAX_PASSWORD} 个字符",
-                f"a password has {MIN_PASSWORD} to {MAX_PASSWORD} characters",
-            ),
-            "password",
-        )
-    if len(set(_own(password, names))) < LEAST_OWN:
-        raise InputInvalid(
-            "password_easy",
-            say(
-                "密码太容易猜：除账号名、乡镇名、常用词和连续按键外，至少还要五个不同的字符",
-                "too easy to guess: beside the names of account and township, frequent words and "
-                "runs of keys a password has five different characters at least",
-            ),
-            "password",
-        )
-
-
-def _own(password: str, names: tuple[str, ...]) -> str:
-    """What is left of a password without what anybody would try."""
-    left = password.casefold()
-    for word in (*names, *_TRIED):
-        if len(word) > 1:
-            left = left.replace(word.casefold(), " ")
-    for row in (*_ROWS, *(row[::-1] for row in _ROWS)):
-        for size in range(min(len(row), len(left)), 3, -1):  # the longest first
-            for start in range(len(row) - size + 1):
-                left = left.replace(row[start : start + size], " ")
-    return left.replace(" ", "")
 
 
 def authenticate(
@@ -169,6 +123,12 @@ def authenticate(
     if _hasher.check_needs_rehash(user.password_hash):
         user.password_hash = _hash(password)
     return user
+
+
+def ran_out(user: User, now: datetime) -> bool:
+    """Whether the account's one-time password was left unused for too long."""
+    made = user.one_time_ms
+    return user.must_change and made is not None and to_ms(now) - made > ONE_TIME_MS
 
 
 def has_second(session: Session, user: User) -> bool:
@@ -216,12 +176,14 @@ def locked_until(session: Session, name: str, now: datetime) -> datetime | None:
     return from_ms(row.locked_until_ms)
 
 
-def change_password(session: Session, user: User, new: str) -> None:
+def change_password(
+    session: Session, user: User, new: str, breached: Path | None = None
+) -> None:
     """A new password. The caller ends the account's sessions (`sessions.end_all`).
 
-    Raises InputInvalid for one too short or unchanged.
+    Raises InputInvalid for one too short, easy (`check_password`) or unchanged.
     """
-    check_password(new, user.name, user.township.name)
+    check_password(new, user.name, user.township.name, breached=breached)
     if _verify(user.password_hash, new):
         raise InputInvalid(
             "password_same", say("新密码不能与旧密码相同", "the new password is the old one"), "new"
@@ -229,11 +191,17 @@ def change_password(session: Session, user: User, new: str) -> None:
     set_password(session, user, new, must_change=False)
 
 
-def set_password(session: Session, user: User, new: str, must_change: bool) -> None:
-    """Another password without asking for the one before; a lock on the name is lifted."""
+def set_password(
+    session: Session, user: User, new: str, must_change: bool, now: datetime | None = None
+) -> None:
+    """Another password without asking for the one before; a lock on the name is lifted.
+
+    One that `must_change` runs out ONE_TIME_MS after `now`.
+    """
     check_password(new, user.name, user.township.name)
     user.password_hash = _hash(new)
     user.must_change = must_change
+    user.one_time_ms = to_ms(now) if must_change and now is not None else None
     throttle = _throttle(session, user.name)
     throttle.failed = throttle.locked_until_ms = 0
 

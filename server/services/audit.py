@@ -44,8 +44,8 @@ def note_for(
 
 #: How the words of looks begin; everything else changed something, or let somebody in.
 LOOKS = ("view_", "csv_", "xlsx_", "pdf_", "template_")
-#: Who is signed in, and who failed to.
-LOGINS = ("login", "logout", "login_failed")
+#: Who is signed in, who failed to, and who wanted a page of others.
+LOGINS = ("login", "logout", "login_failed", "refused")
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from attendance.whereabouts import STALE_AFTER_MS
 from server.models import Device, Expectation, Official, Site, Township
 from server.services.matters import likeness
 from server.services.publication import Publication, publication
+from server.services.sheets.roster import roster_of
 from server.services.whereabouts import OfficialWhereabouts, board_version, whereabouts_at
 
 
@@ -83,34 +84,40 @@ def _expected_sites(session: Session, township: Township) -> dict[str, set[str]]
     return found
 
 
-def public_rows(
-    session: Session, township: Township, now: datetime, query: str = ""
-) -> list[PublicRow]:
-    """The board in its order; with `query` only those who answer it, the likeliest first.
+@dataclass(frozen=True)
+class PublicBoard:
+    """The board in its order, the sites that are cut off, and the fields that are shown."""
 
-    Searched is only what is shown.
-    """
+    rows: list[PublicRow]
+    silent: list[SilentSite]
+    fields: frozenset[str]
+
+
+def public_rows(session: Session, township: Township, now: datetime) -> list[PublicRow]:
+    """The board in its order."""
+    return public_board(session, township, now).rows
+
+
+def public_board(session: Session, township: Township, now: datetime) -> PublicBoard:
+    """All that the public board shows, each thing asked for once."""
     shown = publication(session, township.id)
-    silent = {site.name: site.heard for site in silent_sites(session, township, now)}
+    cut_off = silent_sites(session, township, now)
+    silent = {site.name: site.heard for site in cut_off}
     expected = _expected_sites(session, township) if silent else {}
-    more = {
-        row.official: (row.duties, row.page)
-        for row in session.execute(
-            select(Official.official, Official.duties, Official.page).where(
-                Official.township_id == township.id, Official.active
-            )
-        )
-    }
+    more = roster_of(session, township).by_code
     rows = []
     for person in whereabouts_at(session, township, now):
-        heard = _heard(person, silent, expected.get(person.official, set()))
-        duties, page = more.get(person.official, ("", None))
-        rows.append(_row(person, shown, duties, page, heard))
-    return ranked(rows, query) if query.strip() else rows
+        heard = _heard(person, silent, expected.get(person.official, set())) if silent else None
+        listed = more[person.official]
+        rows.append(_row(person, shown, listed.duties, listed.page, heard))
+    return PublicBoard(rows, cut_off, shown.fields)
 
 
 def ranked(rows: Sequence[PublicRow], query: str) -> list[PublicRow]:
-    """The rows that answer a question, best first, in the board's order among equals."""
+    """The rows that answer a question, best first, in the board's order among equals.
+
+    Searched is only what is shown. They are the very rows, not copies.
+    """
     marked = [(likeness(query, r.name, r.phone, r.duties, r.title, r.work_group), r) for r in rows]
     best = max((mark for mark, _ in marked), default=0)
     # Who is called so is meant; who only shares letters or a matter with them is not.

@@ -132,11 +132,11 @@ def set_active(session: Session, user: User, active: bool, by: User | None) -> N
     user.active = active
 
 
-def reset_password(session: Session, user: User, by: User | None) -> str:
+def reset_password(session: Session, user: User, by: User | None, now: datetime) -> str:
     """A one-time password, to be changed at once; sessions end, the lock opens. Raises as above."""
     _may(user, by)
     password = accounts.new_password()
-    accounts.set_password(session, user, password, must_change=True)
+    accounts.set_password(session, user, password, must_change=True, now=now)
     sessions.end_all(session, user)
     return password
 

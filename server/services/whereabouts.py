@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
 
-from sqlalchemy import ColumnElement, ScalarSelect, func, select
-from sqlalchemy.orm import Session, aliased
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
 
 from attendance import wire
-from attendance.clock import ClockClass, Estimate
 from attendance.days import DAY_MS, day_of, day_start_ms, to_ms
-from attendance.records import PERSON_KINDS
-from attendance.statuses import Kind, Status
 from attendance.whereabouts import FUTURE_TOLERANCE_MS, Absence, Fact, Whereabouts, whereabouts
 from server.models import (
     Device,
@@ -22,15 +18,13 @@ from server.models import (
     LeaveDecision,
     LeaveRow,
     LeaveStep,
-    Official,
     RecordRow,
-    Site,
     Township,
-    WorkGroup,
 )
 from server.rules.roster import day_begins_ms
 from server.services import leave
-from server.services.sheets.roster import roster_of
+from server.services.newest import latest_facts, newest_facts
+from server.services.sheets.roster import Roster, roster_of
 
 #: Later than any moment, Unix milliseconds.
 _EVER = 2**62
@@ -49,152 +43,41 @@ class OfficialWhereabouts:
     where: Whereabouts
 
 
-#: Made once: an alias names all columns anew.
-_TIMED, _ROW, _AMEND = (aliased(RecordRow) for _ in range(3))
-PERSON_KIND_WORDS = tuple(sorted(str(kind) for kind in PERSON_KINDS))
-
-
-def fact_of_row(row: Any, site: str | None = None) -> Fact:
-    """The fact in a stored record of a person kind."""
-    return Fact(
-        official=row.official or "",
-        kind=Kind(row.kind),
-        status=Status(row.status or "unknown"),
-        when=Estimate(row.earliest_ms, row.latest_ms, row.at_ms, ClockClass(row.cls)),
-        record_id=row.record_id,
-        device=row.device_id,
-        epoch=row.epoch,
-        seq=row.seq,
-        verified=row.verified,
-        until_ms=row.until_ms,
-        reason=row.reason,
-        method=row.method,
-        site=site,
-        supersedes=row.supersedes,
-    )
-
-
-def _newest(
-    township: int, first_ms: int, last_ms: int, replaced: Sequence[int], *, sure: bool
-) -> ScalarSelect[int]:
-    """The id of an official's newest record that can decide; only of those whose time is `sure`.
-
-    First its time, then which of that millisecond: in one order SQLite would read and sort all of
-    the day's.
-    """
-    timed, row = _TIMED, _ROW
-
-    def can_decide(one: type[RecordRow]) -> list[ColumnElement[bool]]:
-        return [
-            one.township_id == township,
-            one.official == Official.official,
-            one.kind.in_(PERSON_KIND_WORDS),
-            one.verified.is_(True),
-            one.id.not_in(replaced),
-            *([one.cls != str(ClockClass.C)] if sure else []),
-        ]
-
-    at = (
-        select(timed.at_ms)
-        .where(timed.at_ms.between(first_ms, last_ms), *can_decide(timed))
-        .order_by(timed.at_ms.desc())
-        .limit(1)
-        .correlate(Official)
-        .scalar_subquery()
-    )
-    return (
-        select(row.id)
-        .where(row.at_ms == at, *can_decide(row))
-        .order_by(row.device_id.desc(), row.epoch.desc(), row.seq.desc())
-        .limit(1)
-        .correlate(Official)
-        .scalar_subquery()
-    )
-
-
-def newest_facts(
-    session: Session,
-    township: Township,
-    first_ms: int,
-    last_ms: int,
-    site_id: int | None = None,
-) -> dict[str, list[Fact]]:
-    """By code of active officials, or of those expected at a site, the facts in
-    `first_ms..last_ms` that can decide: the newest verified one that no amend replaced, and the
-    newest of those whose time is not doubtful.
-
-    What `whereabouts` would choose from all of them, without reading all of them: after a week
-    offline a day may have thousands.
-    """
-    row, amend = _ROW, _AMEND
-    replaced = session.scalars(
-        select(row.id)
-        .join(
-            amend,
-            (amend.supersedes == row.record_id)
-            & (amend.device_id == row.device_id)
-            & (amend.official == row.official),
-        )
-        .where(
-            amend.township_id == township.id,
-            amend.supersedes.is_not(None),
-            amend.at_ms.between(first_ms, last_ms),
-        )
-    ).all()
-    both = [_newest(township.id, first_ms, last_ms, replaced, sure=sure) for sure in (False, True)]
-    asked = (
-        select(*both)
-        .select_from(Official)
-        .where(Official.township_id == township.id, Official.active)
-    )
-    if site_id is not None:
-        asked = asked.join(Expectation, Expectation.official_id == Official.id).where(
-            Expectation.site_id == site_id
-        )
-    ids = {rowid for pair in session.execute(asked) for rowid in pair if rowid is not None}
-    rows = session.execute(
-        select(RecordRow, Site.name)
-        .outerjoin(Site, Site.id == RecordRow.site_id)
-        .where(RecordRow.id.in_(ids))
-    )
-    found: dict[str, list[Fact]] = {}
-    for held, site in rows:
-        found.setdefault(held.official or "", []).append(fact_of_row(held, site))
-    return found
-
-
 def whereabouts_at(
     session: Session, township: Township, now: datetime, site_id: int | None = None
 ) -> list[OfficialWhereabouts]:
     """Where every active official is, by work group; only those expected at a site where given."""
     now_ms = to_ms(now)
-    since = day_begins(session, township, now_ms)
-    start = min([day_start_ms(day_of(now_ms)), *since.values()])
-    facts = newest_facts(session, township, start, now_ms + FUTURE_TOLERANCE_MS, site_id)
+    roster = roster_of(session, township)
+    since = _day_begins(roster, now_ms)
+    midnight = day_start_ms(day_of(now_ms))
+    start, last = min([midnight, *since.values()]), now_ms + FUTURE_TOLERANCE_MS
+    facts: Mapping[str, Sequence[Fact]]
+    if site_id is None:
+        facts = latest_facts(session, township, roster.version, start, last)
+    else:
+        facts = newest_facts(session, township, start, last, site_id)
     away: dict[str, list[Absence]] = {}
     for absence in leave.absences(session, township, now_ms, now_ms):
         away.setdefault(absence.official, []).append(absence)
-    query = (
-        select(
-            Official.official, Official.name, Official.title, Official.phone, WorkGroup.name,
-            Official.portrait,
-        )
-        .outerjoin(WorkGroup, WorkGroup.id == Official.work_group_id)
-        .where(Official.township_id == township.id, Official.active)
-        .order_by(WorkGroup.id, Official.id)
-    )  # fmt: skip
+    here = None
     if site_id is not None:
-        query = query.join(Expectation, Expectation.official_id == Official.id).where(
-            Expectation.site_id == site_id
-        )
+        here = set(session.scalars(
+            select(Expectation.official_id).where(Expectation.site_id == site_id)
+        ))  # fmt: skip
+    people = [
+        (p.official, p.name, p.title, p.phone, p.group, p.portrait)
+        for p in roster.people
+        if p.active and (here is None or p.id in here)
+    ]
     return [
         OfficialWhereabouts(
-            code, name, title, phone, group or "", portrait,
+            code, name, title, phone, group, portrait,
             whereabouts(
-                code, facts.get(code, ()), away.get(code, ()), now_ms, since.get(code),
+                code, facts.get(code, ()), away.get(code, ()), now_ms, since.get(code, midnight),
             ),
         )
-        for code, name, title, phone, group, portrait in session.execute(query)
+        for code, name, title, phone, group, portrait in people
     ]  # fmt: skip
 
 
@@ -204,7 +87,10 @@ def day_begins(session: Session, township: Township, now_ms: int) -> dict[str, i
     A night shift's day reaches into the next morning (`server.rules.roster.day_reaches`). Nothing
     is computed where no shift crosses midnight.
     """
-    roster = roster_of(session, township)
+    return _day_begins(roster_of(session, township), now_ms)
+
+
+def _day_begins(roster: Roster, now_ms: int) -> dict[str, int]:
     if not roster.overnight:
         return {}
     today = day_of(now_ms)
@@ -224,34 +110,29 @@ def day_begins(session: Session, township: Township, now_ms: int) -> dict[str, i
 
 
 def board_version(session: Session, township: Township, now: datetime) -> str:
-    """A word that changes whenever the board may have changed; a handful of indexed look-ups.
+    """A word that changes whenever the board may have changed; indexed look-ups in one question.
 
     Cursors of the kiosks rather than record numbers: those of two transactions may become visible
     in another order than they were given (PostgreSQL).
     """
     now_ms = to_ms(now)
     today = day_of(now_ms)
-    roster = session.scalar(select(Township.roster_version).where(Township.id == township.id))
-    cursors = session.execute(
-        select(func.sum(Device.epoch), func.sum(Device.seq)).where(
-            Device.township_id == township.id, Device.kind == "kiosk"
-        )
-    ).one()
+    roster = select(Township.roster_version).where(Township.id == township.id)
+    cursors = [
+        select(func.sum(column)).where(Device.township_id == township.id, Device.kind == "kiosk")
+        for column in (Device.epoch, Device.seq)
+    ]
     # Of what comes in the cursors tell; this, which of those that were ahead have their time now.
-    newest = session.scalar(
-        select(func.max(RecordRow.at_ms)).where(
-            RecordRow.township_id == township.id,
-            RecordRow.at_ms > RecordRow.received_ms,
-            RecordRow.at_ms.between(day_start_ms(today), now_ms + FUTURE_TOLERANCE_MS),
-        )
+    newest = select(func.max(RecordRow.at_ms)).where(
+        RecordRow.township_id == township.id,
+        RecordRow.at_ms > RecordRow.received_ms,
+        RecordRow.at_ms.between(day_start_ms(today), now_ms + FUTURE_TOLERANCE_MS),
     )
     # Of yesterday and today alone, since the word holds the date: what was decided, began or ended
     # before is the same for the whole day, however many years of it there are.
     since = day_start_ms(today) - DAY_MS
     counts = [
-        session.scalar(
-            select(func.count()).where(of.township_id == township.id, at.between(since, until))
-        )
+        select(func.count()).where(of.township_id == township.id, at.between(since, until))
         for of, at, until in (
             (LeaveDecision, LeaveDecision.at_ms, _EVER),
             (LeaveStep, LeaveStep.at_ms, _EVER),
@@ -260,7 +141,9 @@ def board_version(session: Session, township: Township, now: datetime) -> str:
         )
     ]
     begun = sum(day_begins(session, township, now_ms).values()) // 60_000
-    parts = [roster, begun, cursors[0] or 0, cursors[1] or 0, newest or 0, *counts]
+    asked = select(*(one.scalar_subquery() for one in (roster, *cursors, newest, *counts)))
+    version, *others = session.execute(asked).one()
+    parts = [version, begun, *(one or 0 for one in others)]
     return f"{today.isoformat()}-" + "-".join(str(part) for part in parts)
 
 

@@ -44,6 +44,21 @@
     const summary = live.querySelector(".summary");
     const people = live.querySelectorAll(".person, .tv-person");
     if (busy || !summary || news.from !== version) return;
+    const found = live.querySelector("[data-people]");
+    if (found) {
+      // A search: whoever was found is asked for anew where the news tells of one of them, or of a
+      // site; else there is nothing new here.
+      const mine = found.dataset.people.split(" ");
+      const head = document.createElement("div");
+      head.innerHTML = news.head;
+      const said = [head, summary].map(function (part) {
+        const warning = part.querySelector(".warn");
+        return warning ? warning.textContent : "";
+      });
+      const ours = Object.keys(news.people).some(function (n) { return mine.includes(n); });
+      if (!ours && said[0] === said[1]) version = news.version;
+      return;
+    }
     if (Object.keys(news.people).some(function (n) { return !people[n]; })) return;
     summary.innerHTML = news.head;
     Object.keys(news.people).forEach(function (n) { people[n].outerHTML = news.people[n]; });

@@ -7,6 +7,7 @@ from server.web.say import Later, _l
 
 ACTS: dict[str, Later] = {
     "login_failed": _l("Failed to sign in"),
+    "refused": _l("Was refused a page of others"),
     "end_session": _l("Signed out a session"),
     "end_sessions": _l("Signed out all other sessions"),
     "second_set": _l("Set up a second step"),

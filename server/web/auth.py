@@ -14,11 +14,11 @@ from sqlalchemy.orm import Session
 from werkzeug.wrappers import Response
 
 from attendance.days import day_of, to_ms
-from server import db
+from server import db, logs
 from server.context import context, now
 from server.errors import InputInvalid
 from server.models import Role, User
-from server.services import accounts, audit, second, sessions
+from server.services import accounts, audit, limits, passwords, second, sessions
 from server.services.permissions import MAY, Act
 from server.web.language import clock_words, short_day
 from server.web.say import gettext
@@ -32,6 +32,11 @@ ENTERS_LEAVE = frozenset({Role.ADMIN, Role.CLERK})
 TRAIL = MAY[Act.READ_TRAIL]
 #: What the cookie's token is called.
 COOKIE_FIELD = "sid"
+#: Wrong passwords and codes of one address, whatever the name, and in how many seconds: a whole
+#: office may share the address, somebody who tries one password with many names gets nowhere.
+MISSES, MISS_SECONDS = 60, 600
+#: Refused pages of one account that stand in the trail, and in how many seconds.
+REFUSALS, REFUSAL_SECONDS = 20, 3600
 #: Pages that are drawn again by POST when something in them was refused.
 FORMS = ("auth.login", "auth.password", "leave.ask", "second.code")
 
@@ -138,6 +143,7 @@ def needs(
             if g.get("quxiang_unscoped") and not before_second:
                 return redirect(url_for("county.page"), 303)
             if user.role not in roles:
+                note_refused(user)
                 abort(403)
             return view(*args, **kwargs)
 
@@ -165,9 +171,31 @@ def note(what: str, target: str = "") -> None:
         audit.note(session, user, what, target, now(), remote())
 
 
+def note_refused(user: User) -> None:
+    """Notes in the trail that a page was not for this account: some of them, not thousands."""
+    who = f"refused:{user.id}"
+    if not limits.allow(context().config.data, who, REFUSALS, REFUSAL_SECONDS, now()):
+        return
+    db.close_session()  # as for `note`; what it held is dropped
+    with context().database.transaction() as session:
+        said = f"{request.method} {request.path}"
+        audit.note(session, user, "refused", said, now(), remote())
+
+
 def remote() -> str:
     """The address that asked."""
     return request.remote_addr or ""
+
+
+def too_many_misses() -> bool:
+    """Whether this address was wrong too often, at any worker, with whatever names."""
+    where = f"login:{limits.place(remote())}"
+    return limits.used_up(context().config.data, where, MISSES, MISS_SECONDS, now())
+
+
+def address_words() -> str:
+    """What whoever asks from such an address is told."""
+    return gettext("Too many wrong attempts from this address. Try again in ten minutes.")
 
 
 @blueprint.route("/login", methods=["GET", "POST"])
@@ -179,6 +207,10 @@ def login() -> str | Response | tuple[str, int]:
             return redirect(target or url_for("supervise.day"), 303)
         return render_template("login.html", next=target)
     name = request.form.get("name", "").strip()
+    if too_many_misses():  # before a hash is computed
+        logs.refused("rate")
+        page = render_template("login.html", next=target, name=name[:64], refused=address_words())
+        return page, 429
     session = db.session()
     user = accounts.authenticate(session, name, request.form.get("password", ""), now(), remote())
     until = None if user else accounts.locked_until(session, name, now())
@@ -190,6 +222,12 @@ def login() -> str | Response | tuple[str, int]:
             refused, status = locked_words(until), 429
         page = render_template("login.html", next=target, name=name[:64], refused=refused)
         return page, status
+    if accounts.ran_out(user, now()):
+        session.commit()
+        refused = gettext(
+            "This one-time password has run out. Ask the administrator for another one."
+        )
+        return render_template("login.html", next=target, name=name[:64], refused=refused), 403
     if accounts.has_second(session, user):
         begin(session, user, sessions.WAITING)
         return redirect(url_for("second.code", next=target), 303)
@@ -222,6 +260,9 @@ def locked_words(until: datetime) -> str:
 
 def note_failure(session: Session, name: str, what: str = "") -> None:
     """A try at an account that exists stands in its township's trail; the lock bounds how many."""
+    logs.refused("login")
+    where = f"login:{limits.place(remote())}"
+    limits.allow(context().config.data, where, MISSES, MISS_SECONDS, now())
     known = accounts.named(session, name)
     if known is not None and accounts.locked_until(session, name, now()) is None:
         audit.note_for(session, known.township_id, name, "login_failed", what, now(), remote())
@@ -246,7 +287,7 @@ def password() -> str | Response | tuple[str, int]:
     if user is None:
         return redirect(url_for("auth.login", next=url_for("auth.password")), 303)
     if request.method == "GET":
-        return render_template("password.html", minimum=accounts.MIN_PASSWORD)
+        return render_template("password.html", minimum=passwords.MIN_PASSWORD)
     session = db.session()
     new = request.form.get("new", "")
     refused = ""
@@ -260,11 +301,11 @@ def password() -> str | Response | tuple[str, int]:
     else:
         user = session.get_one(User, user.id)  # an auditor's is cut off (`web.county`)
         try:
-            accounts.change_password(session, user, new)
+            accounts.change_password(session, user, new, context().config.breached)
         except InputInvalid as error:
             refused = _why(error)
     if refused:
-        page = render_template("password.html", minimum=accounts.MIN_PASSWORD, refused=refused)
+        page = render_template("password.html", minimum=passwords.MIN_PASSWORD, refused=refused)
         return page, 400
     audit.note(session, user, "change_password", "", now(), remote())
     stage: str = g.get("quxiang_stage", sessions.PASSWORD)
@@ -282,10 +323,14 @@ def _why(error: InputInvalid) -> str:
             "Too easy to guess: beside the names of account and township, frequent words and runs "
             "of keys a password has five different characters at least."
         )
+    if error.key == "password_frequent":
+        return gettext("Made up of passwords, words or dates that many people use: soon guessed.")
+    if error.key == "password_stolen":
+        return gettext("This password stands in the list of stolen ones. Choose another.")
     return gettext(
         "A password has %(low)s to %(high)s characters.",
-        low=accounts.MIN_PASSWORD,
-        high=accounts.MAX_PASSWORD,
+        low=passwords.MIN_PASSWORD,
+        high=passwords.MAX_PASSWORD,
     )
 
 

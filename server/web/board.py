@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from datetime import datetime
-from itertools import groupby
 
 import msgspec
 from flask import (
@@ -27,26 +24,25 @@ from markupsafe import Markup
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from attendance.days import SHANGHAI, day_of, local, to_ms
-from attendance.statuses import LOOKS, Status
+from attendance.days import SHANGHAI, day_of, to_ms
 from server import db
 from server.context import Clock, context, now
 from server.logs import about
 from server.models import Official, Township
-from server.services import portraits
+from server.services import limits, portraits
 from server.services.matters import MAX_QUERY
-from server.services.publication import publication
-from server.services.publicboard import PublicRow, public_rows, public_version, silent_sites
+from server.services.publicboard import (
+    public_rows,
+    public_version,
+)
 from server.services.townships import only_township
 from server.web import drawings as kept_drawings
 from server.web import pieces as kept_pieces
-from server.web import words
 from server.web.drawings import Drawing, drawings
-from server.web.language import clock_words, lang, short_day
+from server.web.language import clock_words, lang
 from server.web.near import admit
 from server.web.news import KINDS, Reporter
-from server.web.pieces import pieces
-from server.web.say import gettext
+from server.web.shown import drawn
 from server.web.streams import BEAT, FIRST, LOST, Handover, Hub, beat_event, board_event
 from server.web.watcher import Stream, Watcher
 
@@ -54,28 +50,14 @@ from server.web.watcher import Stream, Watcher
 STREAMS = 8
 #: What a page that got no stream is told to wait, seconds; it polls `/board.json` meanwhile.
 RETRY_AFTER = 60
-#: Statuses in the order of the legend.
-LEGEND = tuple(status for status in LOOKS if status is not Status.STALE)
 PORTRAIT_SECONDS = 3600
+#: Searches of one address, and in how many seconds: each is drawn for whoever asks. Telephones
+#: share addresses by the dozen.
+SEARCHES, SEARCH_SECONDS = 240, 60
 _KEY = "quxiang-watcher"
 _HUB = "quxiang-hub"
 
 blueprint = Blueprint("board", __name__)
-
-
-@dataclass(frozen=True)
-class ShownRow:
-    """A `PublicRow` with its times in words and the addresses of its picture and page."""
-
-    name: str
-    title: str
-    phone: str
-    status: str
-    duties: str
-    notes: list[str]
-    heard_words: str
-    portrait_url: str | None
-    page_url: str | None
 
 
 def find(slug: str | None) -> Township:
@@ -102,85 +84,10 @@ def address(slug: str | None, page: str = "page") -> str:
     return url_for(f"board.{page}", slug=slug) if slug else url_for(f"board.{page}")
 
 
-def until_words(until: datetime | None, present: datetime) -> str:
-    """A stated return in words. Midnight is the end of the day before, not a time to be back."""
-    if until is None:
-        return ""
-    ms, today = to_ms(until), day_of(to_ms(present))
-    if local(ms).strftime("%H:%M") == "00:00":
-        return gettext("through %(day)s", day=short_day(day_of(ms - 1), today))
-    return gettext("back about %(at)s", at=clock_words(ms, today))
-
-
 def _version(township: Township, session: Session, present: datetime) -> str:
     """The board's version, hashed: how many records and leaves there are is nobody's business."""
     said = f"{township.name}\n{public_version(session, township, present)}"
     return hashlib.sha256(said.encode()).hexdigest()[:16]
-
-
-def shown(row: PublicRow, present: datetime) -> ShownRow:
-    """A row as the templates want it."""
-    today = day_of(to_ms(present))
-    notes = [until_words(row.until, present)]
-    if row.since is not None:
-        notes.append(gettext("since %(at)s", at=clock_words(to_ms(row.since), today)))
-    notes += [row.village, words.reason_words(row.reason)]
-    heard = ""
-    if row.heard is not None:
-        heard = gettext("last heard at %(at)s", at=clock_words(to_ms(row.heard), today))
-    return ShownRow(
-        row.name,
-        row.title,
-        row.phone,
-        row.status,
-        row.duties,
-        [note for note in notes if note],
-        heard,
-        url_for("board.portrait", token=row.portrait) if row.portrait else None,
-        url_for("person.page", token=row.page) if row.page else None,
-    )
-
-
-def drawn(
-    township: Township, session: Session, present: datetime, piece: str, query: str = ""
-) -> dict[str, object]:
-    """What both a page and its live part show; `piece` is the macro that draws a person."""
-    rows = public_rows(session, township, present, query)
-    today = day_of(to_ms(present))
-    people = pieces().drawn(
-        piece, (township.id, lang()), today, rows, lambda row: shown(row, present),
-        whole=not query,
-    )  # fmt: skip
-    pairs = groupby(zip(rows, people, strict=True), key=lambda pair: pair[0].work_group)
-    counted = Counter(row.status for row in rows)
-    return {
-        "query": query,
-        "groups": [(group, [drawing for _, drawing in held]) for group, held in pairs],
-        "counts": [(str(status), counted[status]) for status in LEGEND],
-        "silent": _silent(township, session, present),
-        "clock": clock_words(to_ms(present), today),
-        "today": today,
-    }
-
-
-def _silent(township: Township, session: Session, present: datetime) -> list[tuple[str, str]]:
-    """What is cut off, and when it was last heard, "" for never.
-
-    Sites are named only where the township shows villages: beside somebody's own "last heard" a
-    name would tell where they are expected.
-    """
-    today = day_of(to_ms(present))
-    sites = silent_sites(session, township, present)
-    if "village" in publication(session, township.id).fields:
-        return [
-            (site.name, "" if site.heard is None else clock_words(to_ms(site.heard), today))
-            for site in sites
-        ]
-    heard = [site.heard for site in sites if site.heard is not None]
-    if not sites:
-        return []
-    first = clock_words(to_ms(min(heard)), today) if heard else ""
-    return [(gettext("%(n)s sites", n=len(sites)), first)]
 
 
 def asked() -> str:
@@ -217,7 +124,7 @@ def _kept(kind: str, slug: str | None, make: Make) -> Drawing:
 
     def draw() -> tuple[bytes, str]:
         # Begun after the version was read: what comes in between is drawn twice rather than never.
-        with database.session() as session:
+        with database.snapshot() as session:
             return make(township, session, present)
 
     version, present = held.versions.do(township.id, look)
@@ -236,7 +143,10 @@ def _html(template: str, piece: str, **more: object) -> Make:
 def _found(slug: str | None, query: str) -> dict[str, object]:
     """The board of those who answer a question; it is made for whoever asks."""
     township, present = find(slug), now()
-    with context().database.session() as session:
+    who = f"search:{limits.place(request.remote_addr or '')}"
+    if not limits.allow(context().config.data, who, SEARCHES, SEARCH_SECONDS, present):
+        abort(429)
+    with context().database.snapshot() as session:
         version = _version(township, session, present)
         seen = drawn(township, session, present, "person", query)
     live = Markup(render_template("_board.html", **seen))  # noqa: S704  # nosec B704 # a template's
@@ -361,7 +271,7 @@ def events(slug: str | None = None) -> Response:
     """
     township = find(slug)
     db.close_session()
-    held, address = hub(current_app), request.remote_addr or ""
+    held, address = hub(current_app), limits.place(request.remote_addr or "")
     stream = None
     if request.method == "HEAD":
         response = Response()

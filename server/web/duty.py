@@ -49,7 +49,7 @@ def notice(slug: str | None = None) -> Response:
     number, answer, refused = request.args.get("number", "").strip()[:40], None, ""
     status = 200
     if number:
-        who = f"visit:{request.remote_addr or ''}"
+        who = f"visit:{limits.place(auth.remote())}"
         if not limits.allow(context().config.data, who, ASKS, ASK_SECONDS, present):
             refused = gettext("Too many questions. Try again in ten minutes.")
             status = 429

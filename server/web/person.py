@@ -11,8 +11,9 @@ from server import db
 from server.context import now
 from server.models import Official, Township
 from server.services.publicboard import public_rows
-from server.web.board import shown, tell
+from server.web.board import tell
 from server.web.near import admit
+from server.web.shown import shown
 
 _TOKEN = re.compile(r"[0-9A-Z]{12}")
 

@@ -7,7 +7,7 @@ from markupsafe import Markup
 from werkzeug.wrappers import Response
 
 from attendance.days import day_of, to_ms
-from server import db
+from server import db, logs
 from server.context import context, now
 from server.errors import InputInvalid, NotAllowed
 from server.models import SecondFactor
@@ -29,6 +29,10 @@ def code() -> Page:
         return redirect(url_for("auth.login", next=target), 303)
     if request.method == "GET":
         return render_template("login_code.html", next=target)
+    if auth.too_many_misses():
+        logs.refused("rate")
+        page = render_template("login_code.html", next=target, refused=auth.address_words())
+        return page, 429
     session, typed = db.session(), _typed()
     before = second.recovery_left(session, user)
     if not second.check(session, user, typed, context().keys, now()):

@@ -9,8 +9,10 @@ from urllib.parse import urlsplit
 
 from flask import Flask, Response, abort, render_template, request
 from flask.typing import ResponseReturnValue
-from flask_wtf.csrf import CSRFProtect
+from flask_wtf.csrf import CSRFError, CSRFProtect
 from werkzeug.exceptions import HTTPException, InternalServerError
+
+from server import logs
 
 #: Bytes of the largest form of any page: a leave's reason and a few short fields.
 MAX_FORM = 64 * 1024
@@ -24,6 +26,9 @@ UPLOADS: dict[str, int] = {}
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 #: Paths of machines: their own blueprint checks signatures and answers in JSON.
 MACHINE_PATHS = ("/api/", "/healthz", "/readyz")
+
+#: What refused a page that ends so, in the line of the log.
+_GUARDS = {403: "access", 413: "size", 429: "rate"}
 
 csrf = CSRFProtect()
 
@@ -102,6 +107,7 @@ def register(app: Flask, hosts: Iterable[str], *, secure: bool) -> None:
         if is_machine(request.path):
             return
         if not host_allowed(request.host, names):
+            logs.refused("host")
             abort(400)
         request.max_content_length = UPLOADS.get(request.endpoint or "", MAX_FORM)
         csrf.protect()
@@ -135,6 +141,10 @@ def register(app: Flask, hosts: Iterable[str], *, secure: bool) -> None:
         if is_machine(request.path) or error.response is not None:
             return error
         code = error.code or 500
+        if isinstance(error, CSRFError):
+            logs.refused("csrf")
+        elif code in _GUARDS:
+            logs.refused(_GUARDS[code])
         if 300 <= code < 400:
             return error
         headers = [(k, v) for k, v in error.get_headers() if k in ("Retry-After", "Allow")]

@@ -161,7 +161,7 @@ def password(number: int) -> str | tuple[str, int]:
     """Makes a one-time password and shows it, this once."""
     session, by, user = db.session(), auth.user_now(), _asked(number)
     try:
-        fresh = staff.reset_password(session, user, by)
+        fresh = staff.reset_password(session, user, by, now())
     except NotAllowed:
         abort(403)
     except InputInvalid as error:

@@ -14,17 +14,18 @@ import selectors
 import socket
 import ssl
 import threading
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from time import monotonic
 from typing import NamedTuple
 
 from attendance.days import local, to_ms
 from server.context import Clock
+from server.web.tallies import Tally
 
 #: Seconds between two beats of a stream; `board.js` waits for two and a half before it doubts.
 BEAT = 10.0
-#: Streams of one worker, and of one address there: a telephone company's subscribers share one.
+#: Streams of one worker, and of one address at all of them: a telephone company's subscribers share
+#: one.
 LIMIT = 1000
 PER_ADDRESS = 200
 #: Bytes that wait for somebody who does not take them: some minutes' beats and news.
@@ -119,7 +120,8 @@ class Hub:
         self._clock, self._fresh, self._wake_watcher = clock, fresh, wake
         self.alive, self._limit, self._per_address = alive, limit, per_address
         self._open: set[_Open] = set()
-        self._addresses: Counter[str] = Counter()
+        #: Of all workers, where whoever started this one shares it.
+        self.tally = Tally()
         self._versions: Mapping[int, str] = {}
         self._news: queue.SimpleQueue[tuple[Mapping[int, str], Mapping[View, News]]] = (
             queue.SimpleQueue()
@@ -152,7 +154,7 @@ class Hub:
 
     def full(self, address: str) -> bool:
         """Whether nobody else, or nobody else of this address, can be taken."""
-        many = self.streams >= self._limit or self._addresses[address] >= self._per_address
+        many = self.streams >= self._limit or self.tally.of(address) >= self._per_address
         return many or self._ending.is_set()
 
     def start(self) -> None:
@@ -234,7 +236,7 @@ class Hub:
             stream = self._new.get()
             stream.due = monotonic() + self._beat
             self._open.add(stream)
-            self._addresses[stream.address] += 1
+            self.tally.add(stream.address, 1)
             self._selector.register(stream.sock, selectors.EVENT_READ, stream)
             came, unknown = True, unknown or stream.view[0] not in self._versions
         if came:
@@ -290,9 +292,7 @@ class Hub:
         if stream not in self._open:
             return
         self._open.discard(stream)
-        self._addresses[stream.address] -= 1
-        if not self._addresses[stream.address]:
-            del self._addresses[stream.address]
+        self.tally.add(stream.address, -1)
         with contextlib.suppress(OSError, ValueError, KeyError):
             self._selector.unregister(stream.sock)
         with contextlib.suppress(OSError):
@@ -302,7 +302,7 @@ class Hub:
         while not self._new.empty():
             stream = self._new.get()
             self._open.add(stream)
-            self._addresses[stream.address] += 1
+            self.tally.add(stream.address, 1)
         for stream in list(self._open):
             with contextlib.suppress(OSError):
                 if stream.chunked and not stream.unsent:

@@ -5,22 +5,27 @@ from __future__ import annotations
 
 import json
 import re
+import sqlite3
 import statistics
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
+from flask.testing import FlaskClient
 from sqlalchemy import func, select
+from werkzeug.test import TestResponse
 
 from server.app import create_app
 from server.models import Base
 from server.services import accounts, limits
+from server.web import auth, board
 from server.web.security import MAX_FORM, UPLOADS
 from tests.attacks.pages import ROLES, Place, crumb, make_place, pages, tags
 from tests.server.web_seed import PASSWORD, sign_in, token_of
@@ -252,6 +257,80 @@ def test_processes_count_together(tmp_path: Path, place: Place) -> None:
     assert not limits.allow(tmp_path, "everybody", 30, 60, place.moment)
     assert limits.allow(tmp_path, "everybody", 30, 60, place.moment + timedelta(minutes=1))
     assert limits.allow(tmp_path, "somebody else", 30, 60, place.moment)
+
+
+def from_elsewhere(place: Place, address: str) -> FlaskClient:
+    browser = place.app.test_client()
+    browser.environ_base["REMOTE_ADDR"] = address
+    return browser
+
+
+def test_one_address_does_not_try_every_name(place: Place) -> None:
+    """At either of two servers on one folder; the hundredth name is asked of nobody any more."""
+    other = create_app(place.config, clock=lambda: place.moment)
+    browsers = [place.app.test_client(), other.test_client()]
+    crumbs = []
+    for browser in browsers:
+        browser.environ_base["REMOTE_ADDR"] = "10.9.9.9"
+        crumbs.append(token_of(browser.get("/login").text))
+
+    def tried(n: int) -> TestResponse:
+        form = {"name": f"ghost-{n}-of-many", "password": "a wrong sentence",
+                "csrf_token": crumbs[n % 2]}  # fmt: skip
+        return browsers[n % 2].post("/login", data=form)
+
+    assert {tried(n).status_code for n in range(auth.MISSES)} == {403}
+    began = time.thread_time()
+    assert {tried(n).status_code for n in range(100, 106)} == {429}
+    assert (time.thread_time() - began) / 6 < 0.02, "no hash is computed for them"
+    good = {"name": "the-clerk", "password": PASSWORD, "csrf_token": crumbs[0]}
+    assert browsers[0].post("/login", data=good).status_code == 429
+    other.extensions["quxiang"].database.close()
+    elsewhere = from_elsewhere(place, "10.9.9.10")
+    assert sign_in(elsewhere, "the-clerk", PASSWORD).status_code == 303
+    place.moment += timedelta(seconds=auth.MISS_SECONDS)
+    try:
+        assert sign_in(browsers[0], "the-clerk", PASSWORD).status_code == 303
+    finally:
+        place.moment -= timedelta(seconds=auth.MISS_SECONDS)
+
+
+def test_searches_of_one_address_are_bounded(place: Place) -> None:
+    folder = place.config.data
+    for _ in range(board.SEARCHES - 1):  # at another worker
+        limits.allow(folder, "search:10.9.9.7", board.SEARCHES, board.SEARCH_SECONDS, place.moment)
+    browser = from_elsewhere(place, "10.9.9.7")
+    assert browser.get("/?q=林").status_code == 200
+    for path in ("/?q=林", "/board/rows?q=林"):
+        assert browser.get(path).status_code == 429
+    for path in ("/", "/board/rows", "/tv", "/board.json"):
+        assert browser.get(path).status_code == 200, "what everybody sees is drawn once"
+    assert from_elsewhere(place, "10.9.9.6").get("/?q=林").status_code == 200
+
+
+def test_who_counts_as_one_and_how_many_are_kept(tmp_path: Path, place: Place) -> None:
+    assert limits.place("198.51.100.7") == limits.place("::ffff:198.51.100.7") == "198.51.100.7"
+    assert limits.place("2001:db8:1:2::1") == limits.place("2001:db8:1:2:ffff::9")
+    assert limits.place("2001:db8:1:3::1") != limits.place("2001:db8:1:2::1")
+    assert limits.place("fe80::1%eth0") == limits.place("fe80::2")
+    assert limits.place("nowhere") == "nowhere"
+    limits.allow(tmp_path, "first", 5, 60, place.moment)
+    later = int(place.moment.timestamp()) + 600
+    with closing(sqlite3.connect(tmp_path / "limits.db")) as raw, raw:
+        many = ((f"{n:016d}".encode(), later + n) for n in range(limits.MOST + 9_000))
+        raw.executemany("INSERT INTO counted VALUES (?, ?, 1)", many)
+    for n in range(600):
+        assert limits.allow(tmp_path, f"who {n}", 5, 3600, place.moment)
+    with closing(sqlite3.connect(tmp_path / "limits.db")) as raw:
+        (many,) = raw.execute("SELECT count(*) FROM counted").fetchone()
+    assert many <= limits.MOST, "an attacker with many addresses fills no disk"
+    assert not all(limits.allow(tmp_path, "who 599", 5, 3600, place.moment) for _ in range(5))
+    assert limits.used_up(tmp_path, "who 599", 5, 3600, place.moment)
+    hour = place.moment + timedelta(days=9)
+    assert limits.allow(tmp_path, "somebody", 5, 60, hour)
+    with closing(sqlite3.connect(tmp_path / "limits.db")) as raw:
+        (many,) = raw.execute("SELECT count(*) FROM counted").fetchone()
+    assert many == 1, "what is over is forgotten"
 
 
 def test_a_session_of_one_township_is_none_of_anothers_server(

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 from datetime import timedelta
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from sqlalchemy import select
 
 from server.errors import InputInvalid
 from server.models import AuditEntry
-from server.services import accounts, audit
+from server.services import accounts, audit, passwords
 from server.services.townships import only_township
 
 from .conftest import MORNING, PASSWORD, Office
@@ -78,13 +81,58 @@ def test_what_anybody_would_try_is_no_password(office: Office, easy: str) -> Non
                 change()
 
 
+@pytest.mark.parametrize(
+    "frequent",
+    ["liverpoolchelsea", "monkeydragon12", "P@ssw0rdS3cret", "sunshine19870512", "michaeljessica",
+     "summer2024winter", "hunter2hunter2hunter2", "starwarsstarwars"],
+)  # fmt: skip
+def test_what_is_made_up_of_frequent_passwords_is_none(frequent: str) -> None:
+    with pytest.raises(InputInvalid) as refused:
+        passwords.check_password(frequent, "wangmishu", "青山乡")
+    assert refused.value.key in ("password_frequent", "password_easy")
+
+
+def test_the_most_frequent_passwords_of_the_least_length_are_refused() -> None:
+    """Those of the list that are long enough, and 3,000 of frequent ones one after the other."""
+    from zxcvbn.frequency_lists import FREQUENCY_LISTS
+
+    listed = FREQUENCY_LISTS["passwords"]
+    long = [word for word in listed if len(word) >= passwords.MIN_PASSWORD]
+    assert len(long) > 200
+    twice = [f"{first}{second}" for n, first in enumerate(listed[:60]) for second in listed[n:60]]
+    long += [word for word in twice if len(word) >= passwords.MIN_PASSWORD]
+    assert len(long) > 800
+    taken = []
+    for word in long[:: max(1, len(long) // 400)]:
+        try:
+            passwords.check_password(word)
+            taken.append(word)
+        except InputInvalid:
+            pass
+    assert taken == []
+
+
+@given(st.lists(st.text(min_size=1, max_size=20), max_size=30), st.booleans())
+def test_a_stolen_password_is_found_in_a_list_of_any_length(
+    tmp_path_factory: pytest.TempPathFactory, words: list[str], counted: bool
+) -> None:
+    folder = tmp_path_factory.mktemp("stolen")
+    marks = sorted(hashlib.sha1(w.encode()).hexdigest().upper() for w in words)  # noqa: S324
+    ends = ":17\r\n" if counted else "\n"
+    (folder / "breached.txt").write_bytes("".join(m + ends for m in marks).encode())
+    for word in words:
+        assert passwords.is_stolen(folder / "breached.txt", word)
+    assert not passwords.is_stolen(folder / "breached.txt", "in no list of mine")
+    assert not passwords.is_stolen(folder / "none.txt", "x")
+
+
 def test_a_sentence_of_one_s_own_is_a_password() -> None:
     for good in ("correct horse battery", "a long enough passphrase 7",
                  "我家门前有两棵枣树都结了果", "7X2Q-W6TE-QWFZ-5Q6T",
                  "quxiang maple 71"):  # fmt: skip
-        accounts.check_password(good, "wangmishu", "青山乡")
+        passwords.check_password(good, "wangmishu", "青山乡")
     for _ in range(200):
-        accounts.check_password(accounts.new_password(), "wangmishu", "青山乡")
+        passwords.check_password(accounts.new_password(), "wangmishu", "青山乡")
 
 
 def test_the_trail_is_the_township_s_own(office: Office) -> None:

@@ -299,6 +299,7 @@ def test_signing_in_with_a_code_and_ending_a_session(browser: Browser, served: S
         expect(rows).to_have_count(2)
         check_here(page)
         other = rows.filter(has_not_text="本机")
+        page.get_by_label("现密码").fill(PASSWORD)
         other.get_by_role("button", name="退出").click()
         expect(page.get_by_role("status")).to_contain_text("已在那里退出")
         there.open("/day")

@@ -12,8 +12,9 @@ import pytest
 import requests
 
 from server.config import ServerConfig, load_keys, stored_url
-from server.db import Database
+from server.db import Database, encrypted
 from server.demo import make_demo
+from server.errors import DatabaseUnusable
 from server.models import Base
 from server.services.verify import verify
 from server.transfer import MOVED, copy_into
@@ -35,6 +36,29 @@ def rows(config: ServerConfig) -> dict[str, list[tuple[object, ...]]]:
         }
     database.close()
     return found
+
+
+@pytest.mark.parametrize(
+    ("url", "mode"),
+    [
+        ("postgresql+psycopg://u@db.county.example/q", "verify-full"),
+        ("postgresql+psycopg://u@10.1.2.3:5432/q", "verify-full"),
+        ("postgresql+psycopg://u@/q?host=/run/postgresql", None),
+        ("postgresql+psycopg://u@localhost/q", None),
+        ("postgresql+psycopg://u@127.0.0.1/q", None),
+        ("postgresql+psycopg://u@/q?host=/run/postgresql&host=10.1.2.3", "verify-full"),
+        ("postgresql+psycopg://u@10.1.2.3/q?sslmode=require", "require"),
+        ("postgresql+psycopg://u@10.1.2.3/q?sslmode=disable", "disable"),
+    ],
+)
+def test_a_database_elsewhere_is_asked_in_cipher(url: str, mode: str | None) -> None:
+    assert encrypted(url).query.get("sslmode") == mode
+
+
+@pytest.mark.parametrize("mode", ["prefer", "allow"])
+def test_no_way_of_asking_falls_back_to_plain_words(mode: str) -> None:
+    with pytest.raises(DatabaseUnusable, match="verify-full"):
+        Database(ServerConfig(Path(), f"postgresql://u@db.county.example/q?sslmode={mode}"))
 
 
 def sound(config: ServerConfig) -> bool:

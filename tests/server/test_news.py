@@ -11,8 +11,9 @@ import pytest
 from attendance.statuses import Status
 from server.models import Official, Township, WorkGroup
 from server.services.townships import only_township
-from server.web.board import _version, drawn
+from server.web.board import _version
 from server.web.news import MOST, Reporter
+from server.web.shown import drawn
 from server.web.streams import News, View
 from tests.conftest import NewDatabase
 from tests.server.web_seed import World, fill, make_world

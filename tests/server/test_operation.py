@@ -93,6 +93,35 @@ def test_a_fault_is_told_by_kind_and_place_alone(office: Office) -> None:
         assert private not in written.getvalue()
 
 
+def test_a_line_says_which_guard_refused(office: Office) -> None:
+    app = create_app(replace(office.config, log_format="json"), clock=office.clock)
+    written = io.StringIO()
+    handler = logging.StreamHandler(written)
+    handler.setFormatter(logs.Lines())
+    logging.getLogger("quxiang.request").addHandler(handler)
+    logging.getLogger("quxiang.request").setLevel(logging.INFO)
+    browser = app.test_client()
+    try:
+        browser.post("/logout")
+        browser.get("/login", headers={"Host": "evil.example"})
+        page = browser.get("/login").text
+        crumb = page.split('name="csrf_token" value="', 1)[1].split('"', 1)[0]
+        browser.post("/login", data={"name": "x", "password": "y", "csrf_token": crumb})
+        browser.get("/", environ_base={"REMOTE_ADDR": "8.8.8.8"})
+        browser.post("/login", data=b"x" * 70_000,
+                     content_type="application/x-www-form-urlencoded")  # fmt: skip
+        browser.post("/api/v1/cursor", data=b"{}")
+        browser.get("/")
+    finally:
+        logging.getLogger("quxiang.request").removeHandler(handler)
+        logging.getLogger("quxiang.request").setLevel(logging.NOTSET)
+        app.extensions["quxiang"].database.close()
+    lines = [json.loads(line) for line in written.getvalue().splitlines()]
+    assert [line.get("refused") for line in lines] == [
+        "csrf", "host", None, "login", "access", "size", "unknown_device", None,
+    ]  # fmt: skip
+
+
 def test_a_message_keeps_no_query() -> None:
     said = ("/day?q=张三&x=1 end",)
     record = logging.LogRecord("gunicorn.error", 30, "", 0, "bad %s", said, None)

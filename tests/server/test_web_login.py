@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import http.client
 import re
 import threading
@@ -16,6 +17,7 @@ from werkzeug.test import TestResponse
 from attendance.statuses import Status
 from server.models import AuditEntry, LeaveRow, User
 from server.services import accounts
+from server.web import auth
 from server.web.security import safe_next
 from tests.conftest import NewDatabase
 from tests.server.web_seed import PASSWORD, World, fill, make_world, sign_in, token_of
@@ -171,6 +173,67 @@ def test_a_one_time_password_must_be_changed_first(world: World) -> None:
     assert "密码已修改" in browser.get("/day").text
     assert elsewhere.get("/password").status_code == 303, "other sessions ended"
     assert sign_in(world.client(), "new.one", "a new password!").status_code == 303
+
+
+def test_a_one_time_password_runs_out_after_a_week(world: World) -> None:
+    began = world.hand.moment
+    with world.app.extensions["quxiang"].database.transaction() as session:
+        clerk = session.query(User).filter_by(name="clerk").one()
+        for name in ("late.one", "own.one"):
+            accounts.add_user(session, clerk.township, name, "clerk", PASSWORD, began, None,
+                              name == "late.one")  # fmt: skip
+    world.hand.moment = began + timedelta(days=7)
+    assert sign_in(world.client(), "late.one").status_code == 303
+    world.hand.moment += timedelta(seconds=1)
+    answer = refused(world.client(), "late.one", PASSWORD)
+    assert "已过期" in notice(answer)
+    assert "已过期" not in notice(refused(world.client(), "late.one", "wrong password")), (
+        "who does not know it learns nothing"
+    )
+    assert sign_in(world.client(), "own.one").status_code == 303
+    with world.app.extensions["quxiang"].database.transaction() as session:
+        late = session.query(User).filter_by(name="late.one").one()
+        accounts.set_password(session, late, PASSWORD + "!", True, world.hand())
+    assert sign_in(world.client(), "late.one", PASSWORD + "!").status_code == 303
+    world.hand.moment = began
+
+
+def test_a_stolen_password_is_refused_where_a_list_is_there(world: World) -> None:
+    stolen = "the kettle sings at noon"
+    mark = hashlib.sha1(stolen.encode()).hexdigest().upper()  # noqa: S324
+    browser = world.client("inspector")
+
+    def change() -> TestResponse:
+        token = token_of(browser.get("/password").text)
+        data = {"current": PASSWORD, "new": stolen, "again": stolen, "csrf_token": token}
+        return browser.post("/password", data=data)
+
+    listed = world.config.data / "breached.txt"
+    listed.write_text("0" * 40 + f":3\n{mark}:9\n" + "F" * 40 + ":1\n")
+    try:
+        assert "名单" in notice(change())
+    finally:
+        listed.unlink()
+
+
+def test_a_refused_page_stands_in_the_trail_a_few_times(world: World) -> None:
+    with world.app.extensions["quxiang"].database.transaction() as session:
+        place = session.query(User).filter_by(name="clerk").one().township
+        accounts.add_user(session, place, "curious", "inspector", PASSWORD, world.hand(), None,
+                          False)  # fmt: skip
+    browser = world.client("curious")
+    token = token_of(browser.get("/day").text)
+    for _ in range(auth.REFUSALS + 5):
+        assert browser.get("/audit?q=x").status_code == 403
+    clerk = world.client("clerk")
+    sent = {"csrf_token": token_of(clerk.get("/day").text)}
+    assert clerk.post("/leave/1/decide", data={**sent, "answer": "approve"}).status_code == 403
+    assert browser.post("/accounts", data={"csrf_token": token}).status_code == 403
+    with world.app.extensions["quxiang"].database.session() as session:
+        noted = session.query(AuditEntry).filter_by(what="refused").order_by(AuditEntry.id).all()
+        assert [n.target for n in noted if n.who == "curious"] == ["GET /audit"] * auth.REFUSALS
+        assert [n.target for n in noted if n.who == "clerk"][-1:] == ["POST /leave/1/decide"]
+        assert noted[-1].remote == "127.0.0.1"
 
 
 @pytest.mark.parametrize(

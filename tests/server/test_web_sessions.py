@@ -119,23 +119,27 @@ def test_the_page_lists_them_and_ends_one(world: World, who: str) -> None:
     assert "10.0.0.7" in text
     mine, second = (row.id for row in held(world, who))
     stranger = held(world, "leader")[0].id
-    assert post(here, f"/account/sessions/{stranger}/end") == 404
+    assert post(here, f"/account/sessions/{stranger}/end", current=PASSWORD) == 404
     assert other.get("/day").status_code == 200
     assert here.post(f"/account/sessions/{second}/end").status_code == 400, "no CSRF token"
-    assert post(here, f"/account/sessions/{second}/end") == 303
+    for wrong in ({}, {"current": "not the password"}):
+        assert post(here, f"/account/sessions/{second}/end", **wrong) == 403
+        assert post(here, "/account/sessions/end", **wrong) == 403
+    assert there.get("/account").status_code == 200, "who found the browser open ends nothing"
+    assert post(here, f"/account/sessions/{second}/end", current=PASSWORD) == 303
     assert there.get("/account").status_code == 303
     assert here.get("/account").status_code == 200
     with world.app.extensions["quxiang"].database.session() as session:
         noted = session.query(AuditEntry).filter_by(what="end_session", who=who).first()
         assert noted is not None
         assert noted.target == "10.0.0.7 · Firefox 140 · Windows"
-    assert post(here, f"/account/sessions/{mine}/end") == 303
+    assert post(here, f"/account/sessions/{mine}/end", current=PASSWORD) == 303
     assert here.get("/account").status_code == 303
 
 
 def test_all_others_end_at_once_and_with_the_password(world: World, who: str) -> None:
     here, there, third = (world.client(who) for _ in range(3))
-    assert post(here, "/account/sessions/end") == 303
+    assert post(here, "/account/sessions/end", current=PASSWORD) == 303
     assert [b.get("/account").status_code for b in (here, there, third)] == [200, 303, 303]
     there, before = world.client(who), cookie_of(here)
     new = "another good sentence"

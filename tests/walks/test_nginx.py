@@ -166,6 +166,9 @@ def test_what_a_client_claims_of_itself_ends_at_the_proxy(fronted: Fronted) -> N
                          allow_redirects=False)  # fmt: skip
     assert moved.status_code == 301
     assert moved.headers["Location"] == "https://quxiang.township/day"
+    plain = requests.get(f"http://127.0.0.1:{fronted.nginx.plain}/api/v1/pair", timeout=5,
+                         allow_redirects=False)  # fmt: skip
+    assert plain.status_code == 403
 
 
 def test_the_log_tells_nothing_of_anybody(fronted: Fronted) -> None:

@@ -18,6 +18,7 @@ from playwright.sync_api import Browser, expect
 from server.config import ServerConfig
 from server.db import Database
 from server.models import Official
+from server.web.streams import PER_ADDRESS
 from tests.ports import free_port
 from tests.server.web_seed import make_world
 from tests.walks.certificates import self_signed
@@ -30,8 +31,9 @@ BOARDS = 120
 class Server:
     """`quxiang-server run` with one worker, and whoever has its board open."""
 
-    def __init__(self, folder: Path, *more: str) -> None:
+    def __init__(self, folder: Path, *more: str, workers: int = 1) -> None:
         self.folder, self.more, self.port = folder, more, free_port()
+        self.workers = workers
         world = make_world(folder / "data")
         world.app.extensions["quxiang"].database.close()
         self.database = Database(ServerConfig(folder / "data", None))
@@ -42,10 +44,10 @@ class Server:
         with (self.folder / "log").open("ab") as log:
             self.process = subprocess.Popen(
                 [str(BIN / "quxiang-server"), "run", "--data", str(self.folder / "data"),
-                 "--port", str(self.port), "--workers", "1", *self.more],
+                 "--port", str(self.port), "--workers", str(self.workers), *self.more],
                 env=kept, stdout=log, stderr=log,
             )  # fmt: skip
-        until(lambda: bool(self.children()) and reachable(self.port), 60)
+        until(lambda: len(self.children()) == self.workers and reachable(self.port), 60)
 
     def children(self) -> list[int]:
         assert self.process is not None
@@ -56,9 +58,9 @@ class Server:
         """How many files (`fd`) or threads (`task`) the worker has."""
         return sum(1 for _ in Path(f"/proc/{self.children()[0]}/{what}").iterdir())
 
-    def change(self, phone: str) -> None:
+    def change(self, phone: str, code: str = "A001") -> None:
         with self.database.transaction() as session:
-            session.query(Official).filter_by(official="A001").one().phone = phone
+            session.query(Official).filter_by(official=code).one().phone = phone
 
     def stop(self) -> float:
         """Seconds that its end took."""
@@ -198,6 +200,72 @@ def test_the_server_ends_at_once_and_boards_come_back(server: Server) -> None:
     server.start()
     for board in opened(server, 5):
         board.close()
+
+
+def test_two_workers_count_one_address_together(tmp_path: Path) -> None:
+    server = Server(tmp_path, workers=2)
+    try:
+        server.start()
+        until(lambda: closed(Board(server.port)) == 200)
+        boards = [Board(server.port, "127.0.3.1") for _ in range(PER_ADDRESS + 20)]
+        taken = sum(board.status == 200 for board in boards)
+        # Who comes while others are being let in is not counted yet.
+        assert PER_ADDRESS <= taken <= PER_ADDRESS + 10
+        with closing(Board(server.port, "127.0.3.2")) as other:
+            assert other.status == 200
+        killed = server.children()[0]
+        os.kill(killed, signal.SIGKILL)
+        until(lambda: len(server.children()) == 2 and killed not in server.children())
+        until(lambda: closed(Board(server.port, "127.0.3.1")) == 200, 30)  # what it held is free
+        for board in boards:
+            board.close()
+        until(lambda: [closed(Board(server.port, "127.0.3.1")) for _ in range(9)] == [200] * 9)
+    finally:
+        server.close()
+
+
+def closed(board: Board) -> int:
+    """What it was answered."""
+    board.close()
+    return board.status
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("language", ["zh", "en"])
+def test_a_search_stays_live_and_asks_only_for_its_own(
+    server: Server, browser: Browser, language: str
+) -> None:
+    url = f"http://127.0.0.1:{server.port}"
+    with server.database.session() as session:
+        mine = session.query(Official).filter_by(official="A001").one()
+        other = session.query(Official).filter_by(official="A030").one()
+        assert mine.name != other.name
+    context = browser.new_context(viewport={"width": 390, "height": 844})
+    context.add_cookies([{"name": "quxiang_lang", "value": language, "url": url}])
+    page = context.new_page()
+    page.set_default_timeout(15_000)
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    with page.expect_response("**/board/events?show=*"):
+        page.goto(f"{url}/?q={mine.name}")
+    found = page.locator(".person", has_text=mine.name).first
+    server.change("13955550001")
+    expect(found.locator(".phone")).to_have_text("13955550001")
+    page.evaluate("window.notReloaded = true")
+    before = len([one for one in asked if "/rows" in one])
+    with closing(Board(server.port)) as heard:
+        heard.version()
+        server.change("13955550002", "A030")
+        heard.version()
+    server.change("13955550003")
+    expect(found.locator(".phone")).to_have_text("13955550003")
+    rows = [one for one in asked if "/rows" in one]
+    assert len(rows) == before + 1, "not for somebody who was not looked for"
+    assert page.evaluate("window.notReloaded") is True
+    assert page.locator(".person").count() == len(
+        page.evaluate("document.querySelector('[data-people]').dataset.people.split(' ')")
+    )
+    context.close()
 
 
 @pytest.mark.browser

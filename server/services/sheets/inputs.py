@@ -28,8 +28,8 @@ from server.rules.calendar import days_between
 from server.rules.corrections import Ruling
 from server.rules.verdict import Kiosk, Kiosks
 from server.services import leave, retention
+from server.services.newest import PERSON_KIND_WORDS
 from server.services.recordrows import between, with_ids
-from server.services.whereabouts import PERSON_KIND_WORDS
 
 _KINDS = {str(kind): kind for kind in Kind}
 _STATUSES = {str(status): status for status in Status}

@@ -47,6 +47,7 @@ class Person:
     created_ms: int
     patterns: tuple[Pattern, ...]
     dated: Mapping[date, Dated]
+    page: str | None = None
 
 
 @dataclass(frozen=True)
@@ -168,7 +169,7 @@ def _read(session: Session, township: Township, version: int) -> Roster:
         Person(
             o.id, o.official, o.name, o.title, o.phone, o.duties, o.households, group or "",
             o.portrait, o.active, o.created_ms, tuple(patterns.get(o.id, ())),
-            dated.get(o.id, {}),
+            dated.get(o.id, {}), o.page,
         )
         for o, group in session.execute(
             select(Official, WorkGroup.name)
