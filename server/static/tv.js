@@ -21,8 +21,8 @@
     const fits = rows * columns;
     const pages = Math.ceil(people.length / fits);
     page = (page + step) % pages;
-    // Pages of nearly the same size, so that the last one does not hold two people.
-    const each = Math.ceil(people.length / pages);
+    // Pages of nearly the same size, so that the last one does not hold two people; of whole rows.
+    const each = Math.ceil(Math.ceil(people.length / pages) / columns) * columns;
     people.forEach(function (one, n) { one.hidden = Math.floor(n / each) !== page; });
     told.textContent = pages > 1 ? (page + 1) + " / " + pages : "";
   }
