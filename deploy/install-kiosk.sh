@@ -105,6 +105,8 @@ wanted=(python3 openssl ca-certificates systemd udev dbus systemd-timesyncd util
 if [ "$screen" = yes ]; then
   wanted+=(cage libpam-systemd)
   if apt-cache show chromium >/dev/null 2>&1; then wanted+=(chromium); else wanted+=(chromium-browser); fi
+  # Only recommended by it; without it the browser does not start where the kernel gives it no sandbox.
+  ! apt-cache show chromium-sandbox >/dev/null 2>&1 || wanted+=(chromium-sandbox)
 fi
 # Hardware SPI for boards of `shift` and `apa102`; without it gpiozero does it slowly by itself.
 [ "$machine" != aarch64 ] || wanted+=(python3-spidev)

@@ -1,7 +1,7 @@
 // The greeting, and the ten seconds in which one may say something else.
 "use strict";
 
-import { $, DATE_TIME, element, lang, look, moment, onLanguage, post, put, said, shape, time, told, word } from "./page.js";
+import { $, DATE_TIME, element, lang, look, moment, onLanguage, pieces, post, put, said, shape, time, told, word } from "./page.js";
 
 const CHANGE_S = 10; // product.md: a change of mind within 10 s
 const DETAIL_S = 20; // while reason and return are being touched
@@ -43,9 +43,9 @@ function paint() {
   $("g-card").style.setProperty("--status", shown.verified ? seen.css : "#4a4f54");
   $("g-card").style.setProperty("--on", shown.verified ? seen.ink : "#fff");
   put($("g-hello"), word(hello(shown)));
-  put($("g-name"), shown.name);
+  $("g-name").replaceChildren(...pieces(shown.name));
   $("g-name").classList.toggle("long", [...shown.name].length > 8);
-  put($("g-title"), shown.title ?? "");
+  $("g-title").replaceChildren(...pieces(shown.title ?? ""));
   $("g-status").hidden = !shown.verified;
   $("g-status").querySelector("use").setAttribute("href", `#${seen.shape}`);
   put($("g-status").querySelector("strong"), said(seen));

@@ -1,7 +1,7 @@
 // Check-in without a face: a name to touch, or letters and ids to type, then six digits.
 "use strict";
 
-import { $, element, onLanguage, post, put, said, word } from "./page.js";
+import { $, element, onLanguage, pieces, post, put, said, word } from "./page.js";
 import { greet } from "./greeting.js";
 import { wholeRows } from "./rows.js";
 
@@ -59,7 +59,7 @@ function inOrder(list) {
   return [...list].sort((a, b) => collator.compare(a.name, b.name));
 }
 
-const nameButton = (each) => element("button", { type: "button", class: each.name.length > 6 ? "long" : "", "data-official": each.official, onclick: () => choose(each) }, each.name);
+const nameButton = (each) => element("button", { type: "button", class: each.name.length > 6 ? "long" : "", "data-official": each.official, onclick: () => choose(each) }, ...pieces(each.name));
 
 function paint() {
   const title = step !== "digits" ? (step === "names" ? "pick_name" : "type_name") : asked ? (asked.why ?? "second_factor") : "enter_pin";

@@ -36,7 +36,7 @@ const painters = {
     const words = ok === null ? [word("link_new")]
       : ok ? [word("link_ok"), `${word("last_sync")} ${at}`]
         : [`${word("link_down")}${since === null ? "" : ` (${word("since")} ${moment(since, now())})`}`];
-    if (state.pending) words.push(`${word("pending")} ${state.pending}`);
+    if (state.pending) words.push(`${word("pending")} ${state.pending}`.replaceAll(" ", "\u00a0"));
     put($("link"), words.join(" · "));
     $("link").classList.toggle("warn", ok === false);
     painters.troubles();

@@ -25,6 +25,26 @@ function shapeOfPage() {
   return { columns, rows, height };
 }
 
+// Name and title share a line of 40 hundredths. A title that is longer takes two lines, broken after
+// its 、 where there is one, and the name gives it room; neither is smaller than LEAST (tv.css).
+const LINE = 39.2, NAME = 6, LEAST = 3.6;
+const widthOf = (text) => [...text].reduce((sum, each) => sum + (each < "\u2e80" && each !== "·" ? 0.6 : 1), 0); // in characters
+function headingOf(name, full) {
+  const made = element("h2", {}, element("span", {}, name));
+  const title = full.length > 12 ? full.replace(/[（(][^（()）]*[)）]$/, "") : full;
+  const wide = widthOf(name);
+  let size = Math.max(LEAST, Math.min(NAME, LINE / wide));
+  if (title && wide <= 8) {
+    const halves = title.split(/(?<=、)(?=[^、]*$)/);
+    const two = (halves.length === 2 ? Math.max(...halves.map(widthOf)) : Math.ceil(widthOf(title) / 2)) * LEAST;
+    const fits = NAME * wide + widthOf(title) * LEAST <= LINE;
+    if (!fits) size = Math.min(NAME, Math.max(LEAST, (LINE - two) / wide));
+    made.append(element("small", {}, !fits && halves.length === 2 && size > LEAST ? halves.join("\n") : title));
+  }
+  made.style.fontSize = `calc(${size.toFixed(2)} * var(--u))`;
+  return made;
+}
+
 function card(row) {
   const seen = look(row.status);
   const shown = lit(row);
@@ -36,13 +56,7 @@ function card(row) {
     photo.append(picture);
   }
   const more = old ? "" : row.until_ms ? element("small", {}, `${word("tv_until")} ${brief(row.until_ms, now())}`) : row.pending ? element("small", {}, word("declared")) : "";
-  // What a title needs beyond one line it gets from the name's size and from a second line.
-  const title = (row.title ?? "").length > 12 ? row.title.replace(/[（(][^（()）]*[)）]$/, "") : row.title ?? "";
-  const long = row.name.length > 4 || row.name.length + title.length > 10;
-  const heading = element("h2", { class: long ? "long" : "" }, element("span", {}, row.name));
-  // The longest names have the line to themselves, as large as it takes them.
-  if (row.name.length > 8) heading.style.fontSize = `calc(${Math.max(3.5, 39 / row.name.length).toFixed(2)} * var(--u))`;
-  else if (title) heading.append(element("small", {}, title));
+  const heading = headingOf(row.name, row.title ?? "");
   const made = element("article", { "data-official": row.official, "data-status": row.status, class: old ? "old" : "" }, photo,
     element("div", { class: "about" },
       heading,

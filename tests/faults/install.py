@@ -36,6 +36,7 @@ from tests.faults.page import (
 )
 from tests.faults.played import ROOT, STICK, Desk, answers, make_sample, pair, play
 from tests.faults.rig import SKIPPED, Broken, Cannot, need
+from tests.faults.session import show_screen
 from tests.faults.tree import LOCAL, Tree, check_tools, has_suite, make_tree, same
 from tests.faults.unit import Unit
 
@@ -246,6 +247,8 @@ def try_suite(suite: str, url: str, folder: Path, stick: Path, sample: Path, scr
     ):
         install_server(server)
         install_kiosk(kiosk, screen)
+        if screen:
+            show_screen(kiosk)
         installed = time.monotonic() - began
         server.alone()
         kiosk.alone(server)
