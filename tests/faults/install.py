@@ -280,7 +280,7 @@ def try_suite(suite: str, url: str, folder: Path, stick: Path, sample: Path, scr
         serving.stop()
     return (f"{suite}: both installed twice in {installed:.0f} s, the second time without a change;"
             f" paired over TLS, {seen} check-ins of footage, all on the server; updated; its card"
-            " moved and replaced; moved to a partition")  # fmt: skip
+            " moved and replaced; moved to a partition; a server on PostgreSQL")  # fmt: skip
 
 
 def update(kiosk: Tree, server: Tree, stick: Path, screen: bool) -> None:
