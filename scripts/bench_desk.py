@@ -57,6 +57,7 @@ from server.rules.calendar import Calendar, days_between
 from server.services import accounts
 from server.services.sheets import days as kept_days
 from server.services.townships import create_township, site_of
+from server.web import drawings
 
 LAST = date(2026, 11, 27)
 NOW = datetime(2026, 11, 28, 9, 0, tzinfo=SHANGHAI)
@@ -297,8 +298,9 @@ def share(values: list[float], percent: int) -> float:
 
 
 def forget(app: Flask) -> None:
-    """What a process has judged is gone, as after its start."""
+    """What a process has judged and drawn is gone, as after its start."""
     kept_days._kept.pop(app.extensions["quxiang"].database.engine.pool, None)
+    drawings.register(app)
 
 
 def measure(app: Flask, times: int) -> dict[str, Any]:

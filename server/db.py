@@ -162,9 +162,13 @@ def _prepare_sqlite(connection: sqlite3.Connection, _record: Any) -> None:
 
 
 def _prepare_postgresql(connection: Any, _record: Any) -> None:
-    # Whoever waits longer for a lock is told to come again, as on SQLite.
     connection.autocommit = True
+    # Whoever waits longer for a lock is told to come again, as on SQLite.
     connection.execute(f"SET lock_timeout = {BUSY_TIMEOUT_MS}")
+    # A page's queries take milliseconds: to start processes for one or to compile it takes longer,
+    # and the other pages want those cores. A month of a thousand people is sorted in memory.
+    for setting in ("max_parallel_workers_per_gather = 0", "jit = off", "work_mem = '32MB'"):
+        connection.execute(f"SET {setting}")
     connection.autocommit = False
 
 

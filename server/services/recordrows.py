@@ -150,13 +150,16 @@ def _day_number(ms: int) -> int:
     return shifted // DAY_MS if shifted >= 0 else -(-shifted // DAY_MS)
 
 
+def day_number() -> ColumnElement[int]:
+    """The day of a record, days since 1970 in Asia/Shanghai, as its index has it."""
+    # Literals: an index over an expression is found by its exact words.
+    return (RecordRow.at_ms + literal_column("28800000")) // literal_column("86400000", Integer)
+
+
 def between(first_ms: int, last_ms: int) -> ColumnElement[bool]:
     """Records of `first_ms..last_ms`, by the index that has the day instead of the time."""
-    # Literals: an index over an expression is found by its exact words.
-    day = (RecordRow.at_ms + literal_column("28800000")) // literal_column("86400000", Integer)
-    return day.between(_day_number(first_ms), _day_number(last_ms)) & RecordRow.at_ms.between(
-        first_ms, last_ms
-    )
+    days = day_number().between(_day_number(first_ms), _day_number(last_ms))
+    return days & RecordRow.at_ms.between(first_ms, last_ms)
 
 
 def columns(record: Record) -> dict[str, Any]:

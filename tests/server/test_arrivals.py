@@ -14,7 +14,7 @@ from server.models import Device, RecordRow, Site
 from server.models.evidence import DAY_NUMBER
 from server.services import intake
 from server.services.arrivals import Arrivals, fits, foresee
-from server.services.recordrows import _day_number, between
+from server.services.recordrows import _day_number, between, day_number
 from server.services.townships import only_township
 from server.services.whereabouts import board_version
 
@@ -60,6 +60,20 @@ def test_days_and_what_is_ahead_are_found_by_their_indexes(office: Office) -> No
     who = "township_id = 1 AND official = 'a' AND at_ms BETWEEN 1 AND 5"
     newest = f"SELECT at_ms FROM record WHERE {who} ORDER BY at_ms DESC LIMIT 1"  # noqa: S608
     assert "ix_record_who" in plan(office, newest)
+
+
+def test_what_days_hold_is_counted_as_the_index_has_it(office: Office) -> None:
+    day = str(day_number().compile(compile_kwargs={"literal_binds": True}))
+    days = f"township_id = 1 AND {day} BETWEEN 20605 AND 20635"
+    asked = f"SELECT {day}, count(*) FROM record WHERE {days} GROUP BY {day}"  # noqa: S608 - ours
+    said = plan(office, asked)
+    assert "ix_record_day" in said
+    assert "TEMP B-TREE" not in said, "in the order of the index"
+    if not office.config.is_sqlite:
+        with office.context.database.session() as session:
+            names = ("jit", "max_parallel_workers_per_gather", "work_mem")
+            held = [session.scalar(text(f"SHOW {name}")) for name in names]
+        assert held == ["off", "0", "32MB"], "no page waits for a process or a compiler"
 
 
 def test_a_record_ahead_of_its_time_changes_the_board_when_it_comes(

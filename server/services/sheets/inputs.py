@@ -29,7 +29,7 @@ from server.rules.corrections import Ruling
 from server.rules.verdict import Kiosk, Kiosks
 from server.services import leave, retention
 from server.services.newest import PERSON_KIND_WORDS
-from server.services.recordrows import between, with_ids
+from server.services.recordrows import between, day_number, with_ids
 
 _KINDS = {str(kind): kind for kind in Kind}
 _STATUSES = {str(status): status for status in Status}
@@ -182,19 +182,17 @@ def _signatures(
 ) -> dict[date, tuple[int, int]]:
     """How many records a calendar day has and the highest id: neither stays when one arrives.
 
-    A day more on each side, for night shifts.
+    A day more on each side, for night shifts. Days are counted as the index counts them, so that
+    PostgreSQL knows how many there are and sorts no month of records.
     """
-    day = (RecordRow.at_ms - (start - DAY_MS)) // DAY_MS
+    day, since = day_number(), date(1970, 1, 1)
+    first, last = (day_of(ms) - since for ms in (start - DAY_MS, end + DAY_MS - 1))
     rows = session.execute(
         select(day, func.count(), func.max(RecordRow.id))
-        .where(
-            RecordRow.township_id == township.id,
-            between(start - DAY_MS, end + DAY_MS - 1),
-        )
+        .where(RecordRow.township_id == township.id, day.between(first.days, last.days))
         .group_by(day)
     )
-    first = day_of(start - DAY_MS).toordinal()
-    return {date.fromordinal(first + int(row[0])): (row[1], row[2]) for row in rows}
+    return {since + timedelta(int(row[0])): (row[1], row[2]) for row in rows}
 
 
 def _sites(session: Session, township: Township) -> dict[int | None, str]:
