@@ -286,7 +286,8 @@ def enrol(
 ) -> list[Similar]:
     """Keep the templates (float32, shape (k, d), unit length) of somebody whose consent stands.
 
-    Returns those who look alike; colliding ones need their PIN after the face from now on.
+    Returns those who look alike; colliding ones need their PIN after the face from now on, and who
+    is not even near any more, since one of the two faces was another's, no longer does.
     Raises ConsentMissing; FaceRefused where the face belongs to another id already, unless
     `allow_similar` says that a person looked and they are two people.
     """
@@ -315,6 +316,10 @@ def enrol(
         for each in similar:
             if each.collides:
                 store.mark_alike(official, each.official, each.score)
+        for other in known.difference(each.official for each in similar):
+            face = store.face(other)
+            if face is not None and face.model == engine.model_id:  # it was compared
+                store.mark_distinct(official, other)
         store.set_meta("model", engine.model_id)
         store.set_meta("engine", engine.name)
         store.set_meta("dimension", str(engine.dimension))

@@ -326,6 +326,11 @@ class Store(Database):
         with self.transaction() as db:
             db.execute("INSERT OR REPLACE INTO alike VALUES (?, ?, ?)", (a, b, score))
 
+    def mark_distinct(self, one: str, other: str) -> None:
+        """They are alike no more, since one of them was enrolled again."""
+        with self.transaction() as db:
+            db.execute("DELETE FROM alike WHERE a = ? AND b = ?", tuple(sorted((one, other))))
+
     def alike(self, official: str | None = None) -> set[str]:
         """Officials who share a likeness (with `official`, where given)."""
         pairs = self.rows("SELECT a, b FROM alike")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -123,6 +124,13 @@ def test_the_same_face_under_another_id_is_refused_unless_allowed(
     results = run(desk, folder, engine)
     assert [r.face for r in results.values()] == ["enrolled", "enrolled"], "allowed once is allowed"
     assert all(r.second_factor for r in results.values())
+    # The pictures were of somebody else all along: with their own they are alike no more.
+    shutil.rmtree(folder.path / "g2")
+    folder.lines.pop()
+    folder.add("g2", faces(7)[:2])
+    results = run(desk, folder, engine)
+    assert results["g2"].face == "enrolled"
+    assert (desk.store.alike(), results["g2"].second_factor) == (set(), False)
 
 
 def test_without_consent_no_picture_is_even_read(desk: Desk, folder, engine, faces: Faces) -> None:
