@@ -87,6 +87,14 @@ class Recorder:
             self._listen(time.monotonic() + 10, once=True)
         self._listen(time.monotonic() + seconds)
 
+    def wait_for(self, seen: Callable[[Told], bool], seconds: float = 10) -> bool:
+        """Listens until that was told; whether it was in time."""
+        until = time.monotonic() + seconds
+        while not any(map(seen, self.told)) and (left := until - time.monotonic()) > 0:
+            if select.select([self._end], [], [], left)[0] and not self._read():
+                break
+        return any(map(seen, self.told))
+
     def _listen(self, until: float, once: bool = False) -> None:
         while (left := until - time.monotonic()) > 0 and not (once and self.told):
             if not select.select([self._end], [], [], left)[0]:

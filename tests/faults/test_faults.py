@@ -10,7 +10,7 @@ from tests.faults.tools import run_tool
 
 
 def test_kills_lose_and_double_nothing(root: Path, environ: dict[str, str]) -> None:
-    assert "12 kills" in run_tool("kill", 12, root, environ)
+    assert "12 kills between" in run_tool("kill", 12, root, environ)
 
 
 def test_every_flipped_bit_is_named(root: Path, environ: dict[str, str]) -> None:
