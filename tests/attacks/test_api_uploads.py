@@ -62,8 +62,6 @@ def test_mutated_requests_get_a_defined_refusal(target: Target) -> None:
 
 
 def test_what_is_hostile_is_refused_in_time_and_not_kept(target: Target) -> None:
-    if target.config.url.startswith("postgresql"):
-        pytest.skip("long: `make torture` tries these cases on both databases")
     limit = max(hostile.AT_MOST_S, hostile.AT_MOST_TIMES * hostile.pace(target))
     calm, workers = target.memory(), target.workers
     for case in hostile.CASES:
@@ -76,11 +74,7 @@ def test_the_same_batch_many_times_at_once_is_stored_once(target: Target) -> Non
     hostile.at_once(target)
 
 
-def test_who_stops_in_the_middle_holds_up_nobody_for_long(
-    target: Target, request: pytest.FixtureRequest
-) -> None:
-    if target.config.url.startswith("postgresql"):
-        pytest.skip("the database has no part in it: seen once")
+def test_who_stops_in_the_middle_holds_up_nobody_for_long(target: Target) -> None:
     assert hostile.answered_meanwhile(target) < hostile.MEANWHILE_S
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import uuid
 from collections.abc import Iterator
 from datetime import timedelta
 
@@ -14,7 +15,7 @@ from attendance.days import day_of, day_start_ms, to_ms
 from attendance.statuses import Kind, Status
 from attendance.whereabouts import FUTURE_TOLERANCE_MS, Fact
 from server.db import Database
-from server.models import Official, Site
+from server.models import Device, Official, RecordRow, Site
 from server.services.newest import latest_facts, newest_facts
 from server.services.townships import only_township
 from tests.conftest import NewDatabase
@@ -86,6 +87,26 @@ def test_a_morning_of_everything_that_kiosks_send(world: World) -> None:
     same(world)
     world.hand.moment += timedelta(hours=14)
     assert same(world) == {}, "another day"
+
+
+def test_a_record_that_was_ahead_counts_when_its_time_comes(world: World) -> None:
+    same(world)
+    now = to_ms(world.hand())
+    with database(world).transaction() as session:
+        row = session.query(RecordRow).filter_by(official=world.codes[1]).first()
+        assert row is not None
+        fields = {c.name: getattr(row, c.name) for c in RecordRow.__table__.columns}
+        device = session.get_one(Device, row.device_id)
+        device.seq += 1
+        fields |= {"id": None, "seq": device.seq, "record_id": str(uuid.uuid4()), "cls": "A",
+                   "received_ms": now, "verified": True, "kind": "checkin",
+                   "supersedes": None}  # fmt: skip
+        for name in ("at_ms", "earliest_ms", "latest_ms"):
+            fields[name] = now + 600_000
+        session.add(RecordRow(**fields))
+    ahead = same(world)
+    world.hand.moment += timedelta(minutes=9)
+    assert same(world) != ahead
 
 
 def test_the_roster_and_what_is_rolled_back(world: World) -> None:
