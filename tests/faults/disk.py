@@ -108,7 +108,7 @@ class Page:
             try:
                 text = requests.get(self.url, timeout=5).text
                 break
-            except requests.ConnectionError:
+            except (requests.ConnectionError, requests.Timeout):
                 need(time.monotonic() < until, "the kiosk's page did not come")
                 time.sleep(0.1)
         found = re.search(r'"([A-Za-z0-9_-]{32})"', text)

@@ -245,7 +245,7 @@ def township(time: Time, town: Town) -> Iterator[None]:
             try:
                 requests.get(f"{town.url}/healthz", timeout=2)
                 break
-            except requests.ConnectionError:
+            except (requests.ConnectionError, requests.Timeout):
                 need(_real() < until, "the server did not start")
         yield
     finally:

@@ -45,7 +45,7 @@ def test_pairing_and_pages_over_tls(
             try:
                 requests.get(f"{url}/healthz", timeout=2, verify=str(made))
                 break
-            except requests.ConnectionError:
+            except (requests.ConnectionError, requests.Timeout):
                 assert server.poll() is None, (town.folder / "server.log").read_text()
                 time.sleep(0.05)
         code = town.code("--kind", "kiosk", "--site", "东村")
@@ -90,7 +90,7 @@ class Secured:
             try:
                 requests.get(f"{self.url}/healthz", timeout=2, verify=str(made))
                 return
-            except requests.ConnectionError:
+            except (requests.ConnectionError, requests.Timeout):
                 assert self.process.poll() is None, (self.town.folder / "server.log").read_text()
                 time.sleep(0.05)
         raise AssertionError("the server did not start")
