@@ -63,6 +63,8 @@ def test_long_lists_end_at_a_whole_row_and_say_how_many_more_there_are(
         stand.feed.update(troubles=troubles_shown)
         if troubles_shown:
             page.wait_for_selector("#troubles li")
+        page.dispatch_event(".board", "pointerdown")  # or a slow machine sees it turn its page
+        page.evaluate("document.querySelector('.board').scrollTop = 0")
         page.evaluate(SETTLED)
         cut, above, below = page.evaluate(SEEN, ".board")
         assert (cut, above) == (0, 0)
