@@ -250,8 +250,10 @@ class Store(Database):
         tells; across boots the record's best guess, which a doubtful clock makes doubtful too.
         """
         with self._read() as db:
+            # CROSS: else SQLite reads a year's records to find that none of them waits.
             row = db.execute(
-                "SELECT payload FROM records NATURAL JOIN outbox ORDER BY epoch, seq LIMIT 1"
+                "SELECT payload FROM outbox CROSS JOIN records USING (epoch, seq) "
+                "ORDER BY epoch, seq LIMIT 1"
             ).fetchone()
             if row is None:
                 return 0
@@ -323,8 +325,8 @@ class Store(Database):
         """The visible pile: what the server could not use, and why."""
         with self._read() as db:
             rows = db.execute(
-                "SELECT epoch, seq, why, payload FROM rejected NATURAL JOIN records "
-                "ORDER BY epoch, seq"
+                "SELECT epoch, seq, why, payload FROM rejected "
+                "CROSS JOIN records USING (epoch, seq) ORDER BY epoch, seq"
             ).fetchall()
         return [Rejection(e, s, why, decode_record(payload)) for e, s, why, payload in rows]
 

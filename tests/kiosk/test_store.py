@@ -401,6 +401,27 @@ def test_what_was_recorded_moves_to_its_time_as_proofs_come_in(tmp_path: Path) -
             assert str(found[0].when.cls) == "A"
 
 
+def test_what_is_asked_every_minute_takes_no_longer_after_a_year(tmp_path: Path) -> None:
+    clock = FakeClock()
+    with Store.open(tmp_path / "k.db", DEVICE) as store:
+        answers = [answer(store.record(CHECKIN, clock.read())) for _ in range(400)]
+        store.acknowledge(1, answers)
+        steps = 0
+
+        def step() -> None:
+            nonlocal steps
+            steps += 1
+
+        with store.reading() as db:
+            db.set_progress_handler(step, 1)
+        now = clock.read()
+        assert store.oldest_waiting_s(now, now.wall_ms) == 0
+        assert (store.pending(), store.rejected_count(), store.rejected()) == (0, 0, [])
+        assert store.newest_anchor(now.boot_id) is None
+        assert store.head().seq == 400
+        assert steps < 400, "no question of them goes through the records"
+
+
 def test_small_values_are_kept(tmp_path: Path) -> None:
     with Store.open(tmp_path / "k.db", DEVICE) as store:
         store.set_meta(camera="ok", lamps="rgb")
