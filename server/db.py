@@ -65,6 +65,7 @@ class Database:
             self.engine = create_engine(
                 encrypted(config.url), pool_size=POOL_SIZE, max_overflow=POOL_SIZE,
                 pool_pre_ping=True, hide_parameters=True,
+                pool_use_lifo=True,  # each has its plans: few of them, and warm
             )  # fmt: skip
             event.listen(self.engine, "connect", _prepare_postgresql)
         self.writer = self.engine.execution_options(quxiang_write=True)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import time
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from threading import Lock
@@ -20,6 +21,7 @@ from gunicorn.workers.gthread import ThreadWorker  # type: ignore[import-untyped
 from werkzeug.exceptions import ClientDisconnected
 
 from attendance.wire import PREFIX
+from server.gate import gate
 from server.lanes import Lanes
 from server.web.streams import HandedOver
 
@@ -33,6 +35,8 @@ BODY_RATE = 4_000
 UNSTATED = 1 << 20
 #: Seconds after which somebody counts as slow; half of the threads may serve slow ones.
 SLOW_S = 2.0
+#: Seconds that a worker lets others take a connection first when it has so many devices.
+SHY_S, SHY_AT = 0.004, 200
 #: Seconds, and bytes, for what a request refused early had still to say.
 LEAVE_S = 1.0
 LEAVE_BYTES = 8 << 20
@@ -137,6 +141,15 @@ class Worker(ThreadWorker):  # type: ignore[misc]
     def get_thread_pool(self) -> Executor:
         """Gunicorn asks for it once a process."""
         return Lanes(self.cfg.threads)
+
+    def accept(self, listener: Any) -> None:
+        """One connection; the busier this worker is, the later, so that the others take theirs.
+
+        Else whoever wakes first has most of a thousand kiosks, and works on when the others are
+        done.
+        """
+        time.sleep(min(SHY_S, gate.devices * SHY_S / SHY_AT))
+        super().accept(listener)
 
     def handle(self, conn: Any) -> Any:
         """One request of a connection, in a thread of the pool."""

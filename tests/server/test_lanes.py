@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 import threading
+import time
 from types import SimpleNamespace
 from typing import Any
 
@@ -14,6 +16,7 @@ from server.errors import ApiProblem
 from server.gate import CROWD, Gate, gate
 from server.lanes import FRESH_EVERY, Lanes, is_device
 from server.web.drawings import KEY, Drawings
+from server.worker import SHY_AT, SHY_S, Worker
 
 from .conftest import Kiosk, Machine, Office
 
@@ -62,6 +65,24 @@ def test_a_kiosk_that_was_answered_is_done_first_but_keeps_nobody_out() -> None:
     assert order[:6] == ["again"] * 6
     assert order.index(0) == FRESH_EVERY - 2, "one was taken before"
     assert [each for each in order if each != "again"] == [0, 1, 2, 3]
+
+
+def test_a_busy_worker_lets_the_others_take_a_connection_first() -> None:
+    class Nobody:
+        def accept(self) -> Any:
+            raise BlockingIOError(errno.EAGAIN, "another worker has it")
+
+    def spent() -> float:
+        began = time.monotonic()
+        Worker.accept(Worker.__new__(Worker), Nobody())
+        return time.monotonic() - began
+
+    assert min(spent() for _ in range(20)) < SHY_S / 2
+    gate.device(SHY_AT)
+    try:
+        assert spent() >= SHY_S
+    finally:
+        gate.device(-SHY_AT)
 
 
 def test_a_fault_in_one_request_ends_no_thread() -> None:
