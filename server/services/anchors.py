@@ -93,7 +93,7 @@ def note_contact(
     if (asked.epoch, asked.seq) < pruned:
         return False
     now_ms = to_ms(now)
-    session.flush()  # what follows goes round the session
+    # What follows goes round the session, which holds no contacts: nothing need be written first.
     connection = session.connection()
     last = connection.execute(_LAST, {"device": device.id}).first()
     if last is not None:
@@ -169,7 +169,7 @@ class Timeline:
     ) -> None:
         first, last = records[0].seq, records[-1].seq
         place = {"device": device.id, "epoch": epoch, "first": first, "last": last}
-        session.flush()  # statements made beforehand go round the session: half their cost
+        # Statements made beforehand go round the session: half their cost.
         found = session.connection().execute(_AROUND, place).all()
         bracket = {what: low for what, _, low, _ in found if low is not None}
         within = sorted((seq, low, high) for what, seq, low, high in found if what == _WITHIN)

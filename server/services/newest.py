@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from sqlalchemy import ColumnElement, ScalarSelect, and_, or_, select
+from sqlalchemy import ColumnElement, ScalarSelect, and_, bindparam, or_, select
 from sqlalchemy.orm import Session, aliased
 from sqlalchemy.pool import Pool
 
@@ -134,9 +134,9 @@ def newest_facts(
     return found
 
 
-#: Kiosks that sent something, and people whom it concerns, up to which asking for them alone is
-#: less than asking for everybody.
-_FEW_KIOSKS, _FEW_PEOPLE = 20, 200
+#: Kiosks that sent something, their records, and people whom these concern, up to which asking for
+#: them alone is less than asking for everybody.
+_FEW_KIOSKS, _FEW_RECORDS, _FEW_PEOPLE = 20, 1_000, 200
 _Cursors = Mapping[str, tuple[int, int]]
 
 
@@ -151,6 +151,10 @@ class _Kept:
     facts: Mapping[str, list[Fact]]
 
 
+# Built once, and past the ORM: it brings a row for every kiosk.
+_STAND = select(Device.id, Device.epoch, Device.seq).where(
+    Device.township_id == bindparam("township")
+)
 #: In `Session.info`: it sees one moment throughout.
 SNAPSHOT = "snapshot"
 _kept: WeakKeyDictionary[Pool, dict[int, _Kept]] = WeakKeyDictionary()
@@ -170,12 +174,9 @@ def latest_facts(
         return newest_facts(session, township, first_ms, last_ms)
     kept = _kept.setdefault(session.connection().engine.pool, {})
     held = kept.get(township.id)
-    cursors: _Cursors = {
-        row.id: (row.epoch, row.seq)
-        for row in session.execute(
-            select(Device.id, Device.epoch, Device.seq).where(Device.township_id == township.id)
-        )
-    }
+    session.flush()
+    stand = session.connection().execute(_STAND, {"township": township.id})
+    cursors: _Cursors = {device: (epoch, seq) for device, epoch, seq in stand}
     if held is not None and any(at < held.cursors.get(d, at) for d, at in cursors.items()):
         return newest_facts(session, township, first_ms, last_ms)  # of a moment before
     codes = None
@@ -198,6 +199,12 @@ def _concerned(
     """Whose newest record may be another one now; None where everybody is to be asked for."""
     moved = {device: at for device, at in cursors.items() if held.cursors.get(device) != at}
     if last_ms < held.last_ms or len(moved) > _FEW_KIOSKS or held.cursors.keys() - cursors.keys():
+        return None
+    came = 0
+    for device, (epoch, seq) in moved.items():
+        before = held.cursors.get(device, (epoch, 0))
+        came += seq - before[1] if epoch == before[0] else seq
+    if came > _FEW_RECORDS:
         return None
     row = RecordRow
     since = [

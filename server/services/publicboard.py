@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import func, or_, select
+from sqlalchemy import BigInteger, Row, Select, bindparam, func, or_, select
 from sqlalchemy.orm import Session
 
 from attendance.days import from_ms, to_ms
 from attendance.statuses import LOOKS, Status
 from attendance.whereabouts import STALE_AFTER_MS
-from server.models import Device, Expectation, Official, Site, Township
+from server.models import Device, Site, Township
 from server.services.matters import likeness
 from server.services.publication import Publication, publication
 from server.services.sheets.roster import roster_of
@@ -56,36 +57,42 @@ class SilentSite:
 
 def silent_sites(session: Session, township: Township, now: datetime) -> list[SilentSite]:
     """The sites that are cut off, by name. A site without a kiosk is none."""
+    return [
+        SilentSite(name, None if heard is None else from_ms(heard))
+        for name, heard in _silent(session, township, now)
+    ]
+
+
+def _silent_asked() -> Select[Any, Any]:
+    """Of a thousand sites only those that are silent come along."""
     newest = func.max(Device.last_contact_ms)
-    # Asked at every look at the board: of a thousand sites only those that are silent come along.
     silent = (
         select(Device.site_id, newest.label("heard"))
         .where(
-            Device.township_id == township.id, Device.kind == "kiosk", Device.revoked_ms.is_(None)
+            Device.township_id == bindparam("township"),
+            Device.kind == "kiosk",
+            Device.revoked_ms.is_(None),
         )
         .group_by(Device.site_id)
-        .having(or_(newest.is_(None), newest < to_ms(now) - STALE_AFTER_MS))
+        .having(or_(newest.is_(None), newest < bindparam("before", type_=BigInteger)))
         .subquery()
     )
-    rows = session.execute(
+    return (
         select(Site.name, silent.c.heard)
         .join(silent, silent.c.site_id == Site.id)
-        .where(Site.township_id == township.id)
+        .where(Site.township_id == bindparam("township"))
         .order_by(Site.id)
     )
-    return [SilentSite(name, None if heard is None else from_ms(heard)) for name, heard in rows]
 
 
-def _expected_sites(session: Session, township: Township) -> dict[str, set[str]]:
-    found: dict[str, set[str]] = {}
-    for code, site in session.execute(
-        select(Official.official, Site.name)
-        .join(Expectation, Expectation.official_id == Official.id)
-        .join(Site, Site.id == Expectation.site_id)
-        .where(Official.township_id == township.id)
-    ):
-        found.setdefault(code, set()).add(site)
-    return found
+# Built once, and past the ORM: it is asked at every look at the board.
+_SILENT = _silent_asked()
+
+
+def _silent(session: Session, township: Township, now: datetime) -> Sequence[Row[Any, Any]]:
+    session.flush()
+    asked = {"township": township.id, "before": to_ms(now) - STALE_AFTER_MS}
+    return session.connection().execute(_SILENT, asked).all()
 
 
 @dataclass(frozen=True)
@@ -107,12 +114,11 @@ def public_board(session: Session, township: Township, now: datetime) -> PublicB
     shown = publication(session, township.id)
     cut_off = silent_sites(session, township, now)
     silent = {site.name: site.heard for site in cut_off}
-    expected = _expected_sites(session, township) if silent else {}
     more = roster_of(session, township).by_code
     rows = []
     for person in whereabouts_at(session, township, now):
-        heard = _heard(person, silent, expected.get(person.official, set())) if silent else None
         listed = more[person.official]
+        heard = _heard(person, silent, listed.sites) if silent else None
         rows.append(_row(person, shown, listed.duties, listed.page, heard))
     return PublicBoard(rows, cut_off, shown.fields)
 
@@ -130,11 +136,11 @@ def ranked(rows: Sequence[PublicRow], query: str) -> list[PublicRow]:
 
 
 def _heard(
-    person: OfficialWhereabouts, silent: dict[str, datetime | None], expected: set[str]
+    person: OfficialWhereabouts, silent: dict[str, datetime | None], expected: frozenset[str]
 ) -> datetime | None:
     """When the last of the sites that could know better was heard, where all are cut off."""
     where = person.where
-    sites = {where.site} if where.site else expected
+    sites = frozenset((where.site,)) if where.site else expected
     if not sites or not sites <= silent.keys():
         return None
     times = [heard for heard in (silent[site] for site in sites) if heard is not None]
@@ -176,5 +182,5 @@ def public_version(session: Session, township: Township, now: datetime) -> str:
     """A word that changes whenever the public board may have changed: also by a site cut off."""
     shown = publication(session, township.id)
     fields = ",".join(sorted(shown.fields))
-    silent = ",".join(f"{s.name} {s.heard}" for s in silent_sites(session, township, now))
+    silent = ",".join(f"{name} {heard}" for name, heard in _silent(session, township, now))
     return f"{board_version(session, township, now)}-{fields}-{silent}"

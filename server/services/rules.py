@@ -24,6 +24,12 @@ LATE_AMEND_NS = 11_000_000_000
 _PRESENT = (Status.ON_DUTY, Status.IN_VILLAGE)
 
 
+_OFFICIALS = select(Official.official).where(
+    Official.township_id == bindparam("township"),
+    Official.official.in_(bindparam("new", expanding=True)),
+)
+
+
 class _Known:
     """What a transaction has read of the roster, for all the batches in it."""
 
@@ -36,8 +42,9 @@ class _Known:
         """Those of `people` that are officials of the township."""
         new = [name for name in people if (township, name) not in self._officials]
         if new:
-            mine = (Official.township_id == township, Official.official.in_(new))
-            there = set(self._session.scalars(select(Official.official).where(*mine)))
+            self._session.flush()
+            asked = {"township": township, "new": new}
+            there = set(self._session.connection().execute(_OFFICIALS, asked).scalars())
             self._officials.update({(township, name): name in there for name in new})
         return {name for name in people if self._officials[township, name]}
 

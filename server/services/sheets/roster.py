@@ -32,7 +32,10 @@ from server.rules.roster import Dated, Expected, Hours, Pattern, Place, expected
 
 @dataclass(frozen=True, eq=False)
 class Person:
-    """An official with all that says where they are expected. `group` is "" for none."""
+    """An official with all that says where they are expected. `group` is "" for none.
+
+    `sites` are the names of those where they are expected by a pattern that is not over.
+    """
 
     id: int
     official: str
@@ -48,6 +51,7 @@ class Person:
     patterns: tuple[Pattern, ...]
     dated: Mapping[date, Dated]
     page: str | None = None
+    sites: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -170,6 +174,7 @@ def _read(session: Session, township: Township, version: int) -> Roster:
             o.id, o.official, o.name, o.title, o.phone, o.duties, o.households, group or "",
             o.portrait, o.active, o.created_ms, tuple(patterns.get(o.id, ())),
             dated.get(o.id, {}), o.page,
+            frozenset(p.place.name for p in patterns.get(o.id, ()) if p.last is None),
         )
         for o, group in session.execute(
             select(Official, WorkGroup.name)
