@@ -29,9 +29,10 @@ from server.config import ServerConfig
 from server.context import context
 from server.errors import DatabaseTooNew, DatabaseUnusable
 from server.gate import gate
-from server.services.newest import SNAPSHOT
 from server.sqlite import LIBRARY, check_mode
 
+#: In `Session.info`: it sees one moment throughout.
+SNAPSHOT = "snapshot"
 #: How long a writer waits for another one, milliseconds. A batch of 500 takes about 10 ms.
 BUSY_TIMEOUT_MS = 30_000
 #: Threads of a worker (`server.serve`) plus the board's watcher.

@@ -206,8 +206,10 @@ class Server(BaseApplication):  # type: ignore[misc]
         app = create_app(self._config)
         # Templates and queries are compiled at the first use; a page is the first use of most.
         logging.disable()  # whoever asks next is told what is wrong
-        app.test_client().get("/", base_url=self._address)
-        logging.disable(logging.NOTSET)
+        try:
+            app.test_client().get("/", base_url=self._address)
+        finally:
+            logging.disable(logging.NOTSET)
         held: Context = app.extensions["quxiang"]
         held.database.close()
         settle()

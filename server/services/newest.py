@@ -15,6 +15,7 @@ from attendance.clock import ClockClass, Estimate
 from attendance.records import PERSON_KINDS
 from attendance.statuses import Kind, Status
 from attendance.whereabouts import Fact
+from server.db import SNAPSHOT
 from server.models import Device, Expectation, Official, RecordRow, Site, Township
 
 #: Made once: an alias names all columns anew.
@@ -155,8 +156,6 @@ class _Kept:
 _STAND = select(Device.id, Device.epoch, Device.seq).where(
     Device.township_id == bindparam("township")
 )
-#: In `Session.info`: it sees one moment throughout.
-SNAPSHOT = "snapshot"
 _kept: WeakKeyDictionary[Pool, dict[int, _Kept]] = WeakKeyDictionary()
 
 
