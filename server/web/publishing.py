@@ -14,7 +14,7 @@ from server.models import TOWNSHIP_ROLES, Role
 from server.services import audit, plates, publication
 from server.services.rulings import attachments
 from server.services.townships import officials
-from server.web import auth, security
+from server.web import auth, platefit, security
 from server.web.duty import RECEIVES
 from server.web.forms import attached
 from server.web.language import clock_words
@@ -135,6 +135,26 @@ def _choose(refused: str = "", chosen: list[str] | None = None) -> str:
     )
 
 
+def sheets(found: list[plates.Plate], kind: str, place: str) -> str:
+    """The plates of a `kind` as the HTML that becomes the PDF, every text as large as it fits."""
+
+    def responsible(plate: plates.Plate) -> str:
+        return str(gettext("Responsible for: %(what)s", what=plate.duties)) if plate.duties else ""
+
+    def telephone(plate: plates.Plate) -> str:
+        return f"{gettext('Telephone')} {plate.phone}" if plate.phone else ""
+
+    return render_template(
+        "_plates.html",
+        plates=found,
+        kind=kind,
+        place=place,
+        fit=platefit.fit,
+        responsible=responsible,
+        telephone=telephone,
+    )
+
+
 @blueprint.post("/plates")
 @auth.needs(RECEIVES)
 def make() -> Response | tuple[str, int]:
@@ -148,9 +168,7 @@ def make() -> Response | tuple[str, int]:
         found = plates.plates(
             session, user.township, context().config, chosen, request.form.get("address", "")
         )
-        made = paper.pdf(
-            render_template("_plates.html", plates=found, kind=kind, place=user.township.name)
-        )
+        made = paper.pdf(sheets(found, kind, user.township.name))
     except InputInvalid as error:
         session.rollback()
         return _choose(str(REFUSALS[error.key]), chosen), 400
