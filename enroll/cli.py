@@ -264,7 +264,8 @@ def _known_sites(desk: Desk) -> list[str] | None:
 
 def _import(args: argparse.Namespace) -> int:
     from enroll.importer import OfficialResult, import_folder
-    from recognition.engine import Engine, load_engine
+    from recognition.engine import Engine
+    from recognition.engines import load_engine
 
     data, used = _data(args), []
     with Desk(data) as desk, Progress(say("登记", "enrolling")) as progress:
@@ -303,7 +304,7 @@ def _capture(args: argparse.Namespace) -> int:
     from enroll.folder import Note
     from enroll.people import official_for_capture, read_consent_date, read_pin
     from hardware.camera import open_camera
-    from recognition.engine import load_engine
+    from recognition.engines import load_engine
 
     data, lang = _data(args), language()
     with Desk(data) as desk:

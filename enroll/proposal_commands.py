@@ -191,7 +191,7 @@ def _take(args: argparse.Namespace, sync: Sync) -> int:
 
 
 def _engine(args: argparse.Namespace, desk: Desk) -> Any:
-    from recognition.engine import load_engine
+    from recognition.engines import load_engine
 
     return load_engine(args.engine or desk.store.meta("engine") or "sface", desk.data)
 

@@ -33,7 +33,7 @@ class ChainBoard(ScreenBoard):
     def __init__(
         self, lamps: Sequence[str], wiring: Wiring | None = None, pin_factory: Any = None
     ) -> None:
-        """Arguments as for `hardware.lamps.open_lamps`."""
+        """Arguments as for `hardware.drivers.open_lamps`."""
         super().__init__()
         if wiring is not None and wiring.driver != self.driver:
             raise WiringError(

@@ -12,13 +12,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 from hardware.errors import LampError
-from hardware.wiring import Wiring
-
-DRIVERS = ("screen", "rgb", "shift", "apa102")
-"""The drivers that `open_lamps` knows."""
 
 BLINK_S = 0.5
 """Seconds that a blinking lamp is lit, then dark: 1 Hz, well below the 3 flashes a second that
@@ -80,7 +76,7 @@ class LampState:
 class LampBoard(ABC):
     """Lamps by id. A context manager; `close` may be called any number of times. Thread-safe.
 
-    driver: its name as `open_lamps` takes it.
+    driver: its name as `hardware.drivers.open_lamps` takes it.
     """
 
     driver: str
@@ -230,41 +226,3 @@ class ScreenBoard(LampBoard):
 def colour_of(rgb: tuple[int, ...]) -> Colour | None:
     """The colour whose (red, green, blue) bits these are; None where there is none."""
     return _COLOUR_OF.get((rgb[0], rgb[1], rgb[2])) if len(rgb) == 3 else None
-
-
-def open_lamps(
-    driver: str,
-    lamps: Sequence[str],
-    wiring: Wiring | None = None,
-    pin_factory: Any = None,
-) -> LampBoard:
-    """Open the lamp board.
-
-    driver: ``screen``, ``rgb``, ``shift`` or ``apa102``.
-    lamps: the ids in the order of the board; may change later by `LampBoard.set_lamps`.
-    wiring: where each lamp hangs; without it free pins or places are taken in order.
-    pin_factory: a gpiozero factory; None lets gpiozero choose (``GPIOZERO_PIN_FACTORY``).
-
-    Nothing blinks by itself: whoever holds the board calls `LampBoard.tick`.
-
-    Raises LampError for an unknown driver or a board that does not answer, NoGpio where there are
-    no pins, WiringError where the wiring does not fit.
-    """
-    if driver == "screen":
-        return ScreenBoard(lamps)
-    if driver == "rgb":
-        from hardware.rgb import RgbBoard
-
-        return RgbBoard(lamps, wiring, pin_factory)
-    if driver == "shift":
-        from hardware.shift import ShiftBoard
-
-        return ShiftBoard(lamps, wiring, pin_factory)
-    if driver == "apa102":
-        from hardware.apa102 import PixelBoard
-
-        return PixelBoard(lamps, wiring, pin_factory)
-    raise LampError(
-        f"没有名为 {driver} 的灯板驱动，目前可用：{'、'.join(DRIVERS)}。",
-        f"There is no lamp driver {driver}: choose one of {', '.join(DRIVERS)}.",
-    )

@@ -16,7 +16,7 @@ T = TypeVar("T")
 class RgbBoard(ScreenBoard):
     """RGB lamps on pins; ids for which no pins are left are kept for the screen only.
 
-    Blinking lamps are all in step. Arguments as for `hardware.lamps.open_lamps`.
+    Blinking lamps are all in step. Arguments as for `hardware.drivers.open_lamps`.
     """
 
     driver = "rgb"

@@ -18,8 +18,9 @@ from attendance.i18n import language, say
 from attendance.signing import fingerprint
 from attendance.statuses import LOOKS, Status
 from attendance.wire import MAX_GALLERY, GalleryPackage
+from hardware.drivers import open_lamps
 from hardware.errors import LampError
-from hardware.lamps import Colour, LampBoard, open_lamps
+from hardware.lamps import Colour, LampBoard
 from hardware.wiring import Wiring
 from hardware.wiring_file import load_wiring
 from kiosk.card import free_mb

@@ -29,7 +29,7 @@ def load_recogniser(args: argparse.Namespace, data: Path) -> Recogniser:
     Raises RecognitionError, WeightsMissing and WeightsCorrupt.
     """
     from recognition.cues import signs_of
-    from recognition.engine import load_engine
+    from recognition.engines import load_engine
     from recognition.gallery import Gallery
     from recognition.liveness import load_liveness
     from recognition.recogniser import Recogniser

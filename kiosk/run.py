@@ -16,9 +16,10 @@ from attendance.i18n import language, say
 from attendance.signing import fingerprint
 from attendance.statuses import SiteKind
 from hardware.camera import open_camera
+from hardware.drivers import open_lamps
 from hardware.errors import HardwareError, NoGpio, Notice, WiringError
 from hardware.frames import Camera, Image
-from hardware.lamps import LampBoard, open_lamps
+from hardware.lamps import LampBoard
 from hardware.lookout import PictureWatch, Thermometer
 from hardware.turned import TurnedCamera
 from hardware.waiting import WaitingBoard

@@ -1,5 +1,5 @@
 """Frames in, identities out: detector, embedder, liveness, gallery, decision.
 
-The walk: `engine.load_engine`, `gallery.Gallery.replace`, `recogniser.Recogniser.observe`. What was
-measured with it stands in docs/accuracy.md.
+The walk: `engines.load_engine`, `gallery.Gallery.replace`, `recogniser.Recogniser.observe`. What
+was measured with it stands in docs/accuracy.md.
 """

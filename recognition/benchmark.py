@@ -21,7 +21,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from recognition.engine import THREADS, Engine, load_engine
+from recognition.engine import Engine
+from recognition.engines import THREADS, load_engine
 from recognition.gallery import Gallery
 from recognition.heads import Head
 from recognition.language import say

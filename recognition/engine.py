@@ -1,24 +1,17 @@
-"""The interface of an engine (detector and embedder), and the choice among them by name."""
+"""The interface of an engine (detector and embedder), and what engines share."""
 
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Protocol
 
 import cv2
 import numpy as np
 
-from recognition.errors import RecognitionError
 from recognition.types import Face, Frame, Template
-from recognition.weights import ENGINES, Pinned
-
-THREADS = min(2, os.cpu_count() or 1)
-"""Threads of OpenCV. Two, because the second halves the time of an embedding (15.5 to 8.3 ms here)
-while a Raspberry Pi's other two cores stay free for the screen, its browser and the store."""
+from recognition.weights import Pinned
 
 
 class Engine(Protocol):
@@ -59,27 +52,6 @@ class Engine(Protocol):
         that gains nothing by it may do the same as without.
         """
         ...
-
-
-def load_engine(name: str = "sface", data_dir: Path | None = None) -> Engine:
-    """The engine called `name`, its weights found and checked; networks load at the first use.
-
-    data_dir: the role's data folder, whose `models` is searched. Raises WeightsMissing,
-    WeightsCorrupt, EngineMissing, or RecognitionError for an unknown name.
-    """
-    cv2.setNumThreads(THREADS)
-    if name == "sface":
-        from recognition.sface import SFaceEngine
-
-        return SFaceEngine.find(data_dir)
-    if name == "dlib":
-        from recognition.dlib_engine import DlibEngine
-
-        return DlibEngine.find(data_dir)
-    raise RecognitionError(
-        f"there is no engine {name!r}; choose {' or '.join(ENGINES)}",
-        f"没有名为 {name!r} 的识别引擎，请选 {' 或 '.join(ENGINES)}",
-    )
 
 
 def model_id(name: str, weights: Sequence[Pinned], preprocessing: str) -> str:

@@ -14,7 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from recognition.engine import Engine, load_engine
+from recognition.engine import Engine
+from recognition.engines import load_engine
 from recognition.errors import BadPicture, RecognitionError
 from recognition.gallery import Gallery
 from recognition.groups import read_groups

@@ -12,7 +12,8 @@ import cv2
 import numpy as np
 
 from recognition.benchmark import portrait_frame
-from recognition.engine import Engine, load_engine
+from recognition.engine import Engine
+from recognition.engines import load_engine
 from recognition.gallery import Gallery
 from recognition.language import say
 from recognition.liveness import Liveness, load_liveness

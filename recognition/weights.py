@@ -85,7 +85,7 @@ DLIB_SET = (DLIB_RESNET, DLIB_FIVE_POINTS)
 LIVENESS_SET = (MINIFASNET_V2, MINIFASNET_V1SE)
 PINNED = SFACE_SET + DLIB_SET + LIVENESS_SET
 ENGINES = ("sface", "dlib")
-"""Names that `recognition.engine.load_engine` takes; here, since this module loads no OpenCV."""
+"""Names that `recognition.engines.load_engine` takes; here, since this module loads no OpenCV."""
 
 
 @dataclass(frozen=True)

@@ -38,7 +38,7 @@ from server.config import ServerConfig, make_keys
 from server.db import Database, migrate
 from server.models import Device, EpochRow, Official, RecordRow
 from server.serve import settle
-from server.services import checkpoints, cursors, intake
+from server.services import checkpoints, cursors, intake, uploads
 from server.services.arrivals import Arrivals, foresee
 from server.services.halves import verify_in_two
 from server.services.townships import create_township, only_township, site_of
@@ -231,7 +231,7 @@ def _work(
         keys = {d.id: d.sign_key for d in session.scalars(select(Device))}
 
     def take(name: str, body: bytes) -> None:
-        upload = intake.read_batch(name, keys[name], body)
+        upload = uploads.read_batch(name, keys[name], body)
 
         foreseen: list[Arrivals | None] = [None]
 

@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from enroll.enrol import LIKENESS, MAX_TEMPLATES, Sample, choose
-from recognition.engine import Engine, load_engine
+from recognition.engine import Engine
+from recognition.engines import load_engine
 from recognition.gallery import Gallery
 from recognition.liveness import Liveness
 from recognition.looks import Looker, pictures_below

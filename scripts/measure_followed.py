@@ -20,7 +20,8 @@ import numpy as np
 
 from recognition.challenge import turn_of
 from recognition.decision import Match, Wait
-from recognition.engine import Engine, load_engine
+from recognition.engine import Engine
+from recognition.engines import load_engine
 from recognition.gallery import Gallery
 from recognition.guidance import Guidance
 from recognition.heads import Head

@@ -23,7 +23,8 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from hardware.camera import open_camera
-from recognition.engine import Engine, load_engine
+from recognition.engine import Engine
+from recognition.engines import load_engine
 from recognition.gallery import Gallery
 from recognition.liveness import Liveness
 from recognition.looks import Looker, pictures_below

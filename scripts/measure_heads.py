@@ -23,7 +23,8 @@ import cv2
 import numpy as np
 
 from recognition.challenge import Challenge, ChallengeState, turn_of
-from recognition.engine import Engine, load_engine
+from recognition.engine import Engine
+from recognition.engines import load_engine
 from recognition.heads import Head
 from recognition.pictures import read_picture
 from recognition.presentations import Answerer, Print, present

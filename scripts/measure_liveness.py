@@ -25,7 +25,8 @@ import numpy as np
 from recognition.challenge import FRONTAL, Challenge, ChallengeState, turn_of
 from recognition.cues import Sign
 from recognition.decision import Match, Wait
-from recognition.engine import Engine, load_engine
+from recognition.engine import Engine
+from recognition.engines import load_engine
 from recognition.gallery import Gallery
 from recognition.guidance import Guidance
 from recognition.liveness import Liveness

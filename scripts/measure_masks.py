@@ -20,7 +20,8 @@ import numpy as np
 from tqdm import tqdm
 
 from hardware.camera import open_camera
-from recognition.engine import Engine, load_engine
+from recognition.engine import Engine
+from recognition.engines import load_engine
 from recognition.gallery import Gallery
 from recognition.liveness import Liveness
 from recognition.looks import Looker, pictures_below

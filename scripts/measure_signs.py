@@ -20,7 +20,8 @@ import cv2
 import numpy as np
 
 from recognition.cues import LIGHT_SECONDS, Display, Doorway, Entrance, Lighting
-from recognition.engine import Engine, load_engine
+from recognition.engine import Engine
+from recognition.engines import load_engine
 from recognition.heads import Head
 from recognition.pictures import read_picture
 from recognition.presentations import handheld

@@ -54,7 +54,7 @@ def speed(
     """
     import numpy as np
 
-    from recognition.engine import load_engine
+    from recognition.engines import load_engine
     from recognition.types import Face
 
     engine = (load or load_engine)("sface", data)

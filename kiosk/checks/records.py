@@ -8,7 +8,7 @@ from collections.abc import Callable
 from urllib.parse import urlsplit
 
 from attendance.errors import ChainBroken
-from hardware.lamps import open_lamps
+from hardware.drivers import open_lamps
 from hardware.wiring import Wiring
 from kiosk.checks.machine import Check, Machine, State
 from kiosk.clock import SystemClock

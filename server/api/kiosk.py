@@ -14,7 +14,7 @@ from server.api.answers import answer, ask, reserve, spoken
 from server.context import context, now
 from server.errors import ApiProblem
 from server.gate import gate
-from server.services import cursors, desk, intake, portraits, whereabouts
+from server.services import cursors, desk, intake, portraits, uploads, whereabouts
 from server.services.arrivals import Arrivals, foresee
 
 blueprint = Blueprint("api_kiosk", __name__)
@@ -46,7 +46,7 @@ def records() -> Response:
     asked = ask("kiosk", wire.MAX_COMPRESSED, revoked=True)
     with _decoding:
         gate.give_way()
-        upload = intake.read_batch(asked.device.id, asked.device.sign_key, asked.body)
+        upload = uploads.read_batch(asked.device.id, asked.device.sign_key, asked.body)
     foreseen: list[Arrivals | None] = [None]
 
     def before(session: Session) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from sqlalchemy.orm import Session
 
@@ -19,9 +19,7 @@ from server.rules import flags
 from server.services.anchors import Timeline
 from server.services.recordrows import Columns
 from server.services.rules import Rules
-
-if TYPE_CHECKING:
-    from server.services.intake import Upload
+from server.services.uploads import Upload
 
 _TAKEN = "the record id was used before"
 _NOTHING: tuple[str, ...] = ()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
 
 from sqlalchemy import insert, select
@@ -12,54 +11,22 @@ from sqlalchemy.orm import Session
 from attendance import wire
 from attendance.chain import genesis
 from attendance.days import to_ms
-from attendance.errors import SignatureInvalid, WireInvalid
-from attendance.records import Record, decode_records
+from attendance.records import Record
 from server.commits import is_together, savepoint
 from server.errors import ApiProblem
 from server.models import Contact, Device, EpochRow, Quarantined, RecordRow, RejectedRecord
 from server.services import audit
 from server.services.arrivals import Arrivals, arrivals, fits, taken
 from server.services.cursors import is_settled, note_fork
+from server.services.uploads import Upload, read_batch
 
 #: Quarantined records kept of one device: a stolen key must not fill the disk.
 MAX_QUARANTINED = 100_000
 
 
-@dataclass(frozen=True)
-class Upload:
-    """A batch whose own claims hold, before the database was asked anything.
-
-    `heads[i]` is the head after `payloads[i]`; `records[i]` the record, or why it is none.
-    """
-
-    batch: wire.Batch
-    payloads: list[bytes]
-    heads: list[bytes]
-    records: list[Record | str]
-
-
 def receive_batch(session: Session, device: Device, body: bytes, now: datetime) -> wire.BatchReply:
     """Decodes and stores a gzipped batch. Raises ApiProblem; see `store`."""
     return store(session, device, read_batch(device.id, device.sign_key, body), now)
-
-
-def read_batch(device: str, sign_key: bytes, body: bytes) -> Upload:
-    """A batch of that device, verified and decoded; needs no database.
-
-    Raises ApiProblem: too_large, malformed, signature.
-    """
-    if len(body) > wire.MAX_COMPRESSED:
-        raise ApiProblem(413, "too_large", f"a batch has at most {wire.MAX_COMPRESSED} bytes")
-    try:
-        batch, payloads, heads = wire.open_batch(body, sign_key)
-    except SignatureInvalid as error:
-        raise ApiProblem(401, "signature", str(error)) from None
-    except WireInvalid as error:
-        raise ApiProblem(400, "malformed", str(error)) from None
-    if batch.device != device:
-        raise ApiProblem(400, "malformed", "the batch is of another device")
-    records = decode_records(payloads, device, batch.epoch, batch.first)
-    return Upload(batch, payloads, heads, records)
 
 
 def store(

@@ -35,7 +35,8 @@ from attendance.signing import DeviceKeys, from_text, to_text
 from attendance.statuses import SiteKind
 from enroll.desk import Desk
 from enroll.pairing import pair
-from recognition.engine import Engine, load_engine
+from recognition.engine import Engine
+from recognition.engines import load_engine
 from recognition.errors import RecognitionError
 
 HEADER = "official,name,title,phone,work_group,sites,consented_on,pin,portrait_consented_on"

@@ -19,7 +19,7 @@ from enroll.enrol import LIKENESS, Sample, choose
 from enroll.errors import FolderInvalid, ModelChanged
 from enroll.importer import OfficialResult, import_folder
 from enroll.sync import sync_once
-from recognition.engine import load_engine
+from recognition.engines import load_engine
 from recognition.quality import Quality
 
 SITES = ["杏树村", "镇政府"]

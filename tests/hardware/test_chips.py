@@ -13,10 +13,11 @@ from hypothesis import strategies as st
 from hardware import apa102, shift
 from hardware.apa102 import TONES
 from hardware.chain import REWRITE_S, ChainBoard, bits_of
+from hardware.drivers import open_lamps
 from hardware.errors import LampError, WiringError
 from hardware.fake_chips import PixelChips, ShiftChips, perceive
 from hardware.fakes import mock_pins
-from hardware.lamps import Colour, LampBoard, Latched, open_lamps
+from hardware.lamps import Colour, LampBoard, Latched
 from hardware.wiring import Chain, Pins, Wiring
 
 NAMES = [f"L{n:02}" for n in range(36)]

@@ -8,9 +8,10 @@ import sys
 
 import pytest
 
+from hardware.drivers import open_lamps
 from hardware.errors import LampError, NoGpio, WiringError
 from hardware.fakes import history, mock_pins
-from hardware.lamps import Colour, LampState, Latched, colour_of, open_lamps
+from hardware.lamps import Colour, LampState, Latched, colour_of
 from hardware.rgb import RgbBoard
 from hardware.wiring import Pins, Wiring
 
@@ -205,7 +206,7 @@ def test_colours_and_bits_are_each_others_inverse():
 SCRIPT = """
 import sys
 from hardware.errors import NoGpio
-from hardware.lamps import open_lamps
+from hardware.drivers import open_lamps
 try:
     with open_lamps("rgb", ["A1"]) as board:
         print(board.show("A1", "green").colour)

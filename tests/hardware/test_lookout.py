@@ -165,7 +165,7 @@ def test_somebody_before_an_upright_camera_is_no_sign() -> None:
 
 
 def test_real_faces_upright_and_turned(shared_data: Path) -> None:
-    from recognition.engine import load_engine
+    from recognition.engines import load_engine
 
     clip = shared_data / "videos" / "intel_head-pose-male.gif"
     if not clip.exists():

@@ -19,10 +19,10 @@ from gpiozero.pins.mock import MockFactory
 
 from attendance.statuses import Kind, Status
 from attendance.wire import GalleryContents, Person, WhereaboutsRow
+from hardware.drivers import open_lamps
 from hardware.errors import LampError
 from hardware.fake_chips import PixelChips, ShiftChips
 from hardware.fakes import FakeCamera, history, mock_pins
-from hardware.lamps import open_lamps
 from hardware.wiring import Chain, Wiring
 from hardware.wiring_file import load_wiring
 from kiosk.board import BoardRow

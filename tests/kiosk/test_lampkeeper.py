@@ -11,8 +11,9 @@ import pytest
 from gpiozero.pins.mock import MockFactory
 
 from attendance.statuses import Status, colour_of
+from hardware.drivers import open_lamps
 from hardware.fakes import history, mock_pins
-from hardware.lamps import LampBoard, open_lamps
+from hardware.lamps import LampBoard
 from kiosk.board import BoardRow
 from kiosk.events import EventLog, EventsUnwritable
 from kiosk.lampkeeper import RETRY_S, LampKeeper

@@ -36,7 +36,8 @@ from kiosk.proposer import LOOK_S, REST_MS, Proposer
 from kiosk.site import Site
 from kiosk.vault import settle_erasures
 from recognition.decision import Match, Unknown, Wait
-from recognition.engine import Engine, load_engine
+from recognition.engine import Engine
+from recognition.engines import load_engine
 from recognition.liveness import LivenessVerdict
 from recognition.quality import assess_quality
 from recognition.recogniser import Observation

@@ -37,7 +37,8 @@ from kiosk.screen.feed import ScreenFeed
 from kiosk.store import Draft, Recorded, Store
 from kiosk.sync import SyncClient
 from kiosk.vault import Vault
-from recognition.engine import Engine, load_engine
+from recognition.engine import Engine
+from recognition.engines import load_engine
 from recognition.gallery import Gallery
 from recognition.liveness import Liveness
 from recognition.recogniser import Recogniser

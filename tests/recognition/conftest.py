@@ -10,7 +10,8 @@ import cv2
 import numpy as np
 import pytest
 
-from recognition.engine import Engine, load_engine
+from recognition.engine import Engine
+from recognition.engines import load_engine
 from recognition.errors import WeightsMissing
 from recognition.minifasnet import MiniFASNet
 from recognition.types import Face, Frame, Template

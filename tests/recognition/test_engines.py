@@ -10,7 +10,8 @@ import pytest
 
 from recognition import challenge, decision, dlib_engine, liveness, quality, sface
 from recognition.dlib_engine import DlibEngine, square_box
-from recognition.engine import Engine, load_engine
+from recognition.engine import Engine
+from recognition.engines import load_engine
 from recognition.errors import RecognitionError
 from recognition.pictures import read_picture
 from recognition.sface import SFaceEngine

@@ -12,7 +12,7 @@ from sqlalchemy import literal_column, select, text
 from attendance.days import DAY_MS, MAX_MS, MIN_MS
 from server.models import Device, RecordRow, Site
 from server.models.evidence import DAY_NUMBER
-from server.services import intake
+from server.services import intake, uploads
 from server.services.arrivals import Arrivals, fits, foresee
 from server.services.recordrows import _day_number, between, day_number
 from server.services.townships import only_township
@@ -98,9 +98,9 @@ def test_a_record_ahead_of_its_time_changes_the_board_when_it_comes(
     assert version() != before
 
 
-def foreseen(office: Office, village: Kiosk, first: int = 1) -> tuple[intake.Upload, Arrivals]:
+def foreseen(office: Office, village: Kiosk, first: int = 1) -> tuple[uploads.Upload, Arrivals]:
     device = office.device(village.device)
-    upload = intake.read_batch(device.id, device.sign_key, village.batch(first))
+    upload = uploads.read_batch(device.id, device.sign_key, village.batch(first))
     with office.context.database.session() as session:
         found = foresee(session, device.id, upload, office.clock())
     assert found is not None
@@ -146,11 +146,11 @@ def test_only_what_follows_is_foreseen(office: Office, desk: Machine, village: K
     for _ in range(3):
         village.record()
     device = office.device(village.device)
-    late = intake.read_batch(device.id, device.sign_key, village.batch(2))
+    late = uploads.read_batch(device.id, device.sign_key, village.batch(2))
     with office.context.database.session() as session:
         assert foresee(session, device.id, late, office.clock()) is None
     assert foreseen(office, village)[1].start == 0
     village.upload()
-    again = intake.read_batch(device.id, device.sign_key, village.batch(1))
+    again = uploads.read_batch(device.id, device.sign_key, village.batch(1))
     with office.context.database.session() as session:
         assert foresee(session, device.id, again, office.clock()) is None

@@ -97,7 +97,7 @@ def test_two_people_get_different_pins(sample, portraits, tmp_path):
 
 
 def test_the_clip_shows_two_officials_and_a_stranger(sample):
-    from recognition.engine import load_engine
+    from recognition.engines import load_engine
     from recognition.errors import WeightsMissing
     from recognition.gallery import Gallery
     from recognition.pictures import read_picture
