@@ -46,7 +46,14 @@ class NotFound(QuxiangError, LookupError):
 
 
 class NotAllowed(QuxiangError, PermissionError):
-    """The account may not do this; the sentence says who may."""
+    """The account may not do this; the sentence says who may.
+
+    With a `key` a page says why in its own words (as `InputInvalid`), without one it is a 403.
+    """
+
+    def __init__(self, message: str, key: str = "") -> None:
+        super().__init__(message)
+        self.key = key
 
 
 class InputInvalid(QuxiangError, ValueError):

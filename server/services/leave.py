@@ -1,4 +1,5 @@
-"""Leave and trips: asked for by a clerk, decided by a leader, never by the person concerned."""
+"""Leave and trips: entered by somebody, decided by a leader who is neither that person nor the
+one concerned (`server.services.deciders`)."""
 
 from __future__ import annotations
 
@@ -17,7 +18,8 @@ from server.errors import InputInvalid, NotAllowed, NotFound
 from server.models import LeaveDecision, LeaveRow, LeaveStep, Official, Township, User
 from server.rules import leave as rules
 from server.rules.terms import LeaveTerms, in_force
-from server.services.permissions import Act, may
+from server.services.deciders import require_other
+from server.services.permissions import Act, may, not_own
 from server.services.sheets.roster import Roster, roster_of
 from server.services.townships import clean
 
@@ -66,7 +68,7 @@ def ask(
     Raises NotAllowed (role), NotFound (official) or InputInvalid (status, times).
     """
     if not may(by, Act.ENTER_LEAVE) or by.township_id != township.id:
-        raise NotAllowed(say("只有党政办可以登记请假", "only a clerk enters leave"))
+        raise NotAllowed(say("该账号无权登记请假", "this account may not enter leave"))
     found = session.scalar(
         select(Official.id).where(
             Official.township_id == township.id, Official.official == official
@@ -106,13 +108,15 @@ def ask(
 def decide(
     session: Session, leave_id: int, approve: bool, by: User, now: datetime
 ) -> LeaveDecision:
-    """Appends a decision; the latest counts. A leader's alone, and nobody decides their own.
+    """Appends a decision; the latest counts. A leader's alone, and nobody decides their own, nor
+    what they entered or imported.
 
-    Raises NotFound or NotAllowed.
+    Raises NotFound or NotAllowed (`own_leave`, `entered_leave`: `deciders.WHY`).
     """
     if not may(by, Act.DECIDE_LEAVE):
         raise NotAllowed(say("只有领导可以审批", "only a leader decides"))
-    row = _own_row(session, leave_id, by)
+    row = _row_of(session, leave_id, by)
+    require_other(session, by, row.official, row.asked_by)
     decision = LeaveDecision(
         township_id=by.township_id,
         leave_id=row.id,
@@ -134,8 +138,9 @@ def step(
     withdrawal. Raises NotFound, NotAllowed, InputInvalid (no number; nothing to answer).
     """
     if not may(by, Act.ENTER_LEAVE):
-        raise NotAllowed(say("只有党政办可以登记", "only a clerk enters that"))
-    row = _own_row(session, leave_id, by)
+        raise NotAllowed(say("该账号无权登记", "this account may not enter that"))
+    row = _row_of(session, leave_id, by)
+    not_own(by, row.official)
     reference = clean(reference, 120)
     (held,) = _views(session, session.get_one(Township, by.township_id), [(row, "")])
     possible = {
@@ -158,14 +163,12 @@ def step(
     return made
 
 
-def _own_row(session: Session, leave_id: int, by: User) -> LeaveRow:
+def _row_of(session: Session, leave_id: int, by: User) -> LeaveRow:
     row = session.scalar(
         select(LeaveRow).where(LeaveRow.id == leave_id, LeaveRow.township_id == by.township_id)
     )
     if row is None:
         raise NotFound(say("没有这条申请", "there is no such request"))
-    if by.official is not None and by.official == row.official:
-        raise NotAllowed(say("不能审批本人的申请", "nobody decides their own request"))
     return row
 
 

@@ -26,8 +26,6 @@ from server.web.security import is_machine, safe_next
 
 #: Who may see personal data: everybody with an account.
 STAFF = MAY[Act.READ]
-#: Who may enter leave; `services.leave.ask` has the last word.
-ENTERS_LEAVE = frozenset({Role.ADMIN, Role.CLERK})
 #: Who may read the audit trail.
 TRAIL = MAY[Act.READ_TRAIL]
 #: What the cookie's token is called.

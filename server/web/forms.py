@@ -14,7 +14,7 @@ from werkzeug.routing import RequestRedirect
 from werkzeug.wrappers import Response
 
 from attendance.days import SHANGHAI, to_ms
-from server import db
+from server import db, logs
 from server.context import now
 from server.errors import InputInvalid, NotAllowed, NotFound
 from server.models import Attachment
@@ -29,20 +29,24 @@ def carried_out(
     """Does `work`, notes it in the trail as `what`, says `said`, and goes `back`.
 
     `work` returns what the note names; it is asked before `back`. What is refused changes nothing
-    and is said on the page that the form is on, with what was typed kept; what does not exist is no
-    page, 404.
+    and is said on the page that the form is on, with what was typed kept; so is why this account
+    may not, where that has words (403 all the same). What does not exist is no page, 404.
     """
     session = db.session()
     try:
         target = work()
-    except NotAllowed:
-        abort(403)
     except NotFound:
         abort(404)
-    except (InputInvalid, ValueError, OverflowError) as error:
+    except (NotAllowed, InputInvalid, ValueError, OverflowError) as error:
+        status = 403 if isinstance(error, NotAllowed) else 400
+        key = getattr(error, "key", "unreadable")
+        if not key:
+            abort(status)
         session.rollback()
-        refused = ruling_words.refusal_words(getattr(error, "key", "unreadable"))
-        return again(back if isinstance(back, str) else request.path.removesuffix("/undo"), refused)
+        if status == 403:
+            logs.refused("access")
+        page = back if isinstance(back, str) else request.path.removesuffix("/undo")
+        return again(page, ruling_words.refusal_words(key), status)
     audit.note(session, auth.user_now(), what, target, now(), auth.remote())
     session.commit()
     if said:
@@ -50,9 +54,9 @@ def carried_out(
     return redirect(back if isinstance(back, str) else back(), 303)
 
 
-def again(back: str, said: str) -> Response:
-    """The page `back` (an address of ours) with `said` and with what was typed, 400; a redirection
-    to it where the page cannot be drawn from here."""
+def again(back: str, said: str, status: int = 400) -> Response:
+    """The page `back` (an address of ours) with `said` and with what was typed; a redirection to it
+    where the page cannot be drawn from here."""
     path, _, query = back.partition("?")
     try:
         endpoint, values = current_app.url_map.bind_to_environ(request.environ).match(
@@ -71,7 +75,7 @@ def again(back: str, said: str) -> Response:
         flash(said, "bad")
         return redirect(back, 303)
     made.set_data(refill.refilled(made.get_data(as_text=True), path, request.path, typed, said))
-    made.status_code = 400
+    made.status_code = status
     return made
 
 

@@ -10,6 +10,7 @@ from werkzeug.wrappers import Response
 from server import db
 from server.context import now
 from server.errors import InputInvalid, NotAllowed, NotFound
+from server.services.deciders import deciders
 from server.services.imports import batches, undoing
 from server.services.imports.plans import COLUMNS, FATES, NEEDED, plan
 from server.services.imports.tables import MAX_BYTES, MAX_ROWS
@@ -17,6 +18,7 @@ from server.services.permissions import may
 from server.services.sheets.roster import roster_of
 from server.web import auth, forms, ruling_words, security, xlsx
 from server.web.language import lang
+from server.web.leave_words import entering_words
 from server.web.picks import PAGE, Chosen
 from server.web.say import Later, _l, gettext
 from server.web.settings import draw
@@ -34,7 +36,7 @@ ABOUT: dict[str, Later] = {
                     "changes nothing; an empty cell empties the field."),
     "rosters": _l("Exceptions by date (expected at a site, not expected, as the pattern says), and "
                   "weekly patterns that begin on a day."),
-    "leave": _l("Leave and trips, to be decided by a leader like any other."),
+    "leave": _l("Leave and trips, to be decided by a leader other than who imports them."),
 }  # fmt: skip
 FATE_WORDS: dict[str, tuple[Later, str]] = {
     "new": (_l("will be entered"), "v-came"),
@@ -177,6 +179,7 @@ def preview(token: str) -> str:
     except (NotFound, InputInvalid):
         abort(404)
     shown = [row for row in made.fates if not fate or row.fate == fate]
+    of_leave = draft.kind == "leave"
 
     def link(page: int = 1, **changed: str) -> str:
         asked = {"fate": fate, **changed}
@@ -188,6 +191,7 @@ def preview(token: str) -> str:
         pages=chosen.pages(len(shown)), page=chosen.page, link=link, fate_words=FATE_WORDS,
         why_words=why_words, about_words=about_words, kind_word=KINDS[draft.kind],
         writes=sum(row.act is not None for row in made.fates),
+        warned=entering_words(deciders(session, user.township), user) if of_leave else "",
     )  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""Leave and trips: entered by a clerk, decided by a leader."""
+"""Leave and trips: entered, and decided by a leader who did not enter them."""
 
 from __future__ import annotations
 
@@ -13,12 +13,14 @@ from attendance.statuses import REASONS, Status
 from server import db
 from server.context import now
 from server.errors import InputInvalid, NotAllowed, NotFound
-from server.models import Role, User
+from server.models import User
 from server.services import audit, leave
+from server.services.deciders import Deciders, deciders
 from server.services.permissions import Act, may
 from server.services.townships import officials
 from server.web import auth, badges, forms, ruling_words
 from server.web.language import clock_words, lang, short_day
+from server.web.leave_words import entering_words, waits_words
 from server.web.picks import PAGE, page_asked, pages_of
 from server.web.say import gettext
 
@@ -38,13 +40,14 @@ class Form:
 
 @dataclass(frozen=True)
 class Line:
-    """One request on the page."""
+    """One request on the page; `waits` says who may decide it, where the reader may not."""
 
     leave: leave.Leave
     days: str
     asked: str
     decided: str
-    may_decide: bool
+    waits: str = ""
+    may_decide: bool = False
     may_step: bool = False
 
 
@@ -59,15 +62,15 @@ def days_words(start: datetime, end: datetime) -> str:
     return gettext("%(first)s to %(last)s", first=clock_words(first), last=clock_words(last))
 
 
-def _line(item: leave.Leave, user: User) -> Line:
+def _line(item: leave.Leave, user: User, eyes: Deciders) -> Line:
+    waits = waits_words(eyes, item, user) if item.state == "pending" else ""
     return Line(
         item,
         days_words(item.start, item.end),
         clock_words(to_ms(item.asked)),
         clock_words(to_ms(item.decided)) if item.decided else "",
-        item.state == "pending"
-        and user.role == Role.LEADER
-        and (user.official is None or user.official != item.official),
+        waits,
+        item.state == "pending" and not waits,
         may(user, Act.ENTER_LEAVE) and (user.official is None or user.official != item.official),
     )
 
@@ -82,11 +85,12 @@ def _state_asked() -> str:
 
 def _page(form: Form, refused: str = "") -> str:
     user, session = auth.user_now(), db.session()
-    may_ask, page, state = user.role in auth.ENTERS_LEAVE, page_asked(), _state_asked()
+    may_ask, page, state = may(user, Act.ENTER_LEAVE), page_asked(), _state_asked()
+    eyes = deciders(session, user.township)
     return render_template(
         "leave.html",
         lines=[
-            _line(item, user)
+            _line(item, user, eyes)
             for item in leave.listing(
                 session, user.township, None, PAGE, (page - 1) * PAGE, bool(state)
             )
@@ -98,6 +102,7 @@ def _page(form: Form, refused: str = "") -> str:
         page_link=lambda n: url_for("leave.page", state=state or None, page=n),
         people=[p for p in officials(session, user.township) if p.active] if may_ask else [],
         may_ask=may_ask,
+        warned=entering_words(eyes, user) if may_ask else "",
         form=form,
         refused=refused,
         leave_state_word=ruling_words.leave_state_word,
@@ -115,7 +120,7 @@ def page() -> str:
 
 
 @blueprint.post("/leave")
-@auth.needs(auth.ENTERS_LEAVE)
+@auth.needs(auth.roles_of(Act.ENTER_LEAVE))
 def ask() -> Response | tuple[str, int]:
     """Enters a request; refused fields are said on the page, with what was typed kept."""
     form = Form(*(request.form.get(f, "").strip()[:200] for f in Form.__dataclass_fields__))
@@ -152,9 +157,9 @@ def ask() -> Response | tuple[str, int]:
 
 
 @blueprint.post("/leave/<int(max=9223372036854775807):leave_id>/decide")
-@auth.needs(frozenset({Role.LEADER}))
+@auth.needs(auth.roles_of(Act.DECIDE_LEAVE))
 def decide(leave_id: int) -> Response:
-    """Approves or refuses; never one's own."""
+    """Approves or refuses; never one's own, nor what one entered."""
     answer, user = forms.answer_of(), auth.user_now()
 
     def work() -> str:
@@ -167,7 +172,7 @@ def decide(leave_id: int) -> Response:
 
 
 @blueprint.post("/leave/<int(max=9223372036854775807):leave_id>/step")
-@auth.needs(frozenset(auth.roles_of(Act.ENTER_LEAVE)))
+@auth.needs(auth.roles_of(Act.ENTER_LEAVE))
 def step(leave_id: int) -> Response:
     """Enters the county's answer, or that leave is not taken."""
     what, user = request.form.get("step", ""), auth.user_now()

@@ -370,7 +370,6 @@ def test_leave_is_asked_by_a_clerk_and_decided_by_a_leader(world: World) -> None
         return browser.post("/leave", data={**form, "csrf_token": token, **changed})
 
     assert ask(inspector).status_code == 403
-    assert ask(leader).status_code == 403
     for wrong in ({"last": "2026-11-19"}, {"first": "soon"}, {"official": "Q9"}, {"status": "left"},
                   {"first": "0001-01-01"}, {"last": "9999-12-31"}):  # fmt: skip
         answer = ask(clerk, **wrong)

@@ -1,0 +1,196 @@
+"""Leave: decided by other eyes than those that entered it, never by the person; shown by pages."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from datetime import timedelta
+
+import pytest
+from flask.testing import FlaskClient
+
+from attendance.statuses import Status
+from server.errors import NotAllowed
+from server.models import AuditEntry, LeaveDecision, LeaveRow, User
+from server.services import accounts, leave
+from server.services.deciders import deciders
+from server.services.townships import only_township
+from server.web.picks import PAGE
+from tests.conftest import NewDatabase
+
+from .conftest import PASSWORD, Machine, Office
+from .test_imports import applied, previewed, xlsx
+from .test_web_desk import token
+from .web_seed import World, make_world
+
+ANOTHER, CLERK = "没有其他领导账号", "党政办登记"
+
+
+@pytest.fixture
+def world(tmp_path_factory: pytest.TempPathFactory, new_database: NewDatabase) -> Iterator[World]:
+    made = make_world(tmp_path_factory.mktemp("leave"), url=new_database())
+    yield made
+    made.app.extensions["quxiang"].database.close()
+
+
+def add_leader(world: World, name: str, official: str | None = None) -> None:
+    with world.app.extensions["quxiang"].database.transaction() as session:
+        accounts.add_user(session, only_township(session, "示例乡"), name, "leader", PASSWORD,
+                          world.hand(), official, must_change=False)  # fmt: skip
+
+
+def entered(world: World, browser: FlaskClient, code: str) -> int:
+    """Enters a day of leave by the form; the request's number."""
+    form = {"official": code, "status": "on_leave", "first": "2026-12-01", "last": "2026-12-01",
+            "reason": "事假", "csrf_token": token(browser, "/leave")}  # fmt: skip
+    assert browser.post("/leave", data=form).status_code == 303
+    with world.app.extensions["quxiang"].database.session() as session:
+        return max(row.id for row in session.query(LeaveRow).filter_by(official=code))
+
+
+def decide(browser: FlaskClient, number: int, answer: str = "approve") -> tuple[int, str]:
+    data = {"answer": answer, "csrf_token": token(browser, "/leave")}
+    got = browser.post(f"/leave/{number}/decide", data=data)
+    return got.status_code, got.text
+
+
+def decision_of(browser: FlaskClient, code: str) -> str:
+    """What the page has in the last column of an official's row."""
+    rows = re.findall(r"<tr>.*?</tr>", browser.get("/leave").text, re.S)
+    (row,) = [row for row in rows if f"/officials/{code}" in row]
+    return row.rsplit("<td", 1)[1]
+
+
+def test_who_entered_leave_does_not_decide_it_under_any_account(
+    office: Office, desk: Machine
+) -> None:
+    clerk, leader = office.user("wenshu", "clerk"), office.user("lingdao", "leader")
+    wang, also = office.user("wang", "leader", "wang-5"), office.user("wang2", "leader", "wang-5")
+    now, day = office.clock(), timedelta(days=1)
+    with office.context.database.transaction() as session:
+        place = only_township(session)
+
+        def ask(code: str, by: User) -> int:
+            until = now + day
+            return leave.ask(session, place, code, Status.ON_LEAVE, now, until, "", by, now).id
+
+        def refused(number: int, by: User) -> str:
+            with pytest.raises(NotAllowed) as said:
+                leave.decide(session, number, True, by, now)
+            return said.value.key
+
+        by_leader, by_wang, of_wang = ask("li-4", leader), ask("li-4", wang), ask("wang-5", clerk)
+        assert refused(by_leader, leader) == "entered_leave"
+        assert refused(by_wang, also) == "entered_leave", "the person counts, not the account"
+        assert {refused(of_wang, one) for one in (wang, also)} == {"own_leave"}
+        assert refused(by_leader, clerk) == "", "a role that decides nothing"
+        eyes = deciders(session, place)
+        assert eyes.names("li-4", "lingdao") == ["wang", "wang2"]
+        assert eyes.names("wang-5", "lingdao") == []
+        for number, by in ((by_leader, wang), (by_wang, leader), (of_wang, leader)):
+            leave.decide(session, number, True, by, now)
+        assert {one.state for one in leave.listing(session, place)} == {"approved"}
+        # A clerk who was made a leader since is who entered it all the same; one who left the
+        # office decides nothing.
+        entered = ask("li-4", clerk)
+        promoted = session.get_one(User, clerk.id)
+        promoted.role, session.get_one(User, wang.id).active = "leader", False
+        session.flush()
+        assert refused(entered, promoted) == "entered_leave"
+        assert deciders(session, place).names("li-4", "wenshu") == ["lingdao", "wang2"]
+
+
+def test_a_leader_enters_leave_that_only_another_decides(world: World) -> None:
+    leader = world.client("leader")
+    assert f"{ANOTHER}：登记人不能审批" in leader.get("/leave").text
+    number = entered(world, leader, "A030")
+    alone = decision_of(leader, "A030")
+    assert "/decide" not in alone
+    assert ANOTHER in alone
+    assert CLERK in alone
+    assert "没有可审批的领导" in decision_of(world.client("clerk"), "A030")
+    status, text = decide(leader, number)
+    assert status == 403
+    assert "这条申请由您登记，须由另一位领导审批" in text
+    assert decide(leader, number, "refuse")[0] == 403
+
+    add_leader(world, "fuzhi")
+    other = world.client("fuzhi")
+    assert "您登记的请假由 fuzhi 审批" in leader.get("/leave").text
+    assert "由您登记，须由 fuzhi 审批" in decision_of(leader, "A030")
+    assert "for fuzhi to decide" in decision_of(world.client("leader", "en"), "A030")
+    assert "等待领导审批" in decision_of(world.client("clerk"), "A030")
+    assert f"/leave/{number}/decide" in decision_of(other, "A030")
+    assert decide(other, number)[0] == 303
+    with world.app.extensions["quxiang"].database.session() as session:
+        assert [one.by for one in session.query(LeaveDecision)] == ["fuzhi"]
+        noted = [n.who for n in session.query(AuditEntry) if n.what.endswith("e_leave")]
+    assert noted == ["fuzhi"], "what was refused decided nothing"
+
+
+def test_an_official_with_an_account_does_not_decide_their_own(world: World) -> None:
+    clerk, leader = world.client("clerk"), world.client("leader")  # the cadre A001
+    number = entered(world, clerk, "A001")
+    alone = decision_of(leader, "A001")
+    assert "/decide" not in alone
+    assert "本人的申请不能自己审批" in alone
+    assert "开设账号" in alone
+    status, text = decide(leader, number)
+    assert status == 403
+    assert "这是您本人的申请" in text
+    for name in ("fuzhi", "zhuren"):
+        add_leader(world, name)
+    assert "本人的申请，须由 fuzhi 或 zhuren 审批" in decision_of(leader, "A001")
+    assert decide(world.client("zhuren"), number)[0] == 303
+
+
+def test_who_imported_leave_does_not_decide_it(world: World) -> None:
+    leader = world.client("leader")
+    body = xlsx(["编号", "类别", "开始日期", "结束日期", "事由"],
+                ["A020", "请休假", "2026-12-01", "2026-12-02", "年休假"])  # fmt: skip
+    where, text = previewed(leader, "leave", body)
+    assert f"{ANOTHER}：登记人不能审批" in text
+    add_leader(world, "fuzhi")
+    where, text = previewed(leader, "leave", body)
+    assert "您登记的请假由 fuzhi 审批" in text
+    assert applied(leader, where, text).status_code == 303
+    with world.app.extensions["quxiang"].database.session() as session:
+        number = session.query(LeaveRow).one().id
+    assert decide(leader, number)[0] == 403
+    assert "由您登记，须由 fuzhi 审批" in decision_of(leader, "A020")
+    assert decide(world.client("fuzhi"), number)[0] == 303
+
+
+def test_whoever_may_import_leave_has_the_form_too(world: World) -> None:
+    for role in ("admin", "clerk", "inspector", "leader"):
+        browser = world.client(role)
+        form = 'action="/leave"' in browser.get("/leave").text
+        assert form == ('value="leave"' in browser.get("/settings/import").text), role
+        assert form == (role != "inspector")
+
+
+def test_leave_is_shown_by_pages_newest_first(world: World) -> None:
+    database = world.app.extensions["quxiang"].database
+    with database.transaction() as session:
+        place = only_township(session, "示例乡")
+        clerk = session.query(User).filter_by(name="clerk").one()
+        for n in range(PAGE + 2):
+            start = world.hand() + timedelta(days=n)
+            leave.ask(session, place, "A020", Status.ON_LEAVE, start, start + timedelta(hours=1),
+                      f"第{n}次", clerk, world.hand())  # fmt: skip
+    browser = world.client("clerk")
+    for query in ("", "&state=pending"):
+        said = [re.findall(r">第(\d+)次<", browser.get(f"/leave?page={n}{query}").text)
+                for n in (1, 2, 3)]  # fmt: skip
+        assert [len(one) for one in said] == [PAGE, 2, 0]
+        assert [int(n) for one in said for n in one] == list(range(PAGE + 1, -1, -1))
+    with database.transaction() as session:
+        clerk = session.query(User).filter_by(name="clerk").one()
+        leader = session.query(User).filter_by(name="leader").one()
+        first, second = sorted(row.id for row in session.query(LeaveRow))[:2]
+        leave.step(session, first, "withdrawn", "", clerk, world.hand())
+        leave.decide(session, second, False, leader, world.hand())
+        place = only_township(session, "示例乡")
+        assert leave.number(session, place) == PAGE + 2
+        assert leave.number(session, place, undecided=True) == PAGE
+    assert browser.get("/leave?state=pending&page=2").text.count("次<") == 0
