@@ -1,4 +1,4 @@
-"""The privacy notice, one touch away from the board and from the mirror, in both languages.
+"""The privacy notice, one touch away from every view of the kiosk, in both languages.
 
 It says what 个人信息保护法 Art. 17, 29, 30 and 人脸识别技术应用安全管理办法 Art. 5 ask to be
 told before consent: who, what for, how, what, where, how long, which rights, how to use them.

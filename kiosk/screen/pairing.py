@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 from flask import Flask, Response, jsonify, render_template, request
 
+from kiosk.screen.notice import NOTICE
 from kiosk.screen.web import Server, body_of, guarded
 from kiosk.screen.words import PAIRING_WORDS
 
@@ -39,6 +40,7 @@ def create_pairing_app(pairing: Pairable, port: int) -> Flask:
             "pairing.html",
             lang=lang,
             token=token,
+            notice=NOTICE,
             w=lambda key: PAIRING_WORDS[key][1 if lang == "en" else 0],
         )
 

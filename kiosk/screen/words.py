@@ -116,6 +116,7 @@ WORDS: dict[str, Pair] = {
 
 PAIRING_WORDS: dict[str, Pair] = {
     "title": ("去向 · 新终端配对", "Quxiang · Pairing a new kiosk"),
+    **{key: WORDS[key] for key in ("privacy", "close")},
     "language": ("English", "中文"),
     "hint": (
         "请输入服务器地址和配对码，或插入带 quxiang-pair.json 的 U 盘。",

@@ -1,16 +1,19 @@
 // The greeting, and the ten seconds in which one may say something else.
 "use strict";
 
+import { noticeOpen } from "./notice.js";
 import { $, DATE_TIME, element, lang, look, moment, onLanguage, pieces, post, put, said, shape, time, told, word } from "./page.js";
 
 const CHANGE_S = 10; // product.md: a change of mind within 10 s
 const DETAIL_S = 20; // while reason and return are being touched
+const TAKEN_S = 28; // the kiosk takes a choice for 30 s after the person was identified
 const HOUR = 3600e3;
 const DAYS = [0, 1, 2, 7]; // expected return by one touch: the end of work so many days from now
 
 let shown = null; // the greeting on the screen
 let clock = () => Date.now();
 let ends = 0; // performance.now() at which the panel closes
+let last = 0; // and beyond which reading the notice does not put that off
 let lastId = null; // a greeting comes by the stream and as the answer to a touch: show it once
 let choice = null; // {status, reason, until} while details are chosen
 
@@ -23,6 +26,7 @@ export function greet(greeting, now) {
   choice = null;
   const total = greeting.choices ? CHANGE_S : 5;
   ends = performance.now() + (total - (greeting.age_s ?? 0)) * 1000;
+  last = performance.now() + (TAKEN_S - (greeting.age_s ?? 0)) * 1000;
   paint();
   if (!$("greeting").open) $("greeting").showModal();
   $("g-name").focus();
@@ -141,6 +145,7 @@ async function send({ status, reason, until }) {
 
 function count() {
   if (!shown) return;
+  if (noticeOpen()) ends = Math.max(ends, Math.min(performance.now() + CHANGE_S * 1000, last));
   const left = Math.ceil((ends - performance.now()) / 1000);
   if (left <= 0) return closeGreeting();
   put($("g-left"), shown.told ? said(shown.told) : `${word("change")} · ${left} ${word("change_left")}`);

@@ -3,6 +3,7 @@
 
 import { $, element, onLanguage, pieces, post, put, said, word } from "./page.js";
 import { greet } from "./greeting.js";
+import { noticeOpen } from "./notice.js";
 import { wholeRows } from "./rows.js";
 
 const LETTERS = "1234567890-ABCDEFGHIJKLMNOPQRSTUVWXYZ";
@@ -45,7 +46,7 @@ export function openPad(person) {
 }
 
 /** Whether letters and digits typed now are meant for the pad. */
-export const padOpen = () => $("pad").open;
+export const padOpen = () => $("pad").open && !noticeOpen();
 
 const matches = (person, text) => {
   const small = text.toLowerCase();
@@ -209,6 +210,7 @@ $("pad").addEventListener("cancel", (event) => {
 $("pad").addEventListener("close", () => { sitting += 1; busy = false; typed = digits = ""; who = asked = result = null; });
 $("pad").addEventListener("pointerdown", () => { touched = performance.now(); });
 setInterval(() => {
+  if (noticeOpen()) touched = performance.now(); // who reads comes back to what they had begun
   if ($("pad").open && !busy && performance.now() - touched > QUIET_MS) $("pad").close();
 }, 1000);
 onLanguage(paint);

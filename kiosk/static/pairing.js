@@ -1,6 +1,7 @@
 // Pairing without a shell: address and code by finger or keyboard, or a USB stick that does it alone.
 "use strict";
 
+import "./notice.js";
 import { $, element, lang, onLanguage, post, put, switchLanguage, word } from "./page.js";
 
 const KEYS = "1234567890.:-ABCDEFGHIJKLMNOPQRSTUVWXYZ";

@@ -4,6 +4,7 @@
 import { $, TODAY, brief, element, follow, lang, lit, look, moment, onLanguage, post, put, said, shape, switchLanguage, time, told, word } from "./page.js";
 import { closeGreeting, greet } from "./greeting.js";
 import { listen } from "./keys.js";
+import { closeNotice, noticeOpen } from "./notice.js";
 import { openPad, padNames } from "./pad.js";
 import { fading, wholeRows } from "./rows.js";
 import { showTroubles } from "./troubles.js";
@@ -15,7 +16,7 @@ const ALONE_MS = 30 * 60_000; // offline beyond this is told as a trouble, with 
 
 const board = document.querySelector(".board");
 const fitBoard = wholeRows(board, $("rows"), $("board-more"));
-for (const each of document.querySelectorAll(".prose")) fading(each);
+fading(document.querySelector("#trouble-list .prose"));
 
 const state = {};
 let offset = 0; // kiosk's time minus this browser's, in milliseconds
@@ -180,7 +181,7 @@ new ResizeObserver(() => {
 $("picture").addEventListener("error", () => {
   setTimeout(() => { if (!$("picture").hidden) $("picture").src = `/picture?${Date.now()}`; }, 2000);
 });
-for (const id of ["language", "n-language"]) $(id).addEventListener("click", switchLanguage);
+$("language").addEventListener("click", switchLanguage);
 $("wake").addEventListener("click", () => {
   if (state.camera) { wake(TOUCHED_MS); $("look-pin").focus(); } else openPad(null);
 });
@@ -189,8 +190,6 @@ document.addEventListener("keydown", (event) => {
   if (event.key === "Escape" && document.body.classList.contains("awake") && !document.querySelector("dialog[open]")) $("look-close").click();
 });
 for (const id of ["open-pin", "look-pin"]) $(id).addEventListener("click", () => openPad(null));
-for (const id of ["open-notice", "look-notice"]) $(id).addEventListener("click", () => { $("notice").showModal(); $("n-title").focus(); });
-$("n-close").addEventListener("click", () => $("notice").close());
 onLanguage(() => Object.values(painters).forEach((paint) => paint()));
 setInterval(tick, 1000);
 listen(async (number) => {
@@ -216,14 +215,18 @@ function hush() {
 }
 
 function welcome(greeting) {
-  for (const id of ["pad", "notice", "trouble-list"]) if ($(id).open) $(id).close();
+  // Who reads the notice after their greeting is still seen by the camera: that takes it from nobody.
+  if (greeting.again && noticeOpen()) return;
+  closeNotice();
+  for (const id of ["pad", "trouble-list"]) if ($(id).open) $(id).close();
   greet(greeting, now);
 }
 
 function ask(person) {
   hush();
   closeGreeting();
-  for (const id of ["notice", "trouble-list"]) if ($(id).open) $(id).close();
+  closeNotice();
+  if ($("trouble-list").open) $("trouble-list").close();
   openPad(person);
 }
 

@@ -1,6 +1,14 @@
-"""What the tests of the kiosk's page share: waiting until it has settled, and two troubles."""
+"""What the tests of the kiosk's page share: waiting until it has settled, two troubles, a
+card reader."""
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
+
+CARD = "0012345678"
 
 # Every transition has ended; what blinks for ever does not count.
 SETTLED = """async () => {
@@ -24,3 +32,21 @@ TROUBLES = [
         "advice_en": "Tell the technician; check-in goes on.",
     },
 ]
+
+
+def swipe(page: Page, number: str = CARD) -> None:
+    """Keys as fast as a reader types them, in one turn of the page, then Enter.
+
+    Each says itself when it was struck: a busy machine may stop the page between two of them for
+    longer than a reader would."""
+    page.evaluate(
+        """(keys) => {
+          let at = performance.now();
+          for (const key of [...keys, "Enter"]) {
+            const event = new KeyboardEvent("keydown", { key, bubbles: true, cancelable: true });
+            Object.defineProperty(event, "timeStamp", { value: at += 10 });
+            window.pressed = document.activeElement.dispatchEvent(event);
+          }
+        }""",
+        list(number),
+    )

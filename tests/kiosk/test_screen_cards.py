@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from kiosk.screen.app import Answer
+from tests.kiosk.pages import CARD, swipe
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -15,25 +16,6 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.browser
 
 Open = Callable[..., "Page"]
-CARD = "0012345678"
-
-
-def tap(page: Page, number: str = CARD) -> None:
-    """Keys as fast as a reader types them, in one turn of the page, then Enter.
-
-    Each says itself when it was struck: a busy machine may stop the page between two of them for
-    longer than a reader would."""
-    page.evaluate(
-        """(keys) => {
-          let at = performance.now();
-          for (const key of [...keys, "Enter"]) {
-            const event = new KeyboardEvent("keydown", { key, bubbles: true, cancelable: true });
-            Object.defineProperty(event, "timeStamp", { value: at += 10 });
-            window.pressed = document.activeElement.dispatchEvent(event);
-          }
-        }""",
-        list(number),
-    )
 
 
 @pytest.mark.parametrize("where", ["idle", "notice", "names", "digits", "button", "greeting"])
@@ -52,7 +34,7 @@ def test_a_card_counts_wherever_the_page_is(open_page: Open, stand: Any, where: 
     elif where == "greeting":
         stand.desk.greet("李娜")
         page.wait_for_selector("#greeting[open]")
-    tap(page)
+    swipe(page)
     page.wait_for_selector('#g-name:has-text("王芳")')
     assert page.inner_text("#g-when").endswith("刷卡")
     assert stand.desk.done == [("card", CARD)]
@@ -77,7 +59,7 @@ def test_six_digits_as_fast_as_a_reader_are_still_a_pin(open_page: Open, stand: 
     page = open_page()
     page.click("#open-pin")
     page.click('#p-names [data-official="XC-1"]')
-    tap(page, "123456")
+    swipe(page, "123456")
     page.wait_for_selector("#greeting[open]")
     assert stand.desk.done == [("pin", "XC-1", "123456")]
 
@@ -90,7 +72,7 @@ def test_an_unknown_card_is_told_and_the_message_goes(
     lang: str,
 ) -> None:
     page = open_page(lang=lang)
-    tap(page, "87654321")
+    swipe(page, "87654321")
     page.wait_for_selector(
         f'#toast:not(.calm):has-text("{"没有登记" if lang == "zh" else "void"}")'
     )
