@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import re
 import sys
@@ -21,11 +22,12 @@ from attendance.statuses import Kind, Status
 from attendance.wire import GalleryContents, Person, WhereaboutsRow
 from hardware.drivers import open_lamps
 from hardware.errors import LampError
-from hardware.fake_chips import PixelChips, ShiftChips
+from hardware.fake_chips import PixelChips, ShiftChips, perceive
 from hardware.fakes import FakeCamera, history, mock_pins
 from hardware.wiring import Chain, Wiring
 from hardware.wiring_file import load_wiring
 from kiosk.board import BoardRow
+from kiosk.cli import main
 from kiosk.clock import SystemClock
 from kiosk.config import load_keys
 from kiosk.events import EventLog
@@ -266,6 +268,84 @@ def test_a_button_after_a_check_in_takes_the_screens_path(kiosk: Kiosk) -> None:
     assert history(kiosk.pins, 20)[:3] == [0, 1, 0]
     assert any(state.state for state in kiosk.pins.pin(18).states)  # it was heard
     assert [e for e in events if e["event"] == "fault"] == []
+
+
+class Stood:
+    """Somebody before the board: what is printed and what is seen, in the order in which it came.
+
+    Colours are by place from 1; between two that it shows `rgb` sets one pin after the other, which
+    nobody sees.
+    """
+
+    def __init__(self, kiosk: Kiosk, driver: str) -> None:
+        self.history: list[str | dict[int, str]] = []
+        self._lights: dict[int, str] = {}
+        if driver == "rgb":
+            self._lamps = [(5, 6, 13), (19, 26, 12), (17, 27, 22)]
+            for number in {pin for lamp in self._lamps for pin in lamp}:
+                kiosk.pins.pin(number).watchers.append(lambda _pin: self._look())
+        else:
+            chain = load_wiring(kiosk.folder / "wiring.toml").chain
+            if driver == "shift":
+                self._chips: Any = ShiftChips(kiosk.pins, chain, 2, anode=True)
+            else:
+                self._chips = PixelChips(kiosk.pins, chain, 3)
+            for number in (chain.latch, chain.enable, chain.select):
+                kiosk.pins.pin(number).watchers.append(lambda _pin: self._look())
+        self._driver, self._pins = driver, kiosk.pins
+
+    def _look(self) -> None:
+        if self._driver == "rgb":
+            red_green_blue = [[255 * self._pins.pin(n).state for n in each] for each in self._lamps]
+            seen = [perceive((round(r), round(g), round(b))) for r, g, b in red_green_blue]
+        elif self._driver == "shift":
+            seen = self._chips.lights([(3 * n, 3 * n + 1, 3 * n + 2) for n in range(3)])
+        else:
+            seen = list(self._chips.look())
+        lit = {n: look for n, look in enumerate(seen, 1) if look not in ("off", "odd")}
+        if lit and lit != self._lights:
+            self.history.append(lit)
+        self._lights = lit
+
+    def write(self, text: str) -> int:
+        """A line or a part of one; none comes while a lamp is lit."""
+        assert self._lights == {}
+        if text.strip():
+            self.history.append(text.split()[0])
+        return len(text)
+
+    def flush(self) -> None:
+        """Nothing is kept back."""
+
+
+WALKED = {
+    "rgb": "[lamps.XC-1]\nred = 17\ngreen = 27\nblue = 22\n"
+    "[lamps.XC-0]\nred = 19\ngreen = 26\nblue = 12\n"
+    "[lamps.GONE]\nred = 5\ngreen = 6\nblue = 13\n",
+    "shift": 'driver = "shift"\nactive_high = false\n[chain]\nlength = 2\nreadback = 9\n',
+    "apa102": 'driver = "apa102"\n[chain]\nlength = 3\nreadback = 9\n',
+}
+
+
+@pytest.mark.parametrize("driver", ["rgb", "shift", "apa102"])
+def test_a_walk_names_each_official_before_their_lamp_alone_shows_each_colour(
+    kiosk: Kiosk, driver: str
+) -> None:
+    """In the order of the list, wherever on the board; then lamps that the list does not know."""
+    places = "[lamps.XC-1]\nplace = 3\n[lamps.XC-0]\nplace = 2\n[lamps.GONE]\nplace = 1\n"
+    kiosk.wire(WALKED[driver] + ("" if driver == "rgb" else places))
+    assert main(["sync", "--data", str(kiosk.folder)]) == 0
+    stood = Stood(kiosk, driver)
+    with contextlib.redirect_stdout(stood):  # type: ignore[type-var]
+        walk = ["lamps", "test", "--data", str(kiosk.folder), "--pause", "0"]
+        assert main(walk) == 0
+    colours = ("green", "blue", "yellow", "red")
+    expected: list[Any] = []
+    for official, place in (("XC-0", 2), ("XC-1", 3), *((each, 0) for each in PEOPLE[2:]),
+                            ("GONE", 1)):  # fmt: skip
+        shown = [{place: colour} for colour in colours] if place else []
+        expected += [official, *shown, "green=green", "ok"]
+    assert stood.history == expected
 
 
 # -- the keeper alone: faults between two changes --------------------------------------------
