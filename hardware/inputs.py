@@ -22,6 +22,11 @@ class WayIn(StrEnum):
     UNKNOWN = "unknown"
 
 
+def way_in_of(root: Path) -> WayIn:
+    """Of the machine whose files lie below `root`; unknown where nobody set it up for fingers."""
+    return way_in(root / DEVICES.relative_to("/"), root / SCREEN_UNIT.relative_to("/"))
+
+
 def way_in(devices: Path = DEVICES, screen: Path | None = None) -> WayIn:
     """What the kernel lists now. A card reader that types counts as a keyboard.
 

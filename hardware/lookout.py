@@ -47,6 +47,8 @@ is. Tried once by hand on 133 pictures with a face (every n-th of public portrai
 HOT_C, COOL_C = 80.0, 75.0
 """A Raspberry Pi slows itself from 80 °C (its documentation, "Frequency management and thermal
 control"); the kiosk does less from there until it has cooled to 75 °C."""
+THERMAL = Path("/sys/class/thermal/thermal_zone0/temp")
+THROTTLED = Path("/sys/devices/platform/soc/soc:firmware/get_throttled")
 LOOK_S = 10.0
 """Between two readings of the temperature."""
 
@@ -179,12 +181,17 @@ class Thermometer:
 
     def __init__(
         self,
-        thermal: Path = Path("/sys/class/thermal/thermal_zone0/temp"),
-        throttled: Path = Path("/sys/devices/platform/soc/soc:firmware/get_throttled"),
+        thermal: Path = THERMAL,
+        throttled: Path = THROTTLED,
     ) -> None:
         self._thermal, self._throttled = thermal, throttled
         self._read_at: float | None = None
         self._last = Warmth()
+
+    @classmethod
+    def of(cls, root: Path) -> Thermometer:
+        """Of the machine whose files lie below `root`."""
+        return cls(root / THERMAL.relative_to("/"), root / THROTTLED.relative_to("/"))
 
     def look(self, now_s: float) -> Warmth:
         """The last reading, or a new one every `LOOK_S`."""

@@ -33,17 +33,19 @@ Outputs = Callable[[], frozenset[str]]
 """Names what sound can come out of now."""
 
 
-def sound_outputs(folder: Path = Path("/dev/snd")) -> frozenset[str]:
-    """The playback devices of ALSA."""
+def sound_outputs(root: Path = Path("/")) -> frozenset[str]:
+    """The playback devices of ALSA on the machine whose files lie below `root`."""
     with contextlib.suppress(OSError):
-        return frozenset(device.name for device in folder.glob("pcm*p"))
+        return frozenset(device.name for device in (root / "dev/snd").glob("pcm*p"))
     return frozenset()
 
 
-def outputs_of(command: str) -> Outputs | None:
+def outputs_of(command: str, root: Path = Path("/")) -> Outputs | None:
     """What that command sounds through, None where it need not be a card of this machine."""
     word = command.split()[0].rsplit("/", 1)[-1] if command.strip() else ""
-    return sound_outputs if word in LOCAL and "PULSE_SERVER" not in os.environ else None
+    if word not in LOCAL or "PULSE_SERVER" in os.environ:
+        return None
+    return lambda: sound_outputs(root)
 
 
 class Speech(Protocol):

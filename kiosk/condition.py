@@ -5,12 +5,13 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from attendance.clock import ClockClass
 from attendance.days import MAX_MS, MIN_MS
 from attendance.wire import Health
-from hardware.inputs import SCREEN_UNIT, WayIn, way_in
+from hardware.inputs import WayIn
 from kiosk.card import free_mb
 from kiosk.clock import Clock
 from kiosk.display import Display
@@ -157,6 +158,8 @@ class Survey:
         camera: Callable[[], str],
         lamps: Callable[[], str],
         troubles: Callable[[], Iterable[str]],
+        way: Callable[[], WayIn],
+        room: Callable[[Path], int | None] = free_mb,
     ) -> None:
         self._store = store
         self._vault = vault
@@ -165,6 +168,8 @@ class Survey:
         self._camera = camera
         self._lamps = lamps
         self._troubles = troubles
+        self._way = way
+        self._room = room
 
     def look(self) -> Condition:
         """The kiosk now."""
@@ -184,12 +189,12 @@ class Survey:
             oldest_s=oldest,
             rejected=rejected,
             records=records,
-            free_mb=free_mb(self._store.path.parent),
+            free_mb=self._room(self._store.path.parent),
             clock=ClockClass.A if self._display.sure else ClockClass.C,
             wall_off_ms=self._display.wall_off_ms(),
             camera=self._camera(),
             lamps=self._lamps(),
-            way=way_in(screen=SCREEN_UNIT),
+            way=self._way(),
             gallery=self._vault.version,
             expires_ms=None if manifest is None else manifest.expires_ms,
             heard_ms=self._display.heard_at_ms(),

@@ -1,4 +1,4 @@
-"""Where a run touches time and the networks that find faces: the machine's own, unless told."""
+"""Where a run touches time, the machine, and the networks that find faces: its own, unless told."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from kiosk.card import free_mb
 from kiosk.clock import Clock, SystemClock
 
 if TYPE_CHECKING:
@@ -51,9 +52,13 @@ def pause(waitable: Waitable, seconds: float) -> None:
 class Edge:
     """clock: the wall and the boot clock. mono: seconds of a clock that never steps, the same that
     the camera's frames arrive by. pause: how threads wait for it. recogniser: as `load_recogniser`.
+    root: heat, sound cards and what fingers get in by are read below it. free_mb: room on the card
+    of a folder in MB (10^6 bytes), None where it cannot be told.
     """
 
     clock: Clock = field(default_factory=SystemClock)
     mono: Callable[[], float] = time.monotonic
     pause: Callable[[Waitable, float], None] = pause
     recogniser: Callable[[argparse.Namespace, Path], Recogniser] = load_recogniser
+    root: Path = Path("/")
+    free_mb: Callable[[Path], int | None] = free_mb

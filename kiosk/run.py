@@ -19,6 +19,7 @@ from hardware.camera import open_camera
 from hardware.drivers import open_lamps
 from hardware.errors import HardwareError, NoGpio, Notice, WiringError
 from hardware.frames import Camera, Image
+from hardware.inputs import way_in_of
 from hardware.lamps import LampBoard
 from hardware.lookout import PictureWatch, Thermometer
 from hardware.turned import TurnedCamera
@@ -166,9 +167,9 @@ class _Run:
         )
         self.events.listen(self.notes)
         self.events.listen(RefusalCount(self.store))
+        self._camera, self._started = "starting", False
         self.troubles = Troubles(self.feed, self.events, self._note_troubles)
         self._note_troubles("[]")
-        self._camera = "starting"
         self.settings = settings_or_trouble(data, self.troubles)
         card = Card(data)
         stack.callback(card.close)
@@ -218,6 +219,8 @@ class _Run:
             camera=lambda: self._camera,
             lamps=self._lamps,
             troubles=lambda: [trouble.part for trouble in self.troubles.now.values()],
+            way=lambda: way_in_of(edge.root),
+            room=edge.free_mb,
         )
         self.kiosk = Kiosk(
             store=self.store,
@@ -264,7 +267,9 @@ class _Run:
             stop,
             live=live,
             on_state=self._note_state,
-            lookout=Lookout(PictureWatch(self._best()), Thermometer(), self.feed, self.troubles),
+            lookout=Lookout(
+                PictureWatch(self._best()), Thermometer.of(edge.root), self.feed, self.troubles
+            ),
             mono=mono,
         )
         self.notifier = Notifier()
@@ -275,6 +280,7 @@ class _Run:
         self.kiosk.badges = self.badges = (
             stack.enter_context(BadgeReader(self.kiosk.badge)) if args.screen is not None else None
         )
+        self._started = True
         self._note_state("starting")
 
     # -- the parts' small questions ---------------------------------------------------------
@@ -327,6 +333,7 @@ class _Run:
             now_ms=self.display.now_ms,
             on_level=self.recogniser.lit,
             mono=self.edge.mono,
+            root=self.edge.root,
         )
 
     def _lamps(self) -> str:
@@ -339,9 +346,12 @@ class _Run:
             self.store.set_meta(camera=camera, lamps=self._lamps())
 
     def _note_troubles(self, listed: str) -> None:
-        """Keep what is wrong, for `status` of another process."""
+        """Keep what is wrong, for `status` of another process; with the lamps, whose troubles come
+        and go without the camera's."""
         with contextlib.suppress(StoreUnusable):
             self.store.set_meta(troubles=listed)
+            if self._started:
+                self.store.set_meta(lamps=self._lamps())
 
     # -- running ----------------------------------------------------------------------------
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import queue
 import time
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
@@ -83,8 +84,10 @@ class Surroundings:
         pin_factory: Any = None,
         voice: Voice | None = None,
         on_level: Callable[[float, float], None] | None = None,
+        root: Path = Path("/"),
     ) -> None:
         """wiring: what hangs on the pins, None for nothing. now_ms: the time for quiet hours.
+        root: sound cards are looked for below it.
 
         on_level: told each level of the fill light with the time of the frame that led to it, and
         while a level is wanted the one that stands: whoever wants it may be new.
@@ -128,7 +131,7 @@ class Surroundings:
         elif voice is None:
             try:
                 command = settings.voice.command
-                self._voice = Voice(command, outputs=outputs_of(command))
+                self._voice = Voice(command, outputs=outputs_of(command, root))
             except HardwareError as error:
                 self._tell("voice", error)
 
