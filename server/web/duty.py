@@ -130,10 +130,16 @@ def assign() -> Answer:
 def log() -> str:
     """The visits, newest first, and the form for a new one."""
     auth.note("view_visits")
-    return _visits()
+    return _visits(step=request.args.get("step", 0, type=int))
 
 
-def _visits(refused: str = "", typed: dict[str, str] | None = None) -> str:
+def _visits(
+    refused: str = "",
+    typed: dict[str, str] | None = None,
+    step: int = 0,
+    given: dict[str, str] | None = None,
+) -> str:
+    """The page; `step` is the visit whose form is open: each holds everybody's name."""
     session, user = db.session(), auth.user_now()
     return render_template(
         "visits.html",
@@ -150,6 +156,8 @@ def _visits(refused: str = "", typed: dict[str, str] | None = None) -> str:
         short_day=lambda text: short_day(date.fromisoformat(text)),
         refused=refused,
         typed=typed or {},
+        step=step,
+        given=given or {},
     )
 
 
@@ -207,7 +215,9 @@ def proceed(visit_id: int) -> Answer | tuple[str, int]:
     except InputInvalid as error:
         if error.key != "answer":
             abort(400)
-        return _visits(gettext("What is done needs an outcome that the visitor may read.")), 400
+        why = gettext("What is done needs an outcome that the visitor may read.")
+        given["official"] = request.form.get("official", "")[:32]
+        return _visits(why, step=visit_id, given=given), 400
     audit.note(session, user, "visit_step", f"{visit_id} {given['state']}", present, auth.remote())
     session.commit()
     flash(gettext("Noted."), "good")

@@ -114,5 +114,10 @@ def _silent(board: PublicBoard, present: datetime) -> list[tuple[str, str]]:
     heard = [site.heard for site in sites if site.heard is not None]
     if not sites:
         return []
-    first = clock_words(to_ms(min(heard)), today) if heard else ""
-    return [(gettext("%(n)s sites", n=len(sites)), first)]
+    times = ""
+    if heard:
+        first, last = (clock_words(to_ms(moment), today) for moment in (min(heard), max(heard)))
+        # The oldest alone would belie what stands beside people of the others.
+        same = first == last
+        times = first if same else gettext("%(first)s to %(last)s", first=first, last=last)
+    return [(gettext("%(n)s sites", n=len(sites)), times)]

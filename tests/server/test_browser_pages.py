@@ -10,10 +10,11 @@ from urllib.parse import urlsplit
 import pyotp
 import pytest
 from playwright.sync_api import Browser, Page, expect
+from sqlalchemy import update
 from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
 
 from attendance.statuses import Status
-from server.models import User
+from server.models import Official, User
 from server.services import accounts
 from server.web.board import STREAMS, watcher
 from tests.server.web_seed import PASSWORD, World, fill, make_world
@@ -229,6 +230,36 @@ def test_the_board_works_without_javascript(browser: Browser, served: Served) ->
         assert page.locator("noscript meta[http-equiv=refresh]").count() == 1
     finally:
         reader.close()
+
+
+def test_a_board_of_many_is_walked_by_group_and_printed_small(
+    browser: Browser, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    served = Served(make_world(tmp_path_factory.mktemp("many"), people=96))
+    with served.world.app.extensions["quxiang"].database.transaction() as session:
+        session.execute(
+            update(Official).where(Official.official.like("A00%")).values(portrait="a" * 32)
+        )
+    reader = Reader(browser, served.url, "telephone", "zh")
+    try:
+        page = reader.open("/")
+        expect(page.locator(".jump a").first).to_be_hidden()
+        page.get_by_text("按工作组查找").click()
+        page.locator(".jump a", has_text="便民服务中心").click()
+        expect(page.locator(".group", has_text="便民服务中心")).to_be_in_viewport()
+        edges = {round(box["x"]) for who in page.locator(".person .who").all()[:12]
+                 if (box := who.bounding_box()) is not None}  # fmt: skip
+        assert len(edges) == 1, "names stand below each other, with a portrait or without"
+        page.emulate_media(media="print")
+        assert page.locator(".jump").is_hidden()
+        assert page.locator(".person img").first.is_hidden()
+        boxes = [who.bounding_box() for who in page.locator(".person").all()]
+        tall = [box for box in boxes if box is not None and box["height"] > 60]
+        assert len(tall) <= 2, "but the long name and the long title"
+        assert len(re.findall(rb"/Type /Page\b", page.pdf(prefer_css_page_size=True))) <= 3
+    finally:
+        reader.close()
+        served.stop()
 
 
 def test_the_board_prints_on_a4(browser: Browser, served: Served) -> None:
