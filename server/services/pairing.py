@@ -6,6 +6,7 @@ import hashlib
 import hmac
 import os
 import secrets
+from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -25,13 +26,16 @@ from attendance.statuses import SiteKind
 from server.config import ServerConfig, ServerKeys
 from server.errors import ApiProblem, InputInvalid
 from server.models import Device, EpochRow, PairingAttempt, PairingCodeRow, Township
-from server.services import audit
+from server.services import audit, limits
 from server.services.cursors import desk_key, desk_keys
 from server.services.townships import site_of
 
-#: docs/wire.md, "Pairing": 30 minutes; ten wrong codes within ten minutes close it for ten.
+#: docs/wire.md, "Pairing": 30 minutes; ten wrong codes of one place within ten minutes close it to
+#: that place for ten, a thousand of all places to everybody: three thousand guesses of 2^40 in a
+#: code's life.
 LIFE_MS = 30 * 60_000
 WRONG = 10
+WRONG_OF_ALL = 1000
 WINDOW_MS = 10 * 60_000
 
 
@@ -97,11 +101,13 @@ def pair(
 ) -> wire.PairReply:
     """Makes the device. The same request again, its answer lost, gets the same answer.
 
-    Raises ApiProblem: `slow_down` while pairing is closed, `code` for a code that is wrong, used,
-    over or of the other kind (commit: the try is counted), `malformed` for keys that are none.
+    Raises ApiProblem: `slow_down` while pairing is closed to `remote`, `code` for a code that is
+    wrong, used, over or of the other kind (commit: the try is counted), `malformed` for keys that
+    are none.
     """
     now_ms = to_ms(now)
-    wait_s = _closed_for(session, now_ms)
+    who = limits.place(remote)[:64]
+    wait_s = _closed_for(session, who, now_ms)
     if wait_s:
         raise ApiProblem(
             429,
@@ -127,7 +133,7 @@ def pair(
         if device and (device.sign_key, device.box_key) == (sign_key, box_key):
             return _reply(session, device, now, keys)
     session.execute(delete(PairingAttempt).where(PairingAttempt.at_ms < now_ms - 2 * WINDOW_MS))
-    session.add(PairingAttempt(at_ms=now_ms, remote=remote[:64]))
+    session.add(PairingAttempt(at_ms=now_ms, remote=who))
     raise ApiProblem(
         403,
         "code",
@@ -172,12 +178,20 @@ def _hash(keys: ServerKeys, secret: str) -> str:
     return hmac.new(keys.secret, b"quxiang/code/1\n" + secret.encode(), hashlib.sha256).hexdigest()
 
 
-def _closed_for(session: Session, now_ms: int) -> int:
-    """Seconds for which pairing stays closed, 0 while it is open."""
-    tries = session.scalars(
-        select(PairingAttempt.at_ms).order_by(PairingAttempt.at_ms.desc()).limit(WRONG)
-    ).all()
-    if len(tries) < WRONG or tries[0] - tries[-1] > WINDOW_MS:
+def _closed_for(session: Session, who: str, now_ms: int) -> int:
+    """Seconds for which pairing stays closed to this place, 0 while it is open.
+
+    Asked before the code is looked at, so that a right one is told apart by nothing.
+    """
+    asked = select(PairingAttempt.at_ms).order_by(PairingAttempt.at_ms.desc())
+    own = session.scalars(asked.where(PairingAttempt.remote == who).limit(WRONG)).all()
+    every = session.scalars(asked.limit(WRONG_OF_ALL)).all()
+    return max(_wait_s(own, WRONG, now_ms), _wait_s(every, WRONG_OF_ALL, now_ms))
+
+
+def _wait_s(tries: Sequence[int], most: int, now_ms: int) -> int:
+    """Seconds after the newest `most` tries, newest first, fell into one window."""
+    if len(tries) < most or tries[0] - tries[-1] > WINDOW_MS:
         return 0
     return max(0, -(-(tries[0] + WINDOW_MS - now_ms) // 1000))
 

@@ -21,8 +21,8 @@ from attendance.signing import DeviceKeys, from_text, seal, to_text
 from attendance.statuses import Kind, Method, SiteKind, Status
 from server.backup import backup
 from server.context import Context
-from server.models import Device, GalleryRow, Official, WithdrawalRow, WorkGroup
-from server.services import leave
+from server.models import Device, GalleryRow, Official, PairingAttempt, WithdrawalRow, WorkGroup
+from server.services import leave, pairing
 from server.services.townships import only_township
 from server.sqlite import LIBRARY
 
@@ -86,6 +86,49 @@ def test_ten_wrong_codes_close_pairing_for_ten_minutes(office: Office) -> None:
     assert problem(answer) == (429, "slow_down")
     assert int(answer.headers["Retry-After"]) == 570
     office.clock.step(seconds=570)
+    office.pair("kiosk", code)
+
+
+def wrong(office: Office, number: int, remote: str) -> tuple[int, str]:
+    """What a wrong code from an address is answered."""
+    asked = pair_request(f"{number:08}" + "0" * 12)
+    return problem(
+        office.client().post(wire.PAIR, data=asked, environ_base={"REMOTE_ADDR": remote})
+    )
+
+
+@pytest.mark.parametrize(
+    ("attacker", "neighbour", "kiosk"),
+    [
+        ("203.0.113.5", "203.0.113.5", "203.0.113.6"),
+        ("2001:db8:1:2::5", "2001:db8:1:2:ffff::9", "2001:db8:1:3::5"),
+    ],
+    ids=["IPv4", "IPv6"],
+)
+def test_wrong_codes_of_one_address_close_pairing_to_nobody_else(
+    office: Office, attacker: str, neighbour: str, kiosk: str
+) -> None:
+    code = office.code("kiosk", "杏树村")
+    for n in range(10):
+        assert wrong(office, n, attacker) == (403, "code")
+    assert wrong(office, 10, neighbour) == (429, "slow_down"), "one household, however many names"
+    right = {"data": pair_request(code), "environ_base": {"REMOTE_ADDR": attacker}}
+    assert problem(office.client().post(wire.PAIR, **right)) == (429, "slow_down")
+    right["environ_base"] = {"REMOTE_ADDR": kiosk}
+    assert office.client().post(wire.PAIR, **right).status_code == 200
+
+
+def test_a_thousand_wrong_codes_of_all_addresses_close_pairing(office: Office) -> None:
+    code = office.code("kiosk", "杏树村")
+    with office.context.database.transaction() as session:
+        session.add_all(
+            PairingAttempt(at_ms=ms(office.clock()), remote=f"203.0.{n // 250}.{n % 250}")
+            for n in range(pairing.WRONG_OF_ALL - 2)
+        )
+    assert wrong(office, 1, "198.51.100.1") == (403, "code")
+    assert wrong(office, 2, "198.51.100.2") == (403, "code")
+    assert wrong(office, 3, "198.51.100.3") == (429, "slow_down")
+    office.clock.step(minutes=10)
     office.pair("kiosk", code)
 
 
