@@ -9,6 +9,7 @@ from datetime import UTC, date, datetime, time, timedelta, timezone
 SHANGHAI = timezone(timedelta(hours=8), "Asia/Shanghai")
 
 DAY_MS = 86_400_000
+_AHEAD_MS = 28_800_000
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 #: Wall times that `datetime` can express, in Unix milliseconds: years 1 to 9999, a day inside.
 MIN_MS = -62_135_510_400_000
@@ -35,6 +36,11 @@ def local(ms: int) -> datetime:
 def day_of(ms: int) -> date:
     """The Asia/Shanghai date of Unix milliseconds."""
     return local(ms).date()
+
+
+def minute_of_day(ms: int) -> int:
+    """Minutes since midnight in Asia/Shanghai, 0 to 1439: as `local` has it, for many."""
+    return (ms + _AHEAD_MS) % DAY_MS // 60_000
 
 
 def day_start_ms(day: date) -> int:

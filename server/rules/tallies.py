@@ -3,12 +3,15 @@ person: what is below the law to publish is below the law to draw (no rankings).
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 
+import msgspec
+
 from attendance.clock import ClockClass
-from attendance.days import local
+from attendance.days import minute_of_day
 from server.rules.verdict import HERE
 from server.rules.visits import Visit
 
@@ -17,9 +20,11 @@ BIN = 15
 _AWAY, _OPEN = ("leave", "trip"), ("not_yet", "not_known")
 
 
-@dataclass(frozen=True)
-class Seen:
-    """One official's day without their name: sites expected at, verdict, verified visits."""
+class Seen(msgspec.Struct, frozen=True, gc=False):
+    """One official's day without their name: sites expected at, verdict, verified visits.
+
+    A month of a county's township has tens of thousands.
+    """
 
     day: date
     sites: tuple[str, ...]
@@ -66,13 +71,17 @@ def monday(day: date) -> date:
 def by_site_and_week(seen: Iterable[Seen]) -> dict[str, dict[date, Tally]]:
     """Tallies by site and Monday."""
     found: dict[str, dict[date, Tally]] = {}
-    for one in seen:
-        for site in one.sites:
-            tally = found.setdefault(site, {}).setdefault(monday(one.day), Tally())
-            tally.expected += 1
-            tally.came += one.verdict in HERE
-            tally.away += one.verdict in _AWAY
-            tally.open += one.verdict in _OPEN
+    counted = Counter([(site, one.day, one.verdict) for one in seen for site in one.sites])
+    for (site, day, verdict), number in counted.items():
+        weeks = found.setdefault(site, {})
+        week = monday(day)
+        tally = weeks.get(week)
+        if tally is None:
+            tally = weeks[week] = Tally()
+        tally.expected += number
+        tally.came += number * (verdict in HERE)
+        tally.away += number * (verdict in _AWAY)
+        tally.open += number * (verdict in _OPEN)
     return found
 
 
@@ -80,16 +89,20 @@ def arrivals(seen: Iterable[Seen], site_kinds: Mapping[str, str]) -> Arrivals:
     """When people came, once a person and day: the first visit that has a beginning."""
     made = Arrivals()
     for one in seen:
-        begins = [v for v in one.visits if v.begins is not None and v.site in site_kinds]
-        if not begins:
+        first, kind = None, ""
+        for visit in one.visits:
+            begins = visit.begins
+            if begins is None or (first is not None and begins.at_ms >= first.at_ms):
+                continue
+            if visit.site in site_kinds:
+                first, kind = begins, site_kinds[visit.site]
+        if first is None:
             continue
-        first = min(begins, key=lambda v: v.begins.at_ms if v.begins is not None else 0)
-        if first.begins is None or first.begins.cls is ClockClass.C:
+        if first.cls is ClockClass.C:
             made.doubtful += 1
             continue
-        at = local(first.begins.at_ms)
-        bins = made.bins.setdefault(site_kinds[first.site], {})
-        place = (at.hour * 60 + at.minute) // BIN
+        bins = made.bins.setdefault(kind, {})
+        place = minute_of_day(first.at_ms) // BIN
         bins[place] = bins.get(place, 0) + 1
     return made
 
@@ -99,20 +112,23 @@ def coverage(
 ) -> dict[str, dict[date, str]]:
     """For each site and working day `covered` (somebody verified was there), `open` (records of
     somebody expected there may still come), `empty`, or `none` where nobody was expected."""
+    expected: set[tuple[str, date]] = set()
+    waited: set[tuple[str, date]] = set()
+    visited: set[tuple[str, date]] = set()
+    for one in seen:
+        day = one.day
+        for site in one.sites:
+            (waited if one.verdict in _OPEN else expected).add((site, day))
+        for visit in one.visits:
+            begins, ends = visit.begins, visit.ends
+            if (begins is not None and begins.cls is not ClockClass.C) or (
+                ends is not None and ends.cls is not ClockClass.C
+            ):
+                visited.add((visit.site, day))
     days = list(working)
     found = {site: dict.fromkeys(days, "none") for site in sites}
-    order = {"none": 0, "empty": 1, "open": 2, "covered": 3}
-
-    def put(site: str, day: date, state: str) -> None:
-        held = found.get(site, {}).get(day)
-        if held is not None and order[state] > order[held]:
-            found[site][day] = state
-
-    for one in seen:
-        for site in one.sites:
-            put(site, one.day, "open" if one.verdict in _OPEN else "empty")
-        for visit in one.visits:
-            ends = (visit.begins, visit.ends)
-            if any(e is not None and e.cls is not ClockClass.C for e in ends):
-                put(visit.site, one.day, "covered")
+    for state, where in (("empty", expected), ("open", waited), ("covered", visited)):
+        for site, day in where:
+            if day in found.get(site, ()):
+                found[site][day] = state
     return found

@@ -16,9 +16,8 @@ from server.rules.calendar import days_between
 from server.rules.roster import Place
 from server.rules.verdict import VERDICTS, Discrepancy, Kiosks
 from server.rules.visits import Visit
-from server.services.sheets.days import Day, PersonDay, days_of, person_days, silence
+from server.services.sheets.days import Day, Look, PersonDay, person_days, silence
 from server.services.sheets.entries import Entry, entries_between, entries_by_id
-from server.services.sheets.inputs import kiosks_of
 
 __all__ = [
     "MAX_DAYS",
@@ -143,11 +142,11 @@ def day_sheet(
     `counts` are of all who fit; rows are of those among them with that verdict, `most` of them
     from number `first` on. The verdict's rules are `server.rules.verdict.judge`.
     """
-    roster, (made,) = days_of(session, township, [day], now)
+    look = Look(session, township, [day], now)
+    roster, kiosks, (made,) = look.roster, look.kiosks, look.days()
     fitting = [p for p in made.people.values() if fits is None or fits(p)]
     shown = [p for p in fitting if not verdict or p.judged.verdict == verdict]
     page = shown[first : None if most is None else first + most]
-    kiosks = kiosks_of(session, township)
     whole = len(page) == len(made.people)
     rows = rows_of(session, township, kiosks, made, page, whole)
     counts: dict[str, int] = {}

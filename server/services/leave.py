@@ -227,10 +227,12 @@ def absences(
     first_ms: int,
     last_ms: int,
     official: str | None = None,
+    roster: Roster | None = None,
 ) -> list[Absence]:
     """Leave and trips that touch `first_ms..last_ms` and may hold, undecided ones included.
 
-    `Absence.approved` tells them apart; what was refused or withdrawn is left out.
+    `Absence.approved` tells them apart; what was refused or withdrawn is left out. `roster` is the
+    township's, where the caller has asked for it.
     """
     query = select(LeaveRow).where(
         LeaveRow.township_id == township.id,
@@ -249,7 +251,7 @@ def absences(
             approved=view.state == "approved",
             reason=row.reason or None,
         )
-        for (row, _), view in zip(rows, _views(session, township, rows), strict=True)
+        for (row, _), view in zip(rows, _views(session, township, rows, roster), strict=True)
         if view.state not in ("refused", "withdrawn")
     ]
 
@@ -270,7 +272,10 @@ def _latest(
 
 
 def _views(
-    session: Session, township: Township, rows: Sequence[tuple[LeaveRow, str]]
+    session: Session,
+    township: Township,
+    rows: Sequence[tuple[LeaveRow, str]],
+    roster: Roster | None = None,
 ) -> list[Leave]:
     if not rows:
         return []
@@ -283,7 +288,7 @@ def _views(
         .order_by(LeaveStep.id)
     ):
         steps.setdefault(one.leave_id, []).append(one)
-    roster = roster_of(session, township)
+    roster = roster or roster_of(session, township)
     return [
         _view(row, name, latest.get(row.id), steps.get(row.id, ()), roster) for row, name in rows
     ]

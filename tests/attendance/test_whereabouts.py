@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from attendance.clock import Anchor, ClockClass, Estimate, estimate, from_anchor, wall_is_off
-from attendance.days import DAY_MS, day_of, day_start_ms, from_ms, local, to_ms
+from attendance.days import DAY_MS, day_of, day_start_ms, from_ms, local, minute_of_day, to_ms
 from attendance.statuses import Kind, Status
 from attendance.whereabouts import Absence, Fact, overlay, standing, whereabouts
 
@@ -164,6 +164,7 @@ def test_days_are_those_of_shanghai(ms: int) -> None:
     assert day_start_ms(day) <= ms < day_start_ms(day) + DAY_MS
     assert to_ms(from_ms(ms)) == ms
     assert local(ms).utcoffset() == local(0).utcoffset()
+    assert minute_of_day(ms) == local(ms).hour * 60 + local(ms).minute
 
 
 def test_a_day_starts_at_sixteen_hours_utc() -> None:

@@ -16,7 +16,7 @@ from server.services.rulings import corrections, findings, spotchecks
 from server.services.rulings.corrections import Draft
 from tests.conftest import NewDatabase
 
-from .test_web_pages import statements
+from .test_web_pages import asked, statements
 from .web_seed import World, fill, make_world, shanghai
 
 #: The day before the world's present one, on which the apricot village's records are complete.
@@ -92,3 +92,11 @@ def test_whatever_people_did_takes_no_more_queries(world: World) -> None:
     after = {path: statements(world, path) for path in PAGES}
     after |= {path: statements(world, path, "admin") for path in OF_ADMIN}
     assert {path: (before[path], n) for path, n in after.items() if n > before[path]} == {}
+
+
+def test_a_day_asks_for_nothing_twice(world: World) -> None:
+    work(world, 2)
+    page = [" ".join(said.split()) for said in asked(world, f"/day?date={DAY}")]
+    seen = [said for said in page if said.startswith("SELECT")]
+    assert {said for said in seen if seen.count(said) > 1} == set()
+    assert not any(" FROM site " in said for said in seen), "the roster has their names"

@@ -18,6 +18,7 @@ from server.rules.terms import Allowance, LeaveTerms, MonthDays, UsualShifts
 from server.services import daysheet, leave, rosters
 from server.services.rulings import attachments, corrections, findings, spotchecks, statements
 from server.services.rulings.corrections import Draft
+from server.services.sheets.days import days_of
 from server.services.sheets.months import Grid, Row, grid
 from server.services.townships import only_township, touch_roster
 
@@ -369,7 +370,7 @@ def test_the_grid_adds_up_and_names_groups_with_too_few_people(
     now, clerk = office.clock(), people["clerk"]
     with office.context.database.transaction() as session:
         township = only_township(session)
-        group = daysheet.days_of(session, township, [TODAY], now)[0].groups[0]
+        group = days_of(session, township, [TODAY], now)[0].groups[0]
         rosters.set_group(session, township, group.id, "zhang-3", None, 2, ["杏树村"], clerk)
         hours = rosters.add_shift(
             session, township, "早班", 8 * 60, 16 * 60, clerk, now, late_min=90

@@ -222,6 +222,11 @@ def test_sites_show_how_often_a_kiosk_refused_and_why(world: World) -> None:
 
 def statements(world: World, path: str, who: str = "inspector") -> int:
     """How many statements a page sends to the database, without signing in."""
+    return len(asked(world, path, who))
+
+
+def asked(world: World, path: str, who: str = "inspector") -> list[str]:
+    """The statements of a page that was looked at before, in order."""
     browser = world.client(who)
     browser.get(path)  # what is kept between requests is kept
     seen: list[str] = []
@@ -235,7 +240,7 @@ def statements(world: World, path: str, who: str = "inspector") -> int:
         assert browser.get(path).status_code == 200
     finally:
         event.remove(engine, "before_cursor_execute", note)
-    return len(seen)
+    return seen
 
 
 def test_a_thousand_officials_take_no_more_queries(

@@ -197,7 +197,7 @@ def where_was(
     days = [day - timedelta(1), day, day + timedelta(1)]
     roster, inputs, judged = person_days(session, township, official, days, now)
     here = _holding([one.people[official] for one in judged], at_ms)
-    facts = facts_of(session, township, here.start_ms, here.end_ms, (official,))
+    facts = facts_of(session, township, roster, here.start_ms, here.end_ms, (official,))
     return _answer(roster, inputs, facts, here, at_ms)
 
 
@@ -214,10 +214,10 @@ def where_all_were(
     first, last = min(days), max(days)
     whole = days_between(first - timedelta(1), last + timedelta(1))
     roster, judged = days_of(session, township, whole, now)
-    inputs = inputs_of(session, township, whole[0], whole[-1])
+    inputs = inputs_of(session, township, roster, whole[0], whole[-1])
     by_day = dict(zip(whole, judged, strict=True))
     start, end = day_start_ms(whole[0]), day_start_ms(whole[-1]) + 2 * DAY_MS
-    facts = facts_of(session, township, start, end)
+    facts = facts_of(session, township, roster, start, end)
     return {
         look.id: _answer(roster, inputs, facts, _holding(held, at), at)
         for look, day, at in zip(looked, days, (to_ms(k.seen_at) for k in looked), strict=True)

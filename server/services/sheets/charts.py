@@ -48,10 +48,11 @@ class ChartMonth:
         come are in none."""
         own, roster = self._own, self._look.roster
         seen = [
-            Seen(day.day, tuple(e.place.name for e in one.expected), one.judged.verdict,
-                 tuple(one.judged.visits))
+            Seen(day.day, tuple([e.place.name for e in one.expected]), one.judged.verdict,
+                 one.judged.visits)
             for day in (self._look.days() if self._days else ())
             for one in day.people.values()
+            if one.expected or one.judged.visits  # who counts in some figure
         ]  # fmt: skip
         inside = [s for s in seen if own[0] <= s.day <= own[-1]]
         working = [d for d in own if d <= self._today and roster.calendar.is_working(d)]

@@ -118,7 +118,7 @@ class Look:
         self._now_ms = to_ms(now)
         if not days:
             return
-        self._inputs = inputs_of(session, township, days[0], days[-1])
+        self._inputs = inputs_of(session, township, self.roster, days[0], days[-1])
         connection = session.connection()
         self._writing = bool(connection.get_execution_options().get("quxiang_write"))
         self._kept = _kept.setdefault(connection.engine.pool, _Kept())
@@ -129,6 +129,11 @@ class Look:
         """A word of this process: another one whenever the days may say something else."""
         keys = tuple(self._keys.items()) if self._asked else ()
         return f"{self.roster.version} {hash(keys)}"
+
+    @property
+    def kiosks(self) -> Kiosks:
+        """The township's kiosks as they are now; of a look at no day there are none."""
+        return self._inputs.kiosks if self._asked else Kiosks({})
 
     def silence(self, days: Sequence[Day]) -> dict[tuple[str, date], list[Discrepancy]]:
         """Absent officials of these days whose expected site was silent all day (`silence`)."""
@@ -172,7 +177,7 @@ class Look:
             if codes is not None and r.really in codes and r.record_id is not None
         ]
         return facts_of(
-            self._session, self._township, day_start_ms(days[0]),
+            self._session, self._township, self.roster, day_start_ms(days[0]),
             day_start_ms(days[-1]) + DAY_MS + reach,
             None if codes is None or len(codes) > MANY else codes, also,
         )  # fmt: skip
@@ -249,7 +254,7 @@ def judged_day(
     start, end = day_start_ms(day), day_start_ms(day) + DAY_MS
     own_facts, absences = facts.by_day.get(day, {}), inputs.absences
     concerned = _concerned(rulings)
-    made = Day(day, {})
+    made, nobody = Day(day, {}), Judgement("not_expected")
     for person in roster.people if of is None else of:
         code = person.official
         expected = roster.expected(person, day, usual)
@@ -261,6 +266,9 @@ def judged_day(
             own = own_facts.get(code, [])
         records = tuple([f.record_id for f in own])
         if not (person.active or own or expected or always):
+            continue
+        if not own and not expected and code not in concerned and code not in absences:
+            made.people[code] = PersonDay(person, (), nobody, start, end)  # a Sunday's thousand
             continue
         ruled = Ruled(own) if own else _NOTHING
         if code in concerned:
@@ -347,10 +355,10 @@ def person_days(
     if not days:
         return (
             roster,
-            inputs_of(session, township, day_of(to_ms(now)), day_of(to_ms(now)), code),
+            inputs_of(session, township, roster, day_of(to_ms(now)), day_of(to_ms(now)), code),
             [],
         )
-    inputs = inputs_of(session, township, days[0], days[-1], code, signed=False)
+    inputs = inputs_of(session, township, roster, days[0], days[-1], code, signed=False)
     also = [
         r.record_id
         for listed in inputs.rulings.values()
@@ -361,6 +369,7 @@ def person_days(
     facts = facts_of(
         session,
         township,
+        roster,
         day_start_ms(days[0]),
         day_start_ms(days[-1]) + DAY_MS + reach,
         (code,),

@@ -30,6 +30,7 @@ from server.rules.verdict import Kiosk, Kiosks
 from server.services import leave, retention
 from server.services.newest import PERSON_KIND_WORDS
 from server.services.recordrows import between, day_number, with_ids
+from server.services.sheets.roster import Roster
 
 _KINDS = {str(kind): kind for kind in Kind}
 _STATUSES = {str(status): status for status in Status}
@@ -100,6 +101,7 @@ class Inputs:
 def inputs_of(
     session: Session,
     township: Township,
+    roster: Roster,
     first: date,
     last: date,
     code: str | None = None,
@@ -111,12 +113,12 @@ def inputs_of(
     """
     start, end = day_start_ms(first), day_start_ms(last) + DAY_MS
     absences: dict[str, list[Absence]] = {}
-    for absence in leave.absences(session, township, start, end + DAY_MS, code):
+    for absence in leave.absences(session, township, start, end + DAY_MS, code, roster):
         absences.setdefault(absence.official, []).append(absence)
     return Inputs(
         kiosks_of(session, township),
         absences,
-        _doubtful(session, township, start, end + DAY_MS, code),
+        _doubtful(session, township, roster, start, end + DAY_MS, code),
         rulings_of(session, township, first, last, code),
         _signatures(session, township, start, end) if signed else {},
     )
@@ -195,10 +197,9 @@ def _signatures(
     return {since + timedelta(int(row[0])): (row[1], row[2]) for row in rows}
 
 
-def _sites(session: Session, township: Township) -> dict[int | None, str]:
-    """Names by id: looked up here, not joined to tens of thousands of rows."""
-    asked = select(Site.id, Site.name).where(Site.township_id == township.id)
-    return {row[0]: row[1] for row in session.execute(asked)}
+def _sites(roster: Roster) -> dict[int | None, str]:
+    """Names by id: looked up here, neither joined to tens of thousands of rows nor asked for."""
+    return {number: place.name for number, place in roster.places.items()}
 
 
 def _fact(row: Any, sites: Mapping[int | None, str]) -> Fact:
@@ -226,7 +227,7 @@ def _fact(row: Any, sites: Mapping[int | None, str]) -> Fact:
 
 
 def _doubtful(
-    session: Session, township: Township, start: int, end: int, code: str | None
+    session: Session, township: Township, roster: Roster, start: int, end: int, code: str | None
 ) -> dict[str, list[Fact]]:
     query = (
         select(*_FACT)
@@ -241,7 +242,7 @@ def _doubtful(
     )
     if code is not None:
         query = query.where(RecordRow.official == code)
-    sites = _sites(session, township)
+    sites = _sites(roster)
     found: dict[str, list[Fact]] = {}
     for row in session.execute(query):
         found.setdefault(row[0] or "", []).append(_fact(row, sites))
@@ -251,6 +252,7 @@ def _doubtful(
 def facts_of(
     session: Session,
     township: Township,
+    roster: Roster,
     start_ms: int,
     end_ms: int,
     codes: Collection[str] | None = None,
@@ -273,7 +275,7 @@ def facts_of(
         others = list(also)
         mine = RecordRow.official.in_(codes)
         query = query.where(mine | with_ids(township.id, others) if others else mine)
-    made, sites = Facts(), _sites(session, township)
+    made, sites = Facts(), _sites(roster)
     day_ms, day = 0, date.min
     held: dict[str, list[Fact]] = {}
     for row in session.connection().execute(query).all():  # plain rows, without the ORM's loading
