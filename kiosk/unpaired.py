@@ -18,7 +18,7 @@ from attendance.errors import QuxiangError
 from attendance.i18n import say
 from attendance.pairing_file import FILE_NAME, MAX_FILE, PairingFile
 from attendance.signing import fingerprint
-from kiosk.clock import SystemClock
+from kiosk.clock import Clock, SystemClock
 from kiosk.config import CONFIG, keys_of, load_config, run_lock
 from kiosk.errors import KioskError, ServerUnreachable, StoreUnusable
 from kiosk.notify import Notifier
@@ -196,9 +196,13 @@ def pair_on_screen(
     *,
     sticks: Sequence[str] = STICKS,
     notifier: Notifier | None = None,
+    proved: Callable[[Path, Clock], None] = rehearse,
 ) -> bool:
     """Serve the pairing page until this folder is paired and somebody has seen it, or `stop` is
-    set; whether it is paired. Raises PortTaken, AlreadyRunning."""
+    set; whether it is paired. Raises PortTaken, AlreadyRunning.
+
+    proved: raises StoreUnusable while nothing can be recorded here; ready is told after it.
+    """
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     alive = notifier or Notifier()
     able = False
@@ -216,7 +220,7 @@ def pair_on_screen(
                 if not able:
                     # Not ready before it could record: an update that cannot is taken back.
                     with contextlib.suppress(StoreUnusable):
-                        rehearse(folder, SystemClock())
+                        proved(folder, SystemClock())
                         able = True
                         alive.ready()
                 alive.beat()

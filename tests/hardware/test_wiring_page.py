@@ -112,6 +112,24 @@ def test_as_many_chips_as_are_listed_carry_the_lamps() -> None:
     assert ours.lamps["B"].blue < 14 * OUTPUTS
 
 
+def test_the_kiosk_itself_has_parts_with_prices_and_its_clock_sits_on_the_i2c_bus() -> None:
+    text = section("The kiosk itself")
+    priced = [line for line in text.splitlines() if re.match(r"\|.*\| \d+ \|$", line)]
+    assert len(priced) >= 8
+    (clock,) = (line for line in priced if "DS3231" in line)
+    assert (HEADER[2], HEADER[3]) == (3, 5)
+    assert "1 (3V3), 3 (SDA), 5 (SCL), 9 (GND)" in clock
+    assert not set(FREE_PINS) & {2, 3}, "no lamp takes the clock's pins by itself"
+
+
+@pytest.mark.parametrize(("driver", "about_yuan"), [("rgb", 50), ("shift", 150), ("apa102", 150)])
+def test_what_the_boards_come_to_is_what_their_tables_say(driver: str, about_yuan: int) -> None:
+    rows = re.findall(r"^\|.*\| (\d+) \|$", section(f"Driver `{driver}`"), re.M)
+    said = re.sub(r"\s+", " ", section("The kiosk itself"))
+    assert f"{about_yuan} " in said
+    assert 0.6 < sum(map(int, rows)) / about_yuan < 1.5
+
+
 def test_each_driver_has_parts_with_prices_and_a_picture() -> None:
     for driver in ("rgb", "shift", "apa102"):
         text = about(driver)

@@ -113,6 +113,36 @@ def test_what_is_put_off_is_sent_again_without_a_touch(open_page: Open, stand: A
     assert stand.desk.done == [("pin", "XC-1", "123456")]
 
 
+def test_a_refusal_that_comes_late_is_not_shown_to_the_next(open_page: Open, stand: Any) -> None:
+    page = open_page()
+    asked = []
+
+    def put_off_and_refused(*words: str) -> Answer:
+        asked.append(words)
+        if len(asked) == 1:
+            return Answer(False, "请稍候，会自动登记。", "Wait.", wait_s=3)
+        return Answer(False, "密码不对，请再试一次。", "Wrong PIN: try again.")
+
+    stand.desk.pin = put_off_and_refused
+    try:
+        page.click("#open-pin")
+        page.click('#p-names [data-official="XC-1"]')
+        page.keyboard.type("000000", delay=60)
+        page.wait_for_selector('#p-result:has-text("会自动登记")')
+        page.click("#p-close")
+        page.click("#open-pin")
+        page.click('#p-names [data-official="XC-2"]')
+        page.click('#p-keys button:text-is("7")')
+        with page.expect_response("**/pin", timeout=15_000):
+            pass
+        page.wait_for_timeout(300)
+        assert len(asked) == 2
+        assert page.inner_text("#p-result") == ""
+        assert page.locator("#p-dots .full").count() == 1
+    finally:
+        del stand.desk.pin
+
+
 def test_what_was_put_off_for_one_person_is_not_shown_to_the_next(
     open_page: Open, stand: Any
 ) -> None:

@@ -22,7 +22,7 @@ from attendance.signing import fingerprint
 from attendance.tokens import mark
 from attendance.wire import GalleryContents, Person
 from kiosk.cli import build_parser
-from kiosk.clock import SystemClock
+from kiosk.clock import Clock, SystemClock
 from kiosk.config import load_config, load_keys
 from kiosk.errors import StoreUnusable
 from kiosk.fakes import FakeTownship, package
@@ -146,7 +146,15 @@ def test_an_unpaired_kiosk_is_ready_only_once_it_could_record(
     tmp_path: Path, free_port: int
 ) -> None:
     """READY=1 makes a release on trial the good one: not before a record was kept."""
-    folder, heard = tmp_path / "k", []
+    folder, heard, tries = tmp_path / "k", [], []
+    mended = threading.Event()
+
+    def bad_card(place: Path, clock: Clock) -> None:
+        tries.append(place)
+        if not mended.is_set():
+            raise StoreUnusable("open", "无法写入。", "cannot be written")
+        rehearse(place, clock)
+
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as end:
         end.bind(str(tmp_path / "notify"))
         end.settimeout(0.2)
@@ -158,9 +166,13 @@ def test_an_unpaired_kiosk_is_ready_only_once_it_could_record(
         thread = threading.Thread(
             target=pair_on_screen,
             args=(folder, free_port, stop, lambda line: None),
-            kwargs={"sticks": (), "notifier": notifier},
+            kwargs={"sticks": (), "notifier": notifier, "proved": bad_card},
         )
         thread.start()
+        wait_for(lambda: len(tries) >= 2)
+        with pytest.raises(TimeoutError):
+            end.recv(100)  # tried twice, and silent
+        mended.set()
         end.settimeout(30)
         heard.append(end.recv(100))
         stop.set()
