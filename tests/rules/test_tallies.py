@@ -79,3 +79,24 @@ def test_a_village_is_covered_by_verified_records_of_a_clock_that_is_believed(
             assert (state == "covered") is sure
             if state == "none":
                 assert not any(one.day == day and site in one.sites for one in seen)
+
+
+def test_the_first_arrival_counts_and_the_surest_state_of_a_village() -> None:
+    def at(minute: int, site: str, cls: ClockClass = ClockClass.A) -> Visit:
+        ms = day_start_ms(FIRST) + minute * 60_000
+        return Visit(site, Estimate(ms, ms, ms, cls), None, ("r",))
+
+    early, late = at(8 * 60 + 20, "机关"), at(10 * 60, "杏树村")
+    for listed in ((early, late), (late, early)):
+        made = tallies.arrivals([Seen(FIRST, (), "came", listed)], SITES)
+        assert (made.bins, made.doubtful) == ({"office": {(8 * 60 + 20) // tallies.BIN: 1}}, 0)
+    doubted = at(8 * 60, "石头村", ClockClass.C)
+    made = tallies.arrivals([Seen(FIRST, (), "came", (late, doubted))], SITES)
+    assert (made.bins, made.doubtful) == ({}, 1), "the first is doubtful"
+
+    absent, waiting = Seen(FIRST, ("杏树村",), "absent"), Seen(FIRST, ("杏树村",), "not_known")
+    seen: dict[str, list[Seen]] = {"none": [], "empty": [absent], "open": [absent, waiting],
+            "covered": [waiting, Seen(FIRST, (), "came", (late,)), absent]}  # fmt: skip
+    for state, people in seen.items():
+        for order in (people, people[::-1]):
+            assert tallies.coverage(order, ["杏树村"], [FIRST]) == {"杏树村": {FIRST: state}}

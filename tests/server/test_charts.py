@@ -73,6 +73,7 @@ def test_the_pictures_are_drawn_once_until_something_changes(world: World) -> No
         assert look("clerk") == (first, 0)
         assert look("leader") == (first, 0), "nobody's name or token is in them"
         assert look("stranger")[0] != first, "another township's are its own"
+        assert look("clerk") == (first, 0), "and do not take the place of these"
         in_english, _ = look("clerk", "en")
         assert "Times of arrival" in in_english
         kiosk = world.kiosks[0]

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 from sqlalchemy.orm import Session
 
-from attendance.days import day_end_ms, day_start_ms, from_ms
+from attendance.days import day_end_ms, day_start_ms, from_ms, to_ms
 from attendance.statuses import Kind, Status
 from server.errors import InputInvalid, NotAllowed, NotFound
 from server.models import Official, Township, User
@@ -228,6 +228,35 @@ def test_long_leave_waits_for_the_county(
     trip = asked(9, Status.BUSINESS_TRIP)
     leave.decide(session, trip.id, True, people["leader"], now)
     assert leave.listing(session, township)[0].state == "approved"
+
+
+def test_who_is_expected_nowhere_may_be_on_leave_or_have_come_all_the_same(
+    office: Office, village: Kiosk, people: dict[str, User]
+) -> None:
+    village.cursor()
+    sunday = TODAY + timedelta(4)
+    office.clock.now = at(sunday + timedelta(1), 10).astimezone(UTC)
+    village.sync()
+    now = office.clock()
+    with office.context.database.session(write=True) as session:
+        township = only_township(session)
+
+        def said() -> dict[str, str]:
+            rows = daysheet.day_sheet(session, township, sunday, now).rows
+            return {row.official: row.verdict for row in rows}
+
+        assert set(said().values()) == {"not_expected"}
+        row = leave.ask(session, township, "li-4", Status.ON_LEAVE, at(sunday, 0), at(sunday, 24),
+                        "事假", people["clerk"], now)  # fmt: skip
+        assert said()["li-4"] == "leave"
+        leave.decide(session, row.id, True, people["leader"], now)
+        draft = Draft("zhang-3", sunday, "presence", "防汛", site="杏树村",
+                      start_ms=to_ms(at(sunday, 9)))  # fmt: skip
+        made = corrections.propose(session, township, draft, people["clerk"], now)
+        corrections.decide(session, made.id, True, "", people["leader"], now)
+        verdicts = said()
+        assert (verdicts.pop("li-4"), verdicts.pop("zhang-3")) == ("leave", "came")
+        assert set(verdicts.values()) == {"not_expected"}
 
 
 def test_a_finding_from_draw_to_closing(
