@@ -55,8 +55,7 @@ class Absence:
     reason: str | None = None
 
 
-@dataclass(frozen=True)
-class Whereabouts:
+class Whereabouts(msgspec.Struct, frozen=True, gc=False):
     """The answer: a status, since when, until when, and on what it rests.
 
     `basis` is `record`, `absence` or `nothing`. `pending` marks a trip or leave that was declared

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+import msgspec
 from sqlalchemy import BigInteger, Row, Select, bindparam, func, or_, select
 from sqlalchemy.orm import Session
 
@@ -20,8 +21,7 @@ from server.services.sheets.roster import roster_of
 from server.services.whereabouts import OfficialWhereabouts, board_version, whereabouts_at
 
 
-@dataclass(frozen=True)
-class PublicRow:
+class PublicRow(msgspec.Struct, frozen=True, gc=False):
     """All that the public board may say of a person; a field not chosen is empty.
 
     `status` is the key, `colour` and `shape` those of `attendance.statuses.LOOKS`; `until` is the

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+import msgspec
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
@@ -30,8 +30,7 @@ from server.services.sheets.roster import Roster, roster_of
 _EVER = 2**62
 
 
-@dataclass(frozen=True)
-class OfficialWhereabouts:
+class OfficialWhereabouts(msgspec.Struct, frozen=True, gc=False):
     """One active official and where they are. `work_group` is "" for none."""
 
     official: str

@@ -1,7 +1,7 @@
 """Public pages, each drawn once for each version of its board: a thousand people see the same.
 
-Kept are packed bytes, of pages that nobody is signed in to: no name, no CSRF token is in them. What
-a page was made of is its stamp; whoever asks with another one has it drawn anew.
+Kept are the bytes of pages that nobody is signed in to: no name, no CSRF token is in them. What a
+page was made of is its stamp; whoever asks with another one has it drawn anew.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import hashlib
 import threading
 from collections import Counter, OrderedDict, defaultdict
 from collections.abc import Callable, Hashable
-from dataclasses import dataclass
 from time import monotonic
 from typing import Any, TypeVar
 
@@ -56,20 +55,37 @@ class Together:
         return held[1]
 
 
-@dataclass(frozen=True)
 class Drawing:
-    """A page as it was made: packed with gzip; `version` is the board's, `at` monotonic seconds."""
+    """A page as it was made; `version` is the board's, `at` monotonic seconds.
 
-    packed: bytes
-    etag: str
-    mimetype: str
-    version: str
-    at: float
+    Packed with gzip when it is first asked for so: what only stands in another page never is.
+    """
+
+    def __init__(self, body: bytes, mimetype: str, version: str, at: float) -> None:
+        self.etag = hashlib.sha256(body).hexdigest()[:24]
+        self.mimetype, self.version, self.at = mimetype, version, at
+        self._made: bytes | None = body
+        self._packed: bytes | None = None
+
+    @property
+    def is_packed(self) -> bool:
+        """Whether it was asked for packed."""
+        return self._packed is not None
+
+    @property
+    def packed(self) -> bytes:
+        """With gzip; from then on it is kept like this alone."""
+        packed, made = self._packed, self._made
+        if packed is None:
+            packed = self._packed = gzip.compress(made or b"", LEVEL, mtime=0)
+            self._made = None
+        return packed
 
     @property
     def body(self) -> bytes:
         """As it was made."""
-        return gzip.decompress(self.packed)
+        made = self._made
+        return gzip.decompress(self.packed) if made is None else made
 
     def answer(self, around: Callable[[bytes], bytes] | None = None) -> Response:
         """To this request: 304 where the browser has it. `around` puts something round the body
@@ -112,8 +128,7 @@ class Drawings:
                 return found
             began = monotonic()
             body, mimetype = make()
-            etag = hashlib.sha256(body).hexdigest()[:24]
-            made = Drawing(gzip.compress(body, LEVEL, mtime=0), etag, mimetype, version, began)
+            made = Drawing(body, mimetype, version, began)
             with self._lock:
                 self._held[key] = (stamp, made)
                 if len(self._held) > self._most:

@@ -242,3 +242,17 @@ def test_who_waits_shares_an_answer_that_was_begun_later() -> None:
     assert said.count("old") == 1, "only who asked before"
     assert said.count("new") == 9
     assert reads == ["old", "new"], "nine shared one reading"
+
+
+def test_a_board_is_packed_once_though_its_rows_stand_in_the_page(world: World) -> None:
+    held = world.app.extensions[drawings.KEY]
+    world.hand.moment += timedelta(minutes=1)
+    sent = world.client().get("/", headers={"Accept-Encoding": "gzip"})
+    assert sent.headers["Content-Encoding"] == "gzip"
+    kept = {key[0]: drawing for key, (_, drawing) in held._held.items() if key[-1] == "zh"}
+    assert (kept["page"].is_packed, kept["rows"].is_packed) == (True, False)
+    rows = kept["rows"].body
+    assert rows in gzip.decompress(sent.data)
+    asked = world.client().get("/board/rows", headers={"Accept-Encoding": "gzip"})
+    assert gzip.decompress(asked.data) == rows == kept["rows"].body
+    assert kept["rows"].is_packed, "and then kept like this alone"
