@@ -16,6 +16,12 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.browser
 
 Open = Callable[..., "Page"]
+HEARD = """() => {
+  window.heard = [];
+  const result = document.getElementById("p-result");
+  new MutationObserver(() => { if (result.textContent) window.heard.push(result.textContent); })
+    .observe(result, { childList: true, characterData: true });
+}"""
 
 
 @pytest.mark.parametrize("where", ["idle", "notice", "names", "digits", "button", "greeting"])
@@ -159,9 +165,11 @@ def test_what_was_put_off_for_one_person_is_not_shown_to_the_next(
         page.click("#open-pin")
         page.click('#p-names [data-official="XC-2"]')
         assert page.inner_text("#p-result") == ""
+        page.evaluate(HEARD)
         page.click('#p-keys button:text-is("7")')
         assert page.locator("#p-dots .full").count() == 1
         page.wait_for_selector("#greeting[open]", timeout=15_000)
     finally:
         del stand.desk.pin
+    assert page.evaluate("window.heard") == [], "nor later, while it is counted down"
     assert stand.desk.done == [("pin", "XC-1", "123456")], "as promised, though the pad was closed"

@@ -169,14 +169,16 @@ def test_an_unpaired_kiosk_is_ready_only_once_it_could_record(
             kwargs={"sticks": (), "notifier": notifier, "proved": bad_card},
         )
         thread.start()
-        wait_for(lambda: len(tries) >= 2)
-        with pytest.raises(TimeoutError):
-            end.recv(100)  # tried twice, and silent
-        mended.set()
-        end.settimeout(30)
-        heard.append(end.recv(100))
-        stop.set()
-        thread.join(10)
+        try:
+            wait_for(lambda: len(tries) >= 2)
+            with pytest.raises(TimeoutError):
+                end.recv(100)  # tried twice, and silent
+            mended.set()
+            end.settimeout(30)
+            heard.append(end.recv(100))
+        finally:
+            stop.set()
+            thread.join(10)
     assert heard == [b"READY=1"]
     assert not [path for path in folder.iterdir() if path.name.startswith(".rehearsal")]
 
