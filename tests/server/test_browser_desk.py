@@ -188,6 +188,26 @@ def test_the_leader_decides_closes_and_signs_the_month(browser: Browser, desk: D
         row.get_by_role("button", name="批准", exact=True).click()
         said(page, "已批准")
 
+        page.get_by_text("登记请假或出差").click()
+        expect(page.locator("main")).to_contain_text("没有其他领导账号")
+        page.select_option("#official", "QS-003")
+        for day in ("#first", "#last"):
+            page.fill(day, "2026-12-01")
+        page.fill("#reason", "年休假")
+        page.get_by_role("button", name="提交审批").click()
+        own = page.locator("tr", has_text="由您登记，不能自己审批")
+        expect(own.get_by_role("button", name="批准", exact=True)).to_have_count(0)
+        usual = page.viewport_size
+        assert usual is not None
+        page.set_viewport_size({"width": 820, "height": 800})
+        assert page.locator("tbody th b").evaluate_all(
+            "names => names.every(name => name.getClientRects().length === 1)"
+        ), "no name is broken in two beside that sentence"
+        page.set_viewport_size(usual)
+        own.get_by_text("未休（撤销）").click()
+        own.get_by_role("button", name="撤销").click()
+        expect(page.locator("tr", has_text="由您登记，不能自己审批")).to_have_count(0)
+
         before = paid(reader, "2026-10")
         approve(reader, "终端断电")
         after = paid(reader, "2026-10")
