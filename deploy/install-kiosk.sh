@@ -107,6 +107,8 @@ if [ "$screen" = yes ]; then
   if apt-cache show chromium >/dev/null 2>&1; then wanted+=(chromium); else wanted+=(chromium-browser); fi
   # Only recommended by it; without it the browser does not start where the kernel gives it no sandbox.
   ! apt-cache show chromium-sandbox >/dev/null 2>&1 || wanted+=(chromium-sandbox)
+  # Its cage (0.1.4) ends at once where this cannot be found, though it names it nowhere.
+  [ "$VERSION_CODENAME" != bookworm ] || wanted+=(xwayland)
 fi
 # Hardware SPI for boards of `shift` and `apa102`; without it gpiozero does it slowly by itself.
 [ "$machine" != aarch64 ] || wanted+=(python3-spidev)

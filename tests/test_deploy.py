@@ -23,6 +23,7 @@ ROOT = Path(__file__).resolve().parents[1]
 DEPLOY = ROOT / "deploy"
 SCRIPTS = [*DEPLOY.glob("*.sh"), *(DEPLOY / "bin").iterdir()]
 UNITS = sorted((DEPLOY / "systemd").iterdir())
+SESSION = {"cage", "libpam-systemd", "chromium", "chromium-sandbox", "xwayland"}
 
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda p: p.name)
@@ -139,3 +140,21 @@ def test_nginx_passes_on_what_the_server_takes() -> None:
     assert desk > wire.MAX_GALLERY
     for name in ("X-Forwarded-For $remote_addr", "X-Forwarded-Proto $scheme", 'Forwarded ""'):
         assert f"proxy_set_header {name};" in text
+
+
+@pytest.mark.parametrize(
+    ("suite", "screen", "lacking"),
+    [("bookworm", "yes", set()), ("trixie", "yes", {"xwayland"}), ("bookworm", "no", SESSION)],
+)
+def test_the_screens_session_has_all_that_it_needs_to_start(
+    suite: str, screen: str, lacking: set[str]
+) -> None:
+    """bookworm's cage ends where there is no Xwayland, which no package of its own asks for."""
+    text = (DEPLOY / "install-kiosk.sh").read_text("utf-8")
+    listed = text[text.index("\nwanted=(") : text.index("\nmissing=()")]
+    setting = f"screen={screen} machine=x86_64 VERSION_CODENAME={suite} readonly=no partition=\n"
+    done = subprocess.run(
+        ["bash", "-euc", f"apt-cache() {{ :; }}\n{setting}{listed}\necho ${{wanted[@]}}"],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert set(done.stdout.split()) & SESSION == SESSION - lacking
