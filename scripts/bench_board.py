@@ -6,7 +6,8 @@ seconds from sending a check-in to an open board's event; and `--boards` boards 
 `--minutes` while somebody checks in every two seconds, with the workers' memory at begin and end.
 Boards do as `board.js`: a stream with its news, the rows where that does not tell of all that is
 new, and where the server has none left a question every five seconds. Each has an address of its
-own in 127.0.0.0/8. They and the kiosks run on the same cores as the server.
+own in 127.0.0.0/8. They and the kiosks run on the same cores as the server. With `--nginx` all of
+them come through nginx with TLS, as deploy/nginx/quxiang.conf says (and its `worker_connections`).
 """
 
 from __future__ import annotations
@@ -19,12 +20,14 @@ import json
 import os
 import random
 import socket
+import ssl
 import subprocess
 import sys
 import tempfile
 import time
 import uuid
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +50,22 @@ WORKERS = 2
 PACE_S, POLL_S = 2.0, 5.0
 #: Seconds after which a check-in counts as never seen.
 PATIENCE_S = 20.0
+#: nginx's, as deploy/nginx/quxiang.conf asks for where hundreds of boards are open.
+CONNECTIONS = 4096
+
+
+@dataclass(frozen=True)
+class Way:
+    """Where the server answers: plainly on a port, or by TLS as `tls` trusts it."""
+
+    port: int
+    tls: ssl.SSLContext | None = None
+
+    def connection(self) -> http.client.HTTPConnection:
+        """A connection to be kept or closed."""
+        if self.tls is None:
+            return http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+        return http.client.HTTPSConnection("127.0.0.1", self.port, timeout=60, context=self.tls)
 
 
 class Kiosk:
@@ -56,8 +75,8 @@ class Kiosk:
         self.id, self.keys, self.people = name, DeviceKeys.generate(), people
         self.boot, self.seq, self.head = str(uuid.uuid4()), 0, genesis(name, 1)
 
-    def _post(self, port: int, target: str, body: bytes) -> None:
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+    def _post(self, way: Way, target: str, body: bytes) -> None:
+        connection = way.connection()
         headers = wire.sign_request(self.keys, self.id, "POST", target, body)
         connection.request("POST", target, body, headers)
         answer = connection.getresponse()
@@ -66,7 +85,7 @@ class Kiosk:
         if answer.status != 200 or b'"rejected"' in said:
             raise SystemExit(f"{target}: {answer.status} {said[:200]!r}")
 
-    def check_in(self, port: int) -> float:
+    def check_in(self, way: Way) -> float:
         """Somebody comes or leaves; the moment at which that was sent."""
         boottime, now = time.clock_gettime_ns(time.CLOCK_BOOTTIME), to_ms(utcnow())
         if not self.seq:
@@ -74,7 +93,7 @@ class Kiosk:
                 epoch=1, seq=0, head=self.head.hex(), boot_id=self.boot, boottime_ns=boottime,
                 wall_ms=now, pending=1,
             )  # fmt: skip
-            self._post(port, wire.CURSOR, wire.encode(asked))
+            self._post(way, wire.CURSOR, wire.encode(asked))
         self.seq += 1
         out = bool(self.seq // len(self.people) % 2)
         payload = encode_record(Record(
@@ -88,7 +107,7 @@ class Kiosk:
         body = wire.encode_batch(self.keys, self.id, 1, self.seq, self.head, [payload])
         self.head = next_head(self.head, payload)
         sent = time.perf_counter()
-        self._post(port, wire.RECORDS, body)
+        self._post(way, wire.RECORDS, body)
         return sent
 
 
@@ -167,11 +186,11 @@ def cpu_ms(pid: int) -> float:
     return ticks * 1000 / os.sysconf("SC_CLK_TCK")
 
 
-def pages(port: int, master: int, kiosks: list[Kiosk], times: int) -> dict[str, Any]:
+def pages(way: Way, master: int, kiosks: list[Kiosk], times: int) -> dict[str, Any]:
     """Milliseconds of the whole page on one kept connection; of the workers' CPU the mean, in which
     a check-in's intake is."""
     found: dict[str, Any] = {}
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+    connection = way.connection()
     for name in ("unchanged", "after_a_check_in"):
         took: list[float] = []
         busy = 0.0
@@ -179,7 +198,7 @@ def pages(port: int, master: int, kiosks: list[Kiosk], times: int) -> dict[str, 
             if n == 3:  # templates and roster are read once in a process's life
                 busy = cpu_ms(master)
             if name == "after_a_check_in":
-                kiosks[n % len(kiosks)].check_in(port)
+                kiosks[n % len(kiosks)].check_in(way)
             start = time.perf_counter()
             connection.request("GET", "/")
             answer = connection.getresponse()
@@ -198,8 +217,8 @@ def pages(port: int, master: int, kiosks: list[Kiosk], times: int) -> dict[str, 
 class Boards:
     """Open boards, each with the moments at which it was told of something new, and showed it."""
 
-    def __init__(self, port: int) -> None:
-        self.port = port
+    def __init__(self, way: Way) -> None:
+        self.way = way
         self.told: list[list[float]] = []
         self.shown: list[list[float]] = []
         self.streams: set[int] = set()
@@ -210,7 +229,7 @@ class Boards:
     ) -> tuple[Any, Any, int, dict[str, str]]:
         own = f"127.0.{number // 200 + 1}.{number % 200 + 1}"
         reader, writer = await asyncio.open_connection(
-            "127.0.0.1", self.port, local_addr=(own, 0), limit=1 << 20
+            "127.0.0.1", self.way.port, local_addr=(own, 0), limit=1 << 20, ssl=self.way.tls
         )
         writer.write(f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n{extra}\r\n".encode())
         head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
@@ -299,15 +318,15 @@ class Boards:
         return delays, never
 
 
-async def followed(port: int, kiosks: list[Kiosk], times: int) -> dict[str, Any]:
+async def followed(way: Way, kiosks: list[Kiosk], times: int) -> dict[str, Any]:
     """One open board and one check-in after the other."""
-    boards, delays, rng = Boards(port), [], random.Random(3)  # noqa: S311  # nosec B311 # guards nothing
+    boards, delays, rng = Boards(way), [], random.Random(3)  # noqa: S311  # nosec B311 # guards nothing
     task = asyncio.create_task(boards.one(0))
     await asyncio.sleep(2)
     for n in range(times):
         await asyncio.sleep(rng.random())  # anywhere between two looks of the server
         before = len(boards.told[0])
-        sent = await asyncio.to_thread(kiosks[n % len(kiosks)].check_in, port)
+        sent = await asyncio.to_thread(kiosks[n % len(kiosks)].check_in, way)
         until = time.perf_counter() + PATIENCE_S
         while len(boards.told[0]) == before and time.perf_counter() < until:
             await asyncio.sleep(0.005)
@@ -318,10 +337,10 @@ async def followed(port: int, kiosks: list[Kiosk], times: int) -> dict[str, Any]
 
 
 async def held(
-    port: int, master: int, kiosks: list[Kiosk], number: int, minutes: float
+    way: Way, master: int, kiosks: list[Kiosk], number: int, minutes: float
 ) -> dict[str, Any]:
     """Many open boards while intake goes on."""
-    boards = Boards(port)
+    boards = Boards(way)
     tasks = []
     for n in range(number):
         tasks.append(asyncio.create_task(boards.one(n)))
@@ -334,7 +353,7 @@ async def held(
     until, n = time.perf_counter() + minutes * 60, 0
     while time.perf_counter() < until:
         start = time.perf_counter()
-        sent.append(await asyncio.to_thread(kiosks[n % len(kiosks)].check_in, port))
+        sent.append(await asyncio.to_thread(kiosks[n % len(kiosks)].check_in, way))
         n += 1
         if n % max(1, round(minutes * 60 / PACE_S / 12)) == 0:
             looks.append(memory_mb(master))
@@ -362,13 +381,31 @@ async def held(
 
 
 @contextlib.contextmanager
-def served(folder: Path, url: str | None) -> Iterator[tuple[int, int]]:
-    """`quxiang-server run`; its port and process id."""
+def behind_nginx(folder: Path, port: int) -> Iterator[Way]:
+    """The shipped configuration before the server on `port`."""
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+    from tests.walks.certificates import self_signed
+    from tests.walks.proxied import Nginx
+
+    certificate, key = self_signed(folder)
+    nginx = Nginx(folder / "nginx", port, (certificate, key), connections=CONNECTIONS)
+    nginx.start()
+    try:
+        yield Way(nginx.secure, ssl.create_default_context(cafile=str(certificate)))
+    finally:
+        nginx.close()
+
+
+@contextlib.contextmanager
+def served(folder: Path, url: str | None, proxied: bool) -> Iterator[tuple[Way, int]]:
+    """`quxiang-server run`, behind nginx if so `proxied`; the way there and the process id."""
     with socket.socket() as one:
         one.bind(("127.0.0.1", 0))
         port = one.getsockname()[1]
     command = [str(Path(sys.executable).parent / "quxiang-server"), "run", "--data", str(folder),
                "--port", str(port), "--workers", str(WORKERS)]  # fmt: skip
+    if proxied:
+        command += ["--behind-proxy", "127.0.0.1"]
     with (folder / "server.log").open("wb") as log:
         process = subprocess.Popen(
             command + (["--database", url] if url else []), stdout=log, stderr=log
@@ -381,7 +418,8 @@ def served(folder: Path, url: str | None) -> Iterator[tuple[int, int]]:
                 raise SystemExit((folder / "server.log").read_text())
             time.sleep(0.1)
         time.sleep(3)
-        yield port, process.pid
+        with behind_nginx(folder, port) if proxied else contextlib.nullcontext(Way(port)) as way:
+            yield way, process.pid
     finally:
         process.terminate()
         process.wait()
@@ -391,12 +429,12 @@ def measure(folder: Path, url: str | None, args: argparse.Namespace) -> dict[str
     """All of it on one database."""
     kiosks = fill(ServerConfig(folder, url), args.people, args.sites)
     load = os.getloadavg()[0]
-    with served(folder, url) as (port, master):
-        found: dict[str, Any] = {"page": pages(port, master, kiosks, args.times)}
+    with served(folder, url, args.nginx) as (way, master):
+        found: dict[str, Any] = {"page": pages(way, master, kiosks, args.times)}
         print(f"  page {found['page']}", flush=True)
-        found["followed"] = asyncio.run(followed(port, kiosks, args.follow))
+        found["followed"] = asyncio.run(followed(way, kiosks, args.follow))
         print(f"  followed {found['followed']}", flush=True)
-        found["held"] = asyncio.run(held(port, master, kiosks, args.boards, args.minutes))
+        found["held"] = asyncio.run(held(way, master, kiosks, args.boards, args.minutes))
         print(f"  held {found['held']}", flush=True)
     return {"load": [round(load, 1), round(os.getloadavg()[0], 1)], **found}
 
@@ -412,8 +450,11 @@ def main() -> int:
     parser.add_argument("--follow", type=int, default=30, help="check-ins that one board follows")
     parser.add_argument("--boards", type=int, default=500)
     parser.add_argument("--minutes", type=float, default=1.5, help="60 for the hour")
+    parser.add_argument("--nginx", action="store_true", help="through nginx with TLS")
     args = parser.parse_args()
-    report: dict[str, Any] = {"people": args.people, "sites": args.sites, "cores": os.cpu_count()}
+    report: dict[str, Any] = {
+        "people": args.people, "sites": args.sites, "cores": os.cpu_count(), "nginx": args.nginx,
+    }  # fmt: skip
     with databases(args.database or ["sqlite", "postgres"]) as urls:
         for name, url in urls.items():
             print(f"== {name}", flush=True)

@@ -20,7 +20,13 @@ CONFIG = ROOT / "deploy" / "nginx" / "quxiang.conf"
 class Nginx:
     """The shipped configuration with other files and ports, and nothing else changed."""
 
-    def __init__(self, folder: Path, server_port: int, certificate: tuple[Path, Path]) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        server_port: int,
+        certificate: tuple[Path, Path],
+        connections: int = 256,
+    ) -> None:
         program = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")
         if program is None:
             pytest.skip("nginx is not here: apt-get install nginx-light")
@@ -50,7 +56,8 @@ class Nginx:
         user = "user root;\n" if os.getuid() == 0 else ""
         self._config.write_text(
             f"{user}pid {folder}/pid;\nerror_log {self._errors} warn;\nworker_processes 1;\n"
-            f"daemon off;\nevents {{ worker_connections 256; }}\n"
+            f"worker_rlimit_nofile {2 * connections};\n"
+            f"daemon off;\nevents {{ worker_connections {connections}; }}\n"
             f"http {{\ninclude /etc/nginx/mime.types;\n{temporary}\n{site}\n}}\n"
         )
         self._process: subprocess.Popen[bytes] | None = None
