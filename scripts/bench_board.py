@@ -14,24 +14,24 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import contextlib
-import http.client
 import json
 import os
 import random
-import socket
-import ssl
-import subprocess
 import sys
 import tempfile
 import time
 import uuid
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from bench_desk import databases, share  # type: ignore[import-not-found]
+from bench_served import (  # type: ignore[import-not-found]
+    Way,
+    cpu_ms,
+    descriptors,
+    memory_mb,
+    served,
+)
 
 from attendance import wire
 from attendance.chain import genesis, next_head
@@ -45,27 +45,10 @@ from server.db import Database, migrate
 from server.models import Device, EpochRow, Expectation, Official, Site, WorkGroup
 from server.services.townships import create_township
 
-WORKERS = 2
 #: Seconds between two check-ins under load, and between two questions of a board without a stream.
 PACE_S, POLL_S = 2.0, 5.0
 #: Seconds after which a check-in counts as never seen.
 PATIENCE_S = 20.0
-#: nginx's, as deploy/nginx/quxiang.conf asks for where hundreds of boards are open.
-CONNECTIONS = 4096
-
-
-@dataclass(frozen=True)
-class Way:
-    """Where the server answers: plainly on a port, or by TLS as `tls` trusts it."""
-
-    port: int
-    tls: ssl.SSLContext | None = None
-
-    def connection(self) -> http.client.HTTPConnection:
-        """A connection to be kept or closed."""
-        if self.tls is None:
-            return http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
-        return http.client.HTTPSConnection("127.0.0.1", self.port, timeout=60, context=self.tls)
 
 
 class Kiosk:
@@ -148,21 +131,6 @@ def fill(config: ServerConfig, people: int, sites: int) -> list[Kiosk]:
     return kiosks
 
 
-def memory_mb(pid: int) -> list[float]:
-    """What each worker of a server's master holds for itself and shares, in its share (Pss)."""
-    found = []
-    for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
-        text = Path(f"/proc/{child}/smaps_rollup").read_text()
-        found.append(round(int(text.split("\nPss:", 1)[1].split()[0]) / 1024, 1))
-    return sorted(found)
-
-
-def descriptors(pid: int) -> list[int]:
-    """Open files of each worker."""
-    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    return sorted(sum(1 for _ in Path(f"/proc/{c}/fd").iterdir()) for c in children)
-
-
 def summed(values: list[float], digits: int = 3) -> dict[str, Any]:
     """n, median, 95th percentile and the worst; None where nothing was measured."""
     if not values:
@@ -176,14 +144,6 @@ def summed(values: list[float], digits: int = 3) -> dict[str, Any]:
 def within(values: list[float], most: float = 1.0) -> float | None:
     """The share of those that are `most` at the most; None where there are none."""
     return round(sum(v <= most for v in values) / len(values), 4) if values else None
-
-
-def cpu_ms(pid: int) -> float:
-    """CPU that a server's workers have used so far."""
-    ticks = 0
-    for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
-        ticks += sum(map(int, Path(f"/proc/{child}/stat").read_text().split()[13:15]))
-    return ticks * 1000 / os.sysconf("SC_CLK_TCK")
 
 
 def pages(way: Way, master: int, kiosks: list[Kiosk], times: int) -> dict[str, Any]:
@@ -378,51 +338,6 @@ async def held(
         "workers_cores": round(cores, 2), "descriptors": descriptors(master),
         "workers_mb_begin": begin, "workers_mb_between": looks, "workers_mb_end": end,
     }  # fmt: skip
-
-
-@contextlib.contextmanager
-def behind_nginx(folder: Path, port: int) -> Iterator[Way]:
-    """The shipped configuration before the server on `port`."""
-    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-    from tests.walks.certificates import self_signed
-    from tests.walks.proxied import Nginx
-
-    certificate, key = self_signed(folder)
-    nginx = Nginx(folder / "nginx", port, (certificate, key), connections=CONNECTIONS)
-    nginx.start()
-    try:
-        yield Way(nginx.secure, ssl.create_default_context(cafile=str(certificate)))
-    finally:
-        nginx.close()
-
-
-@contextlib.contextmanager
-def served(folder: Path, url: str | None, proxied: bool) -> Iterator[tuple[Way, int]]:
-    """`quxiang-server run`, behind nginx if so `proxied`; the way there and the process id."""
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        port = one.getsockname()[1]
-    command = [str(Path(sys.executable).parent / "quxiang-server"), "run", "--data", str(folder),
-               "--port", str(port), "--workers", str(WORKERS)]  # fmt: skip
-    if proxied:
-        command += ["--behind-proxy", "127.0.0.1"]
-    with (folder / "server.log").open("wb") as log:
-        process = subprocess.Popen(
-            command + (["--database", url] if url else []), stdout=log, stderr=log
-        )
-    try:
-        for _ in range(600):
-            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
-                break
-            if process.poll() is not None:
-                raise SystemExit((folder / "server.log").read_text())
-            time.sleep(0.1)
-        time.sleep(3)
-        with behind_nginx(folder, port) if proxied else contextlib.nullcontext(Way(port)) as way:
-            yield way, process.pid
-    finally:
-        process.terminate()
-        process.wait()
 
 
 def measure(folder: Path, url: str | None, args: argparse.Namespace) -> dict[str, Any]:

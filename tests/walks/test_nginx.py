@@ -9,6 +9,7 @@ import signal
 import socket
 import ssl
 import subprocess
+import sys
 import time
 import warnings
 from collections.abc import Iterator
@@ -215,3 +216,19 @@ def test_only_new_tls_is_spoken(fronted: Fronted) -> None:
             except ssl.SSLError:
                 heard = False
         assert heard == spoken, version
+
+
+def test_open_boards_are_measured_through_it(tmp_path: Path) -> None:
+    report = tmp_path / "report.json"
+    script = Path(__file__).resolve().parents[2] / "scripts" / "bench_board.py"
+    few = "--people 40 --sites 4 --times 2 --follow 1 --boards 5 --minutes 0.03 --nginx"
+    made = subprocess.run(
+        [sys.executable, str(script), "--json", str(report), "--database", "sqlite", *few.split()],
+        capture_output=True, text=True, timeout=240,
+    )  # fmt: skip
+    assert made.returncode == 0, made.stderr
+    found = json.loads(report.read_text("utf-8"))
+    assert found["nginx"] is True
+    held = found["sqlite"]["held"]
+    assert (held["streams_kept"], held["failed"], held["stream_s"]["never"]) == (5, 0, 0)
+    assert found["sqlite"]["followed"]["n"] == 1
