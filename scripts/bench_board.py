@@ -43,7 +43,7 @@ from server.config import ServerConfig, make_keys
 from server.context import utcnow
 from server.db import Database, migrate
 from server.models import Device, EpochRow, Expectation, Official, Site, WorkGroup
-from server.services.townships import create_township
+from server.services.township.townships import create_township
 
 #: Seconds between two check-ins under load, and between two questions of a board without a stream.
 PACE_S, POLL_S = 2.0, 5.0

@@ -54,9 +54,9 @@ from server.models import (
     WorkGroup,
 )
 from server.rules.calendar import Calendar, days_between
-from server.services import accounts
+from server.services.access import accounts
 from server.services.sheets import days as kept_days
-from server.services.townships import create_township, site_of
+from server.services.township.townships import create_township, site_of
 from server.web import drawings
 
 LAST = date(2026, 11, 27)

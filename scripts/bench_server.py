@@ -1,7 +1,7 @@
 """Intake and verify, measured on this machine; written as JSON for `make bench`.
 
-Intake: signed batches of 500 records through `server.services.intake.receive_batch`, in process,
-one thread, each batch its own durable commit (the mode of `server.sqlite`): signature,
+Intake: signed batches of 500 records through `server.services.records.intake.receive_batch`, in
+process, one thread, each batch its own durable commit (the mode of `server.sqlite`): signature,
 chain, decoding, rules and clock evidence included, HTTP not. Beside it, in the same run and turn
 by turn, a bare `executemany` of the very same rows under the same settings. Then as the server
 takes them in: two processes of eight threads, who decode side by side and commit together
@@ -38,11 +38,12 @@ from server.config import ServerConfig, make_keys
 from server.db import Database, migrate
 from server.models import Device, EpochRow, Official, RecordRow
 from server.serve import settle
-from server.services import checkpoints, cursors, intake, uploads
-from server.services.arrivals import Arrivals, foresee
-from server.services.halves import verify_in_two
-from server.services.townships import create_township, only_township, site_of
-from server.services.verify import verify
+from server.services.evidence import checkpoints
+from server.services.evidence.halves import verify_in_two
+from server.services.evidence.verify import verify
+from server.services.records import cursors, intake, uploads
+from server.services.records.arrivals import Arrivals, foresee
+from server.services.township.townships import create_township, only_township, site_of
 from server.sqlite import LIBRARY, check_mode
 
 NOW = datetime(2026, 3, 18, 1, 0, tzinfo=UTC)

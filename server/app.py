@@ -20,7 +20,7 @@ def create_app(config: ServerConfig, *, clock: Clock = utcnow) -> Flask:
     DatabaseTooNew, DatabaseUnusable.
     """
     from server import api, web
-    from server.services import checkpoints
+    from server.services.evidence import checkpoints
 
     keys = load_keys(config)
     database = db.Database(config)

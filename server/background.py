@@ -14,8 +14,8 @@ from collections.abc import Callable
 from server.config import ServerConfig, ServerKeys
 from server.context import Clock, Context
 from server.db import Database
-from server.services import delivery, leases
-from server.services.readiness import BACKGROUND as LEASE
+from server.services.programs import delivery, leases
+from server.services.programs.readiness import BACKGROUND as LEASE
 
 log = logging.getLogger(__name__)
 

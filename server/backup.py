@@ -19,7 +19,8 @@ from server.config import ServerConfig, load_keys, store_url
 from server.db import Database, migrate
 from server.errors import AlreadyInitialised, BackupInvalid, DatabaseUnusable
 from server.models import Township
-from server.services import audit, checkpoints, sessions
+from server.services.access import sessions
+from server.services.evidence import audit, checkpoints
 from server.sqlite import LIBRARY
 from server.transfer import copy_into
 

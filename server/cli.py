@@ -239,8 +239,8 @@ def _positive(text: str) -> int:
 
 def _init(args: argparse.Namespace) -> int:
     from server.db import migrate
-    from server.services import accounts, second
-    from server.services.townships import create_township
+    from server.services.access import accounts, second
+    from server.services.township.townships import create_township
     from server.transfer import need_empty
 
     config = config_of(args)
@@ -308,7 +308,7 @@ def _run(args: argparse.Namespace) -> int:
 
 
 def _keep_certificate(config: ServerConfig, path: Path) -> None:
-    from server.services import pairing
+    from server.services.paired import pairing
 
     try:
         pairing.keep_certificate(config, path.read_bytes())
@@ -319,8 +319,9 @@ def _keep_certificate(config: ServerConfig, path: Path) -> None:
 
 
 def _code(args: argparse.Namespace) -> int:
-    from server.services import audit, pairing
-    from server.services.townships import only_township
+    from server.services.evidence import audit
+    from server.services.paired import pairing
+    from server.services.township.townships import only_township
 
     config = config_of(args)
     now = utcnow()

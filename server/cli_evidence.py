@@ -13,7 +13,7 @@ from server.context import utcnow
 def device_list(args: argparse.Namespace) -> int:
     """One line for each device."""
     from attendance.days import SHANGHAI
-    from server.services import devices
+    from server.services.paired import devices
 
     never = say("从未联系", "never")
     with transaction(config_of(args)) as session:
@@ -28,7 +28,7 @@ def device_list(args: argparse.Namespace) -> int:
 
 def device_change(args: argparse.Namespace) -> int:
     """Revokes or settles a device."""
-    from server.services import devices
+    from server.services.paired import devices
 
     with transaction(config_of(args)) as session:
         if args.action == "revoke":
@@ -48,7 +48,7 @@ def device_change(args: argparse.Namespace) -> int:
 def device_paper(args: argparse.Namespace) -> int:
     """Whether a code from a village's paper log lies on the chain that is here."""
     from attendance.days import SHANGHAI
-    from server.services import devices
+    from server.services.paired import devices
 
     with transaction(config_of(args)) as session:
         place = devices.place_of(session, args.id, args.code)
@@ -74,8 +74,8 @@ def device_paper(args: argparse.Namespace) -> int:
 
 def verify(args: argparse.Namespace) -> int:
     """One line for each bad row; 1 where there is any."""
-    from server.services import checkpoints, verify
-    from server.services.halves import verify_in_two
+    from server.services.evidence import checkpoints, verify
+    from server.services.evidence.halves import verify_in_two
 
     if args.tables:
         print("\n".join(verify.PROTECTED))
@@ -99,7 +99,7 @@ def prune(args: argparse.Namespace) -> int:
     """Removes what is older than the retention asks for."""
     from attendance.days import SHANGHAI
     from server.db import Database
-    from server.services.prune import prune
+    from server.services.evidence.prune import prune
 
     config = config_of(args)
     with transaction(config):
@@ -125,7 +125,7 @@ def prune(args: argparse.Namespace) -> int:
 
 def checkpoint(args: argparse.Namespace) -> int:
     """Signs over everything stored until now."""
-    from server.services import checkpoints
+    from server.services.evidence import checkpoints
 
     config = config_of(args)
     with transaction(config) as session:
@@ -141,7 +141,7 @@ def checkpoint(args: argparse.Namespace) -> int:
 
 def witness(args: argparse.Namespace) -> int:
     """Writes the witness file."""
-    from server.services import checkpoints
+    from server.services.evidence import checkpoints
 
     config = config_of(args)
     with transaction(config) as session:

@@ -11,7 +11,7 @@ from server.config import load_keys
 
 def release(args: argparse.Namespace) -> int:
     """`release add|list|remove`."""
-    from server.services import releases
+    from server.services.paired import releases
 
     config = config_of(args)
     load_keys(config)  # a folder without a server is told

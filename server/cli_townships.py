@@ -32,8 +32,9 @@ def register(
 
 def add(args: argparse.Namespace) -> int:
     """Adds a township and its administrator; the one-time password is the last line."""
-    from server.services import accounts, audit, second
-    from server.services.townships import create_township
+    from server.services.access import accounts, second
+    from server.services.evidence import audit
+    from server.services.township.townships import create_township
 
     now, password = utcnow(), accounts.new_password()
     with transaction(config_of(args)) as session:

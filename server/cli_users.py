@@ -65,7 +65,7 @@ def register(
 
 def password_of(path: Path | None) -> str:
     """The password in a file, without its line's end, or a new one. Raises InputInvalid."""
-    from server.services import accounts
+    from server.services.access import accounts
 
     if path is None:
         return accounts.new_password()
@@ -85,8 +85,9 @@ def tell(password: str) -> None:
 
 def add(args: argparse.Namespace) -> int:
     """Adds an account."""
-    from server.services import accounts, audit
-    from server.services.townships import only_township
+    from server.services.access import accounts
+    from server.services.evidence import audit
+    from server.services.township.townships import only_township
 
     given = args.password_file
     password = password_of(given)
@@ -105,8 +106,8 @@ def add(args: argparse.Namespace) -> int:
 
 def show(args: argparse.Namespace) -> int:
     """A line for each account: name, role, official, state, second step, sessions."""
-    from server.services import staff
-    from server.services.townships import only_township
+    from server.services.access import staff
+    from server.services.township.townships import only_township
 
     with transaction(config_of(args)) as session:
         rows = staff.listing(session, only_township(session, args.township), utcnow())
@@ -120,7 +121,7 @@ def show(args: argparse.Namespace) -> int:
 
 def _change(session: Session, user: User, args: argparse.Namespace) -> tuple[str, str, str]:
     """Does what was asked; the trail's word and target, and what is printed last."""
-    from server.services import accounts, sessions, staff
+    from server.services.access import accounts, sessions, staff
 
     name = user.name
     if args.action == "role":
@@ -144,7 +145,8 @@ def _change(session: Session, user: User, args: argparse.Namespace) -> tuple[str
 
 def change(args: argparse.Namespace) -> int:
     """Changes an account, noted in its township's trail."""
-    from server.services import audit, staff
+    from server.services.access import staff
+    from server.services.evidence import audit
 
     with transaction(config_of(args)) as session:
         user = staff.named(session, args.name)
@@ -158,8 +160,9 @@ def change(args: argparse.Namespace) -> int:
 
 def second_step(args: argparse.Namespace) -> int:
     """Sets from when those who approve need a code, or that they need none."""
-    from server.services import audit, second
-    from server.services.townships import only_township
+    from server.services.access import second
+    from server.services.evidence import audit
+    from server.services.township.townships import only_township
 
     now = utcnow()
     with transaction(config_of(args)) as session:

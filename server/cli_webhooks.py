@@ -67,8 +67,9 @@ def _host(url: str) -> str:
 
 def add(args: argparse.Namespace) -> int:
     """Makes one; the secret is the last line."""
-    from server.services import audit, webhooks
-    from server.services.townships import only_township
+    from server.services.evidence import audit
+    from server.services.programs import webhooks
+    from server.services.township.townships import only_township
 
     config, now = config_of(args), utcnow()
     with transaction(config) as session:
@@ -92,8 +93,8 @@ def _tell(secret: str) -> None:
 
 def show(args: argparse.Namespace) -> int:
     """A line for each: number, state, topics, host, name, last try. Neither secret nor path."""
-    from server.services import webhooks
-    from server.services.townships import only_township
+    from server.services.programs import webhooks
+    from server.services.township.townships import only_township
 
     states = {"works": ("正常", "works"), "failing": ("失败重试中", "failing"),
               "stopped": ("已停止", "stopped")}  # fmt: skip
@@ -110,8 +111,9 @@ def show(args: argparse.Namespace) -> int:
 
 def test(args: argparse.Namespace) -> int:
     """Sends an empty message; exit 1 with the reason where it was not taken."""
-    from server.services import audit, delivery, webhooks
-    from server.services.townships import only_township
+    from server.services.evidence import audit
+    from server.services.programs import delivery, webhooks
+    from server.services.township.townships import only_township
 
     config, now = config_of(args), utcnow()
     with transaction(config) as session:
@@ -133,8 +135,9 @@ def test(args: argparse.Namespace) -> int:
 
 def change(args: argparse.Namespace) -> int:
     """Stops, resumes, renews or removes one, noted in its township's trail."""
-    from server.services import audit, webhooks
-    from server.services.townships import only_township
+    from server.services.evidence import audit
+    from server.services.programs import webhooks
+    from server.services.township.townships import only_township
 
     config, now, secret = config_of(args), utcnow(), ""
     with transaction(config) as session:

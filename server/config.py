@@ -70,7 +70,7 @@ class ServerConfig:
 
     @property
     def breached(self) -> Path:
-        """A list of stolen passwords, put there by hand (`services.passwords.is_stolen`)."""
+        """A list of stolen passwords, put there by hand (`services.access.passwords.is_stolen`)."""
         return self.data / "breached.txt"
 
     @property

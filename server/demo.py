@@ -24,8 +24,12 @@ from server.demo_names import GIVEN, SURNAMES, TITLES, village
 from server.errors import AlreadyInitialised
 from server.models import Device, Role, Township, User
 from server.rules.calendar import Calendar
-from server.services import accounts, checkpoints, cursors, desk, intake, leave, pairing, verify
-from server.services.townships import create_township, only_township
+from server.services.access import accounts
+from server.services.evidence import checkpoints, verify
+from server.services.paired import desk, pairing
+from server.services.records import cursors, intake
+from server.services.township import leave
+from server.services.township.townships import create_township, only_township
 from server.transfer import need_empty
 
 TOWNSHIP = "青山乡"

@@ -17,10 +17,11 @@ from sqlalchemy.orm import Session
 from attendance.days import day_of, day_start_ms, to_ms
 from server.models import Official, Site, Township, User, WorkGroup
 from server.rules.terms import Allowance, MonthDays, UsualShifts
-from server.services import duty, rosters, visits
+from server.services.public import duty, visits
 from server.services.rulings import corrections, findings, spotchecks
 from server.services.rulings.corrections import Draft
 from server.services.sheets.days import days_of
+from server.services.township import rosters
 
 _VISITS = (
     ("赵大娘", "咨询低保申请"),

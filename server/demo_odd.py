@@ -11,8 +11,8 @@ from sqlalchemy.orm import Session
 
 from attendance import wire
 from server.models import Township, User
-from server.services import rosters
-from server.services.townships import site_of
+from server.services.township import rosters
+from server.services.township.townships import site_of
 
 #: A person whom no roster knows, as a kiosk with an old roster would still take in.
 STRANGER = "QS-999"

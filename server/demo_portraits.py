@@ -12,8 +12,8 @@ from sqlalchemy.orm import Session
 
 from server.config import ServerConfig
 from server.models import Official, Township
-from server.services import portraits
-from server.services.townships import touch_roster
+from server.services.public import portraits
+from server.services.township.townships import touch_roster
 
 #: Who did not agree to a portrait: one in so many, that boards show what that looks like.
 REFUSES = 6

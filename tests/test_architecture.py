@@ -61,6 +61,16 @@ def test_the_rules_know_no_database_and_no_request() -> None:
         assert all("from server.rules" in line for line in inside), f"{path}: {inside}"
 
 
+def test_every_service_stands_in_a_room() -> None:
+    """Where a service belongs is said by its folder: fifty in one would be a hall."""
+    services = ROOT / "server" / "services"
+    assert [path.name for path in services.glob("*.py")] == ["__init__.py"]
+    rooms = [path for path in services.iterdir() if (path / "__init__.py").exists()]
+    assert len(rooms) > 5
+    for room in rooms:
+        assert len(list(room.glob("*.py"))) <= 12, f"{room.name} holds more than one thing"
+
+
 def test_the_shared_package_stays_pure() -> None:
     for path in (ROOT / "attendance").rglob("*.py"):
         third = imports_of(path) - set(sys.stdlib_module_names) - {"attendance"}

@@ -8,8 +8,9 @@ from attendance import reenrol, wire
 from server import db
 from server.api.answers import answer, ask, spoken
 from server.context import context, now
-from server.services import desk, portraits, reenrolments
-from server.services.townships import touch_roster
+from server.services.paired import desk, reenrolments
+from server.services.public import portraits
+from server.services.township.townships import touch_roster
 
 blueprint = Blueprint("api_desk", __name__)
 

@@ -14,8 +14,11 @@ from server.api.answers import answer, ask, reserve, spoken
 from server.context import context, now
 from server.errors import ApiProblem
 from server.gate import gate
-from server.services import cursors, desk, intake, portraits, uploads, whereabouts
-from server.services.arrivals import Arrivals, foresee
+from server.services.paired import desk
+from server.services.public import portraits
+from server.services.records import cursors, intake, uploads
+from server.services.records.arrivals import Arrivals, foresee
+from server.services.township import whereabouts
 
 blueprint = Blueprint("api_kiosk", __name__)
 

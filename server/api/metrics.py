@@ -10,7 +10,7 @@ from flask import Blueprint, Response, abort, request
 from server import db
 from server.config import ServerConfig
 from server.context import context, now
-from server.services.metrics import exposition
+from server.services.programs.metrics import exposition
 
 blueprint = Blueprint("api_metrics", __name__)
 

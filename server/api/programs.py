@@ -21,10 +21,18 @@ from server.context import context, now
 from server.errors import ApiProblem
 from server.logs import about
 from server.models import ApiToken, Finding, Official, RecordRow, Site, Township, WorkGroup
-from server.services import audit, daysheet, limits, tokens
-from server.services.items import SETTLED_MS, FindingItem, RecordItem, finding_item, record_item
+from server.services.access import limits, tokens
+from server.services.evidence import audit
+from server.services.programs.items import (
+    SETTLED_MS,
+    FindingItem,
+    RecordItem,
+    finding_item,
+    record_item,
+)
 from server.services.rulings import findings
-from server.services.whereabouts import whereabouts_at
+from server.services.sheets import daysheet
+from server.services.township.whereabouts import whereabouts_at
 
 PREFIX = f"{wire.PREFIX}/programs"
 #: Rows of one answer, unless asked otherwise, and at the most.

@@ -9,7 +9,7 @@ from attendance import wire
 from server import db
 from server.api.answers import answer, ask, spoken
 from server.context import now
-from server.services import proposals
+from server.services.paired import proposals
 
 blueprint = Blueprint("api_proposals", __name__)
 

@@ -9,7 +9,8 @@ from attendance import wire
 from server import db
 from server.api.answers import answer, message, read_body, spoken
 from server.context import context, now
-from server.services import pairing, readiness
+from server.services.paired import pairing
+from server.services.programs import readiness
 
 blueprint = Blueprint("api_public", __name__)
 

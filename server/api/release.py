@@ -11,7 +11,7 @@ from attendance.records import MAX_INT
 from server.api.answers import answer, ask, spoken
 from server.context import context
 from server.errors import ApiProblem, InputInvalid, NotFound
-from server.services import releases
+from server.services.paired import releases
 
 blueprint = Blueprint("api_release", __name__)
 

@@ -29,8 +29,8 @@ class CheckpointLeaves(Base):
     """The leaves that a checkpoint added for one table: 8 bytes of row id, 32 of hash, repeated.
 
     They name the row that was changed, where a root alone would say that some row was. `scheme` is
-    the number of the list of columns that was hashed (`server.services.protected`). The order of
-    `id` is the order in the tree.
+    the number of the list of columns that was hashed (`server.services.evidence.protected`). The
+    order of `id` is the order in the tree.
     """
 
     __tablename__ = "checkpoint_leaves"

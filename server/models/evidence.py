@@ -52,7 +52,7 @@ class RecordRow(OfTownship, Base):
         # index of a batch lies together (docs/performance.md).
         UniqueConstraint("device_id", "record_id"),
         # By day, not by time: what a kiosk brings of a day lies together, behind what came before
-        # (docs/performance.md). Asked for by `server.services.recordrows.between`.
+        # (docs/performance.md). Asked for by `server.services.records.recordrows.between`.
         Index("ix_record_day", "township_id", text(f"({DAY_NUMBER})")),
         # Those that came before their time, for whom a page changes when it comes.
         Index(

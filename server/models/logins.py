@@ -10,7 +10,7 @@ from server.models.office import User
 
 
 class LoginSession(Base):
-    """Somebody who is signed in; the row is gone once they are not (`services.sessions`).
+    """Somebody who is signed in; the row is gone once they are not (`services.access.sessions`).
 
     `digest` is the SHA-256 of the token in the cookie, `agent` a few words about the browser.
     `stage` says how far: `waiting` for the code, by `password` alone, or by a `code` too.
@@ -44,7 +44,7 @@ class LoginThrottle(Base):
 
 
 class SecondFactor(Base):
-    """The second step of an account (`services.second`), in force where `sealed` is there.
+    """The second step of an account (`services.access.second`), in force where `sealed` is there.
 
     `sealed` and `fresh` are secrets under the server's key, the latter one that is being set up;
     `last_step` is the newest 30-second step whose code was taken: none is taken twice.

@@ -11,7 +11,7 @@ from server.models.base import Base, Big, Id, OfTownship
 class ApiToken(OfTownship, Base):
     """A token: only the SHA-256 of it is kept.
 
-    `scopes` are words of `server.services.tokens.SCOPES` with blanks between them.
+    `scopes` are words of `server.services.access.tokens.SCOPES` with blanks between them.
     """
 
     __tablename__ = "api_token"

@@ -12,9 +12,9 @@ from server.models.rosters import Day
 class PublicChoice(OfTownship, Base):
     """Append-only: what the township decided to show; the newest row counts.
 
-    `fields` is the JSON list of fields of `server.services.publication.FIELDS`. `beyond` says that
-    the pages may leave the township's own network: the first such row names who signed the impact
-    assessment, when, and holds the signed paper (`assessment_id`).
+    `fields` is the JSON list of fields of `server.services.public.publication.FIELDS`. `beyond`
+    says that the pages may leave the township's own network: the first such row names who signed
+    the impact assessment, when, and holds the signed paper (`assessment_id`).
     """
 
     __tablename__ = "public_choice"

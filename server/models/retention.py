@@ -11,7 +11,8 @@ from server.models.base import Base, Big, Id
 class PrunePoint(Base):
     """The server's signed word that what checkpoint `checkpoint_id` closed may be gone.
 
-    `body` is the exact JSON of `server.services.retention.Point`, which the signature is over.
+    `body` is the exact JSON of `server.services.evidence.retention.Point`, which the signature is
+    over.
     """
 
     __tablename__ = "prune_point"

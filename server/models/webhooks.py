@@ -11,9 +11,10 @@ from server.models.base import Base, Big, Id, OfTownship
 class Webhook(OfTownship, Base):
     """A receiver. It has its own place in each list, the id of the last row that it took.
 
-    `topics` are words of `server.services.webhooks.TOPICS` with blanks between them. `secret` is
-    sealed (`server.services.webhooks.seal`). While it fails: `failures` in a row since
-    `failing_ms`, the next try at `next_ms`, of the same rows of `tried_topic`, up to `tried_last`.
+    `topics` are words of `server.services.programs.webhooks.TOPICS` with blanks between them.
+    `secret` is sealed (`server.services.programs.webhooks.seal`). While it fails: `failures` in a
+    row since `failing_ms`, the next try at `next_ms`, of the same rows of `tried_topic`, up to
+    `tried_last`.
     """
 
     __tablename__ = "webhook"
@@ -48,7 +49,8 @@ class WebhookDelivery(OfTownship, Base):
     topic: Mapped[str] = mapped_column(String(12))
     items: Mapped[int] = mapped_column(Integer)
     ok: Mapped[bool] = mapped_column(Boolean)
-    #: The receiver's status, None where it gave none; `trouble` is a word of `services.outgoing`.
+    #: The receiver's status, None where it gave none; `trouble` is a word of
+    #: `services.programs.outgoing`.
     status: Mapped[int | None] = mapped_column(Integer)
     trouble: Mapped[str] = mapped_column(String(12))
     took_ms: Mapped[int] = mapped_column(Integer)

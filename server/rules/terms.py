@@ -48,7 +48,7 @@ class UsualShifts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class SecondStep(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Whether those who approve sign in with a code as well (`services.second`)."""
+    """Whether those who approve sign in with a code as well (`services.access.second`)."""
 
     required: bool = False
 

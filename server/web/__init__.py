@@ -10,7 +10,7 @@ from flask import Flask, get_flashed_messages, request, session, url_for
 
 from attendance.days import to_ms
 from server.context import Context
-from server.services.webhooks import MAKERS
+from server.services.programs.webhooks import MAKERS
 from server.web import (
     account,
     allowance,

@@ -10,7 +10,8 @@ from server import db
 from server.context import now
 from server.errors import NotFound
 from server.models import LoginSession
-from server.services import accounts, audit, sessions
+from server.services.access import accounts, sessions
+from server.services.evidence import audit
 from server.web import account_words, auth
 from server.web.say import gettext
 

@@ -12,8 +12,8 @@ from server import db
 from server.context import now
 from server.errors import InputInvalid, NotAllowed
 from server.rules.calendar import month_days
-from server.services import audit
-from server.services.permissions import Act, may
+from server.services.access.permissions import Act, may
+from server.services.evidence import audit
 from server.services.rulings import statements
 from server.services.sheets.roster import roster_of
 from server.web import auth, ruling_words

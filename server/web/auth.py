@@ -18,8 +18,9 @@ from server import db, logs
 from server.context import context, now
 from server.errors import InputInvalid
 from server.models import Role, User
-from server.services import accounts, audit, limits, passwords, second, sessions
-from server.services.permissions import MAY, Act
+from server.services.access import accounts, limits, passwords, second, sessions
+from server.services.access.permissions import MAY, Act
+from server.services.evidence import audit
 from server.web.language import clock_words, short_day
 from server.web.say import gettext
 from server.web.security import is_machine, safe_next
@@ -40,7 +41,7 @@ FORMS = ("auth.login", "auth.password", "leave.ask", "second.code")
 
 
 def roles_of(act: Act) -> frozenset[Role]:
-    """The roles that may do it (`server.services.permissions`), for `needs`."""
+    """The roles that may do it (`server.services.access.permissions`), for `needs`."""
     return MAY[act]
 
 

@@ -29,13 +29,14 @@ from server import db
 from server.context import Clock, context, now
 from server.logs import about
 from server.models import Official, Township
-from server.services import limits, portraits
-from server.services.matters import MAX_QUERY
-from server.services.publicboard import (
+from server.services.access import limits
+from server.services.public import portraits
+from server.services.public.matters import MAX_QUERY
+from server.services.public.publicboard import (
     public_rows,
     public_version,
 )
-from server.services.townships import only_township
+from server.services.township.townships import only_township
 from server.web import drawings as kept_drawings
 from server.web import pieces as kept_pieces
 from server.web.drawings import Drawing, drawings

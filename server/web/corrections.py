@@ -12,11 +12,13 @@ from server import db
 from server.context import now
 from server.errors import InputInvalid, NotAllowed, NotFound
 from server.rules.corrections import KINDS, OF_RECORDS
-from server.services import audit, daysheet, reenrolments
-from server.services.permissions import Act, may
+from server.services.access.permissions import Act, may
+from server.services.evidence import audit
+from server.services.paired import reenrolments
 from server.services.rulings import attachments, corrections
 from server.services.rulings.corrections import Draft, Ruled
-from server.services.townships import officials, sites
+from server.services.sheets import daysheet
+from server.services.township.townships import officials, sites
 from server.web import auth, forms, ruling_words, security, sheets
 from server.web.language import clock_words, short_day
 from server.web.picks import date_asked, today

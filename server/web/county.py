@@ -15,7 +15,8 @@ from werkzeug.wrappers import Response
 from server import db
 from server.context import now
 from server.models import LoginSession, Role, Township
-from server.services import audit, townships
+from server.services.evidence import audit
+from server.services.township import townships
 from server.web import auth
 
 blueprint = Blueprint("county", __name__)

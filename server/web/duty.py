@@ -12,9 +12,11 @@ from server import db
 from server.context import context, now
 from server.errors import InputInvalid, NotAllowed, NotFound
 from server.models import Role
-from server.services import audit, duty, limits, visits
-from server.services.publication import publication
-from server.services.townships import officials
+from server.services.access import limits
+from server.services.evidence import audit
+from server.services.public import duty, visits
+from server.services.public.publication import publication
+from server.services.township.townships import officials
 from server.web import auth
 from server.web.board import find
 from server.web.language import clock_words, short_day

@@ -18,7 +18,7 @@ from server import db, logs
 from server.context import now
 from server.errors import InputInvalid, NotAllowed, NotFound
 from server.models import Attachment
-from server.services import audit
+from server.services.evidence import audit
 from server.services.rulings import attachments
 from server.web import auth, refill, ruling_words
 

@@ -10,12 +10,12 @@ from werkzeug.wrappers import Response
 from server import db
 from server.context import now
 from server.errors import InputInvalid, NotAllowed, NotFound
-from server.services.deciders import deciders
+from server.services.access.permissions import may
 from server.services.imports import batches, undoing
 from server.services.imports.plans import COLUMNS, FATES, NEEDED, plan
 from server.services.imports.tables import MAX_BYTES, MAX_ROWS
-from server.services.permissions import may
 from server.services.sheets.roster import roster_of
+from server.services.township.deciders import deciders
 from server.web import auth, forms, ruling_words, security, xlsx
 from server.web.language import lang
 from server.web.leave_words import entering_words

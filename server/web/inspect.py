@@ -17,7 +17,7 @@ from server.errors import NotFound
 from server.rules.calendar import days_between
 from server.rules.findings import KINDS, NEXT, STATES
 from server.rules.flags import DAY_KINDS, RECORD_FLAGS, SUPERSEDED, UNKNOWN_OFFICIAL
-from server.services.permissions import Act, may
+from server.services.access.permissions import Act, may
 from server.services.rulings import attachments, findings, spotchecks
 from server.services.rulings.findings import Found
 from server.services.sheets.days import Look, PersonDay

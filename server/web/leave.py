@@ -14,10 +14,11 @@ from server import db
 from server.context import now
 from server.errors import InputInvalid, NotAllowed, NotFound
 from server.models import User
-from server.services import audit, leave
-from server.services.deciders import Deciders, deciders
-from server.services.permissions import Act, may
-from server.services.townships import officials
+from server.services.access.permissions import Act, may
+from server.services.evidence import audit
+from server.services.township import leave
+from server.services.township.deciders import Deciders, deciders
+from server.services.township.townships import officials
 from server.web import auth, badges, forms, ruling_words
 from server.web.language import clock_words, lang, short_day
 from server.web.leave_words import entering_words, waits_words

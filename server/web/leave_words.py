@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from server.models import User
-from server.services.deciders import Deciders
-from server.services.leave import Leave
-from server.services.permissions import Act, may
+from server.services.access.permissions import Act, may
+from server.services.township.deciders import Deciders
+from server.services.township.leave import Leave
 from server.web.language import lang
 from server.web.say import gettext
 

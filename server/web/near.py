@@ -5,7 +5,7 @@ from __future__ import annotations
 from flask import abort, g, request
 from sqlalchemy.orm import Session
 
-from server.services.publication import is_near, publication
+from server.services.public.publication import is_near, publication
 
 
 def admit(session: Session, township_id: int) -> None:

@@ -10,9 +10,10 @@ from flask import Blueprint, Response, abort, render_template, request, url_for
 from server import db
 from server.context import now
 from server.errors import InputInvalid, NotFound
-from server.services import daysheet, reenrolments
-from server.services.daysheet import History
-from server.services.townships import officials
+from server.services.paired import reenrolments
+from server.services.sheets import daysheet
+from server.services.sheets.daysheet import History
+from server.services.township.townships import officials
 from server.web import auth, sheets
 from server.web.csvs import csv_file
 from server.web.language import short_day

@@ -10,7 +10,7 @@ from sqlalchemy import select
 from server import db
 from server.context import now
 from server.models import Official, Township
-from server.services.publicboard import public_rows
+from server.services.public.publicboard import public_rows
 from server.web.board import tell
 from server.web.near import admit
 from server.web.shown import shown

@@ -12,9 +12,9 @@ from flask import abort, request, url_for
 from attendance.days import day_of, to_ms
 from server.context import now
 from server.rules.calendar import days_between, month_days
-from server.services.search import matches
 from server.services.sheets.days import PersonDay
 from server.services.sheets.roster import Person, Roster
+from server.services.township.search import matches
 
 #: Officials on one page of a sheet.
 PAGE = 100

@@ -9,7 +9,7 @@ from typing import Any
 from flask import Flask, current_app
 from markupsafe import Markup
 
-from server.services.publicboard import PublicRow
+from server.services.public.publicboard import PublicRow
 
 #: Boards whose people are kept: of each township two pages in two languages, for a county.
 MOST = 256

@@ -11,10 +11,10 @@ from server import db
 from server.context import now
 from server.errors import InputInvalid, NotFound
 from server.rules.calendar import days_between
-from server.services import rosters, settings
-from server.services.permissions import Act, may
-from server.services.settings import CODE, Particulars
+from server.services.access.permissions import Act, may
 from server.services.sheets.roster import Person, Roster, roster_of
+from server.services.township import rosters, settings
+from server.services.township.settings import CODE, Particulars
 from server.web import auth, forms, ruling_words
 from server.web.picks import PAGE, Chosen, date_asked, today
 from server.web.say import gettext

@@ -7,7 +7,7 @@ import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from server.services.plates import Plate
+from server.services.public.plates import Plate
 
 #: Millimetres of a point, and of a line's height above and below its letters.
 _MM = 25.4 / 72

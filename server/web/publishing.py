@@ -11,9 +11,10 @@ from server import db, paper
 from server.context import context, now
 from server.errors import InputInvalid, NotAllowed, PaperMissing
 from server.models import TOWNSHIP_ROLES, Role
-from server.services import audit, plates, publication
+from server.services.evidence import audit
+from server.services.public import plates, publication
 from server.services.rulings import attachments
-from server.services.townships import officials
+from server.services.township.townships import officials
 from server.web import auth, platefit, security
 from server.web.duty import RECEIVES
 from server.web.forms import attached

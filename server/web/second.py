@@ -11,7 +11,8 @@ from server import db, logs
 from server.context import context, now
 from server.errors import InputInvalid, NotAllowed
 from server.models import SecondFactor
-from server.services import accounts, audit, second, sessions
+from server.services.access import accounts, second, sessions
+from server.services.evidence import audit
 from server.web import auth
 from server.web.language import clock_words
 from server.web.say import gettext

@@ -16,9 +16,9 @@ from server.models import CalendarDay, Shift
 from server.rules import terms
 from server.rules.calendar import Calendar, days_between, holiday_name
 from server.rules.terms import Allowance, LeaveTerms, MonthDays, SecondStep, TermValue, UsualShifts
-from server.services import rosters, settings
-from server.services.permissions import Act, may
+from server.services.access.permissions import Act, may
 from server.services.sheets.roster import Person, roster_of
+from server.services.township import rosters, settings
 from server.web import auth, forms, words
 from server.web.language import lang
 from server.web.picks import today

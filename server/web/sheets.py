@@ -8,7 +8,7 @@ from functools import lru_cache
 
 from markupsafe import Markup, escape
 
-from server.services.daysheet import DayRow, Discrepancy, Entry
+from server.services.sheets.daysheet import DayRow, Discrepancy, Entry
 from server.web import badges, words
 from server.web.language import clock_words, lang
 from server.web.say import Later, _l, gettext

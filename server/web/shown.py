@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 from attendance.days import day_of, local, to_ms
 from attendance.statuses import LOOKS, Status
 from server.models import Township
-from server.services.publicboard import PublicBoard, PublicRow, public_board, ranked
+from server.services.public.publicboard import PublicBoard, PublicRow, public_board, ranked
 from server.web import words
 from server.web.language import clock_words, lang, short_day
 from server.web.pieces import pieces

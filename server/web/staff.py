@@ -11,8 +11,9 @@ from server import db
 from server.context import now
 from server.errors import InputInvalid, NotAllowed, NotFound
 from server.models import TOWNSHIP_ROLES, User
-from server.services import accounts, audit, sessions, staff
-from server.services.permissions import Act
+from server.services.access import accounts, sessions, staff
+from server.services.access.permissions import Act
+from server.services.evidence import audit
 from server.web import account, auth, forms, ruling_words
 from server.web.language import clock_words
 from server.web.say import gettext

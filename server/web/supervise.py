@@ -13,10 +13,12 @@ from attendance.days import to_ms
 from attendance.whereabouts import STALE_AFTER_MS
 from server import db
 from server.context import now
-from server.services import daysheet, erasures, proposals, reenrolments, townships
-from server.services.daysheet import DayRow, DaySheet, SiteState
-from server.services.permissions import Act, may
+from server.services.access.permissions import Act, may
+from server.services.paired import erasures, proposals, reenrolments
 from server.services.rulings import corrections
+from server.services.sheets import daysheet
+from server.services.sheets.daysheet import DayRow, DaySheet, SiteState
+from server.services.township import townships
 from server.web import auth, sheets, words
 from server.web.csvs import csv_file
 from server.web.language import clock_words, lang

@@ -10,7 +10,8 @@ from server import db
 from server.context import now
 from server.errors import InputInvalid, NotAllowed, NotFound
 from server.models import Role
-from server.services import audit, tokens
+from server.services.access import tokens
+from server.services.evidence import audit
 from server.web import auth
 from server.web.language import clock_words
 from server.web.say import _l, gettext

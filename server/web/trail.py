@@ -7,8 +7,8 @@ from datetime import date
 from flask import Blueprint, Response, abort, render_template, request, url_for
 
 from server import db
-from server.services import audit
-from server.services.audit import Wanted
+from server.services.evidence import audit
+from server.services.evidence.audit import Wanted
 from server.web import auth, words
 from server.web.csvs import csv_file
 from server.web.language import clock_words

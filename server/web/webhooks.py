@@ -11,7 +11,9 @@ from server import db
 from server.context import context, now
 from server.errors import InputInvalid, NotAllowed, NotFound
 from server.models import Webhook
-from server.services import audit, delivery, limits, webhooks
+from server.services.access import limits
+from server.services.evidence import audit
+from server.services.programs import delivery, webhooks
 from server.web import auth
 from server.web.language import clock_words
 from server.web.say import _l, gettext

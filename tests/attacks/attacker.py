@@ -25,8 +25,8 @@ from server.config import ServerConfig, load_keys, stored_url
 from server.context import utcnow
 from server.db import Database
 from server.models import PairingAttempt
-from server.services import devices, pairing
-from server.services.townships import only_township
+from server.services.paired import devices, pairing
+from server.services.township.townships import only_township
 from tests.faults.rig import Cannot, served, workers_of
 
 HOST = "127.0.0.1"

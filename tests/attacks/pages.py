@@ -22,8 +22,9 @@ from server.config import ServerConfig
 from server.context import Context
 from server.demo import make_demo
 from server.models import Duty, Official
-from server.services import accounts, tokens, webhooks
-from server.services.townships import only_township
+from server.services.access import accounts, tokens
+from server.services.programs import webhooks
+from server.services.township.townships import only_township
 from tests.server.web_seed import PASSWORD, sign_in, token_of
 
 #: A Wednesday, 09:00 in Shanghai, as of which the demo was made.

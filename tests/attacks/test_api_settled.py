@@ -16,8 +16,8 @@ from kiosk.site import Site
 from kiosk.store import Draft
 from server.errors import InputInvalid
 from server.models import EpochRow, Quarantined, RecordRow
-from server.services import devices
-from server.services.verify import verify
+from server.services.evidence.verify import verify
+from server.services.paired import devices
 from tests.faults.township import Township, exchange
 
 CLOCK = SystemClock()

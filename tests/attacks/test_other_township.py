@@ -26,7 +26,7 @@ from attendance.days import to_ms
 from attendance.signing import DeviceKeys
 from server import demo_desk
 from server.models import Base, Device, Official, Site, Township, User
-from server.services import tokens
+from server.services.access import tokens
 from tests.conftest import NewDatabase
 from tests.server.web_seed import World, fill, make_world, shanghai, token_of
 

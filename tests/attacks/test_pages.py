@@ -24,7 +24,7 @@ from werkzeug.test import TestResponse
 
 from server.app import create_app
 from server.models import Base
-from server.services import accounts, limits
+from server.services.access import accounts, limits
 from server.web import auth, board
 from server.web.security import MAX_FORM, UPLOADS
 from tests.attacks.pages import ROLES, Place, crumb, make_place, pages, tags
@@ -241,7 +241,7 @@ COUNT = """
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
-from server.services import limits
+from server.services.access import limits
 now = datetime(2026, 3, 18, 1, 0, tzinfo=UTC)
 print(sum(limits.allow(Path(sys.argv[1]), "everybody", 30, 60, now) for _ in range(20)))
 """

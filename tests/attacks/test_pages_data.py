@@ -23,7 +23,7 @@ from server.models import (
     User,
     Webhook,
 )
-from server.services import portraits
+from server.services.public import portraits
 from server.sqlite import LIBRARY
 from tests.attacks.pages import MONTH, TODAY, Place, crumb, make_place, pages, picture
 

@@ -14,7 +14,7 @@ from kiosk.store import Draft
 from server.backup import backup, restore
 from server.config import ServerConfig, load_keys
 from server.models import AuditEntry, Device, RecordRow
-from server.services import checkpoints, verify
+from server.services.evidence import checkpoints, verify
 from tests.attacks.town import CLOCK, Town, exchange
 from tests.conftest import NewDatabase
 

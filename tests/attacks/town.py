@@ -32,9 +32,9 @@ from server.config import ServerConfig, load_keys, make_keys
 from server.context import Context
 from server.db import migrate
 from server.models import Device
-from server.services.desk import gallery_for
-from server.services.pairing import make_code
-from server.services.townships import create_township, only_township
+from server.services.paired.desk import gallery_for
+from server.services.paired.pairing import make_code
+from server.services.township.townships import create_township, only_township
 
 CLOCK = SystemClock()
 #: An answer's body, altered; None leaves it.

@@ -17,8 +17,8 @@ from server.config import ServerConfig, load_keys
 from server.context import utcnow
 from server.db import Database
 from server.models import Device, EpochRow, Expectation, Official, Site
-from server.services import cursors
-from server.services.townships import only_township
+from server.services.records import cursors
+from server.services.township.townships import only_township
 
 OFFICIALS = 200
 """People on the board. Each kiosk recognises eight of them."""

@@ -21,7 +21,7 @@ from kiosk.errors import ServerRefused
 from kiosk.site import Site
 from kiosk.store import Store
 from server.models import AuditEntry, RecordRow
-from server.services.verify import verify
+from server.services.evidence.verify import verify
 from tests.faults.rig import Broken, checkin, main, need
 from tests.faults.township import Township, exchange
 

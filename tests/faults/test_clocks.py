@@ -18,7 +18,7 @@ from kiosk.store import Store
 from kiosk.timeline import Proofs
 from server.models import Expectation, Official, RecordRow, Shift
 from server.models import Site as SiteRow
-from server.services.daysheet import DayRow, day_sheet
+from server.services.sheets.daysheet import DayRow, day_sheet
 from tests.conftest import NewDatabase
 from tests.faults.rig import checkin
 from tests.faults.township import Township, exchange

@@ -18,8 +18,8 @@ from server.app import create_app
 from server.config import ServerConfig, make_keys
 from server.db import Database, migrate
 from server.models import Township as TownshipRow
-from server.services import devices, pairing
-from server.services.townships import create_township, only_township
+from server.services.paired import devices, pairing
+from server.services.township.townships import create_township, only_township
 
 
 def wall() -> datetime:

@@ -26,8 +26,10 @@ from server.config import ServerConfig, load_keys, make_keys
 from server.context import Context
 from server.db import migrate
 from server.models import Device, Township, User
-from server.services import accounts, leave, pairing
-from server.services.townships import create_township, only_township
+from server.services.access import accounts
+from server.services.paired import pairing
+from server.services.township import leave
+from server.services.township.townships import create_township, only_township
 from tests.conftest import NewDatabase
 
 #: A Wednesday, 09:00 in Shanghai.

@@ -9,8 +9,9 @@ from playwright.sync_api import Browser, expect
 from sqlalchemy import select
 
 from server.models import Official, User
-from server.services import accounts, tokens, webhooks
-from server.services.publication import page_of
+from server.services.access import accounts, tokens
+from server.services.programs import webhooks
+from server.services.public.publication import page_of
 from tests.axe import troubles
 
 from .test_browser_pages import Reader, Served, check_width

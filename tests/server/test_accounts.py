@@ -12,8 +12,9 @@ from sqlalchemy import select
 
 from server.errors import InputInvalid
 from server.models import AuditEntry
-from server.services import accounts, audit, passwords
-from server.services.townships import only_township
+from server.services.access import accounts, passwords
+from server.services.evidence import audit
+from server.services.township.townships import only_township
 
 from .conftest import MORNING, PASSWORD, Office
 

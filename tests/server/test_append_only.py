@@ -32,10 +32,10 @@ from server.config import ServerConfig, load_keys, make_keys
 from server.db import Database, migrate
 from server.demo import make_demo
 from server.models import Base
-from server.services import checkpoints
-from server.services.halves import middle
-from server.services.protected import COLUMNS, PROTECTED
-from server.services.verify import Bad, Rest, verify, verify_above
+from server.services.evidence import checkpoints
+from server.services.evidence.halves import middle
+from server.services.evidence.protected import COLUMNS, PROTECTED
+from server.services.evidence.verify import Bad, Rest, verify, verify_above
 from tests.conftest import NewDatabase
 
 from .conftest import MORNING
@@ -280,7 +280,7 @@ def test_two_processes_name_the_row_in_either_half(copy: ServerConfig) -> None:
     program = (
         "from pathlib import Path\n"
         "from server.config import ServerConfig, load_keys\n"
-        "from server.services.halves import verify_in_two\n"
+        "from server.services.evidence.halves import verify_in_two\n"
         f"config = ServerConfig(Path({str(copy.data)!r}), {copy.database_url!r})\n"
         "key = load_keys(config).sign_public\n"
         "for bad in verify_in_two(config, key, worth_it=0):\n"

@@ -12,11 +12,11 @@ from sqlalchemy import literal_column, select, text
 from attendance.days import DAY_MS, MAX_MS, MIN_MS
 from server.models import Device, RecordRow, Site
 from server.models.evidence import DAY_NUMBER
-from server.services import intake, uploads
-from server.services.arrivals import Arrivals, fits, foresee
-from server.services.recordrows import _day_number, between, day_number
-from server.services.townships import only_township
-from server.services.whereabouts import board_version
+from server.services.records import intake, uploads
+from server.services.records.arrivals import Arrivals, fits, foresee
+from server.services.records.recordrows import _day_number, between, day_number
+from server.services.township.townships import only_township
+from server.services.township.whereabouts import board_version
 
 from .conftest import Kiosk, Machine, Office, ms
 

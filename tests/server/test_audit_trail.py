@@ -12,7 +12,7 @@ from html import unescape
 import pytest
 
 from server.models import AuditEntry, Official, User
-from server.services import audit
+from server.services.evidence import audit
 from server.web.trail import LENGTH
 from tests.conftest import NewDatabase
 from tests.server.web_seed import World, fill, make_world

@@ -19,7 +19,7 @@ from server.app import create_app
 from server.config import ServerConfig
 from server.demo import make_demo
 from server.models import Official
-from server.services.townships import create_township
+from server.services.township.townships import create_township
 
 from .test_browser_pages import Reader, Served
 from .web_seed import Hand, World

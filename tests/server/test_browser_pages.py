@@ -15,7 +15,7 @@ from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
 
 from attendance.statuses import Status
 from server.models import Official, User
-from server.services import accounts
+from server.services.access import accounts
 from server.web.board import STREAMS, watcher
 from tests.server.web_seed import PASSWORD, World, fill, make_world
 

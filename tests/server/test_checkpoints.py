@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from attendance import wire
 from server.models import Checkpoint
-from server.services.merkle import Tree, leaf_hash
-from server.services.verify import verify
+from server.services.evidence.merkle import Tree, leaf_hash
+from server.services.evidence.verify import verify
 
 from .conftest import MORNING, Kiosk, Machine, Office
 

@@ -28,9 +28,9 @@ from server.cli import main
 from server.config import ServerConfig, load_keys
 from server.context import utcnow
 from server.db import Database
-from server.services.audit import note_for
-from server.services.checkpoints import make_all
-from server.services.townships import only_township
+from server.services.evidence.audit import note_for
+from server.services.evidence.checkpoints import make_all
+from server.services.township.townships import only_township
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 PASSWORD = r"[0-9A-Z]{4}(-[0-9A-Z]{4}){3}"

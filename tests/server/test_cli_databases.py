@@ -16,7 +16,7 @@ from server.db import Database, encrypted
 from server.demo import make_demo
 from server.errors import DatabaseUnusable
 from server.models import Base
-from server.services.verify import verify
+from server.services.evidence.verify import verify
 from server.transfer import MOVED, copy_into
 from tests.postgres import Cluster
 from tests.server.conftest import MORNING

@@ -19,9 +19,10 @@ from attendance import wire
 from attendance.clock import ClockClass
 from attendance.days import day_end_ms, day_start_ms, from_ms
 from server.rules.terms import UsualShifts
-from server.services import daysheet, rosters
-from server.services.daysheet import DayRow
-from server.services.townships import only_township
+from server.services.sheets import daysheet
+from server.services.sheets.daysheet import DayRow
+from server.services.township import rosters
+from server.services.township.townships import only_township
 from tests.server.conftest import Kiosk, Machine, Office, ms, roster
 from tests.server.web_seed import sign_in
 

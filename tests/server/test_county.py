@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import func, select
 
 from server.models import AuditEntry, Base, User
-from server.services import accounts
+from server.services.access import accounts
 from server.web.county import OWN
 from tests.conftest import NewDatabase
 from tests.server.test_staff import post

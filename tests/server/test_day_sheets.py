@@ -10,11 +10,11 @@ from attendance.days import SHANGHAI
 from attendance.statuses import Kind, Method, Status
 from server.errors import NotFound
 from server.models import Device
-from server.services import leave
-from server.services.daysheet import DayRow, day_sheet, official_history
-from server.services.publicboard import public_rows
-from server.services.townships import kiosks, officials, only_township
-from server.services.whereabouts import whereabouts_at
+from server.services.public.publicboard import public_rows
+from server.services.sheets.daysheet import DayRow, day_sheet, official_history
+from server.services.township import leave
+from server.services.township.townships import kiosks, officials, only_township
+from server.services.township.whereabouts import whereabouts_at
 
 from .conftest import MORNING, Kiosk, Machine, Office, approve, ms
 

@@ -14,8 +14,9 @@ from server.app import create_app
 from server.config import ServerConfig
 from server.demo import make_demo
 from server.models import Official
-from server.services import daysheet, duty, visits
-from server.services.townships import only_township
+from server.services.public import duty, visits
+from server.services.sheets import daysheet
+from server.services.township.townships import only_township
 
 #: A Monday, 10:00 in Shanghai.
 NOW = datetime(2026, 11, 2, 2, 0, tzinfo=UTC)

@@ -11,9 +11,10 @@ import pytest
 from attendance.days import day_start_ms
 from attendance.statuses import Status
 from server.models import Township, User
-from server.services import duty, leave, visits
+from server.services.public import duty, visits
 from server.services.rulings import corrections, findings, spotchecks
 from server.services.rulings.corrections import Draft
+from server.services.township import leave
 from tests.conftest import NewDatabase
 
 from .test_web_pages import asked, statements

@@ -15,12 +15,13 @@ from attendance.statuses import Kind, Status
 from server.errors import InputInvalid, NotAllowed, NotFound
 from server.models import Official, Township, User
 from server.rules.terms import Allowance, LeaveTerms, MonthDays, UsualShifts
-from server.services import daysheet, leave, rosters
 from server.services.rulings import attachments, corrections, findings, spotchecks, statements
 from server.services.rulings.corrections import Draft
+from server.services.sheets import daysheet
 from server.services.sheets.days import days_of
 from server.services.sheets.months import Grid, Row, grid
-from server.services.townships import only_township, touch_roster
+from server.services.township import leave, rosters
+from server.services.township.townships import only_township, touch_roster
 
 from .conftest import Kiosk, Machine, Office
 

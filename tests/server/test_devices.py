@@ -10,8 +10,8 @@ from sqlalchemy import select
 from attendance import wire
 from server.errors import InputInvalid, NotFound
 from server.models import AuditEntry, Quarantined, RecordRow
-from server.services import devices
-from server.services.verify import verify
+from server.services.evidence.verify import verify
+from server.services.paired import devices
 
 from .conftest import Kiosk, Machine, Office
 

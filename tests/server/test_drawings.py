@@ -16,8 +16,9 @@ from sqlalchemy.orm import Session
 from attendance.statuses import Status
 from server.app import create_app
 from server.models import Device, Official, Site, Township, User, WorkGroup
-from server.services import leave, portraits, publication
-from server.services.townships import only_township
+from server.services.public import portraits, publication
+from server.services.township import leave
+from server.services.township.townships import only_township
 from server.web import drawings, pieces
 from server.web.drawings import Drawings, Together
 from tests.conftest import NewDatabase

@@ -18,7 +18,7 @@ from server.app import create_app
 from server.config import ServerConfig
 from server.models import Device, EpochRow, Quarantined, RecordRow, RejectedRecord
 from server.services.sheets.entries import entries_by_id
-from server.services.townships import create_township, only_township
+from server.services.township.townships import create_township, only_township
 from tests.conftest import NewDatabase
 
 from .conftest import MORNING, FakeClock, Kiosk, Machine, Office, copy_of, ms

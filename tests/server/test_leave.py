@@ -12,9 +12,10 @@ from flask.testing import FlaskClient
 from attendance.statuses import Status
 from server.errors import NotAllowed
 from server.models import AuditEntry, LeaveDecision, LeaveRow, User
-from server.services import accounts, leave
-from server.services.deciders import deciders
-from server.services.townships import only_township
+from server.services.access import accounts
+from server.services.township import leave
+from server.services.township.deciders import deciders
+from server.services.township.townships import only_township
 from server.web.picks import PAGE
 from tests.conftest import NewDatabase
 

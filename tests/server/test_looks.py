@@ -13,10 +13,10 @@ from attendance.statuses import Kind, Status
 from server.models import Correction, CorrectionDecision, Device, Official, Shift, Township
 from server.rules.calendar import days_between
 from server.rules.terms import UsualShifts
-from server.services import rosters
 from server.services.sheets.days import Day, Look, days_of
 from server.services.sheets.months import grid
-from server.services.townships import only_township
+from server.services.township import rosters
+from server.services.township.townships import only_township
 from tests.conftest import NewDatabase
 
 from .web_seed import World, fill, make_world, shanghai

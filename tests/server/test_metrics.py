@@ -9,7 +9,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from attendance import wire
-from server.services import devices
+from server.services.paired import devices
 from tests.server.conftest import MORNING, Kiosk, Machine, Office, ms
 from tests.server.web_seed import sign_in
 

@@ -16,8 +16,8 @@ from attendance.statuses import Kind, Status
 from attendance.whereabouts import FUTURE_TOLERANCE_MS, Fact
 from server.db import Database
 from server.models import Device, Official, RecordRow, Site
-from server.services.newest import latest_facts, newest_facts
-from server.services.townships import only_township
+from server.services.township.newest import latest_facts, newest_facts
+from server.services.township.townships import only_township
 from tests.conftest import NewDatabase
 from tests.server.web_seed import World, fill, make_world
 

@@ -10,7 +10,7 @@ import pytest
 
 from attendance.statuses import Status
 from server.models import Official, Township, WorkGroup
-from server.services.townships import only_township
+from server.services.township.townships import only_township
 from server.web.board import _version
 from server.web.news import MOST, Reporter
 from server.web.shown import drawn

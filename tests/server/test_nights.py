@@ -8,9 +8,9 @@ from attendance.days import to_ms
 from attendance.statuses import Kind, Status
 from server.models import SpotDraw, User
 from server.rules.terms import UsualShifts
-from server.services import rosters
 from server.services.rulings import spotchecks
-from server.services.whereabouts import board_version, whereabouts_at
+from server.services.township import rosters
+from server.services.township.whereabouts import board_version, whereabouts_at
 from tests.conftest import NewDatabase
 
 from .test_web_pages import statements

@@ -21,7 +21,7 @@ from server.app import create_app
 from server.background import Loop
 from server.proxy import ENVIRON_ID, BehindProxy
 from server.serve import Server, listen
-from server.services import readiness
+from server.services.programs import readiness
 
 from .conftest import Office
 

@@ -15,7 +15,7 @@ import segno
 from PIL import Image
 
 from server import paper
-from server.services.plates import Plate
+from server.services.public.plates import Plate
 from server.web.platefit import KINDS, fit, pieces
 from server.web.publishing import sheets
 from tests.server.web_seed import LONG_NAME, LONG_TITLE, World, make_world

@@ -17,7 +17,7 @@ from sqlalchemy import select
 
 from server.api.programs import ASKS, PREFIX, cursor_of
 from server.models import ApiToken, AuditEntry, Township, User
-from server.services import tokens
+from server.services.access import tokens
 from tests.server.web_seed import World, fill, make_world, token_of
 
 ALL = tokens.SCOPES

@@ -14,10 +14,11 @@ from server.config import ServerConfig, load_keys
 from server.db import Database
 from server.errors import InputInvalid
 from server.models import Base, CheckpointLeaves, RecordRow, WithdrawalRow
-from server.services import checkpoints, daysheet, retention
-from server.services.prune import prune
-from server.services.retention import PRUNED
-from server.services.verify import verify
+from server.services.evidence import checkpoints, retention
+from server.services.evidence.prune import prune
+from server.services.evidence.retention import PRUNED
+from server.services.evidence.verify import verify
+from server.services.sheets import daysheet
 from tests.conftest import NewDatabase
 from tests.server.test_append_only import attack, by_hand
 
@@ -206,7 +207,7 @@ def test_a_point_that_was_edited_or_taken_away_is_named(old: Office) -> None:
 def test_a_command_that_was_stopped_half_way_is_finished_by_the_next(
     old: Office, village: Kiosk
 ) -> None:
-    from server.services import prune as service
+    from server.services.evidence import prune as service
 
     with old.context.database.transaction() as session:
         number = service._closed_before(session, old.clock(), 400)

@@ -16,9 +16,10 @@ from attendance.days import day_of, to_ms
 from attendance.statuses import Status
 from server.errors import InputInvalid, NotAllowed
 from server.models import Attachment, Official, Township, User
-from server.services import duty, limits, publication, visits
-from server.services.matters import likeness, matter_of
-from server.services.publicboard import PublicRow, public_rows, ranked
+from server.services.access import limits
+from server.services.public import duty, publication, visits
+from server.services.public.matters import likeness, matter_of
+from server.services.public.publicboard import PublicRow, public_rows, ranked
 from tests.server.web_seed import World, fill, make_world, shanghai, token_of
 
 

@@ -16,7 +16,7 @@ from PIL import Image
 
 from server import paper
 from server.errors import InputInvalid
-from server.services.plates import server_address
+from server.services.public.plates import server_address
 from tests.server.web_seed import World, fill, make_world, token_of
 
 FAR = {"REMOTE_ADDR": "8.8.8.8"}

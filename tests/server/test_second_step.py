@@ -18,7 +18,8 @@ from server.config import ServerConfig, make_keys
 from server.db import Database, _alembic
 from server.models import AuditEntry, LoginThrottle, SecondFactor, TownshipRule, User
 from server.rules.terms import SecondStep
-from server.services import accounts, rosters, second
+from server.services.access import accounts, second
+from server.services.township import rosters
 from tests.conftest import NewDatabase
 from tests.server.web_seed import PASSWORD, World, make_world, sign_in, token_of
 

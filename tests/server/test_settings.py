@@ -101,7 +101,7 @@ def test_a_pattern_changes_from_today_on(world: World) -> None:
 def test_nobody_changes_where_they_are_expected_themselves(world: World) -> None:
     database = world.app.extensions["quxiang"].database
     from server.models import User
-    from server.services import accounts
+    from server.services.access import accounts
 
     with database.transaction() as session:
         place = session.scalars(select(User).where(User.name == "clerk")).one().township

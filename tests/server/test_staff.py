@@ -11,7 +11,7 @@ from werkzeug.test import TestResponse
 
 from server.errors import InputInvalid
 from server.models import AuditEntry, User
-from server.services import accounts, staff
+from server.services.access import accounts, staff
 from tests.conftest import NewDatabase
 from tests.server.web_seed import PASSWORD, World, make_world, sign_in, token_of
 

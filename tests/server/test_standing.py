@@ -15,11 +15,11 @@ from attendance.statuses import Status
 from attendance.whereabouts import FUTURE_TOLERANCE_MS, whereabouts
 from server.errors import InputInvalid, NotAllowed, NotFound
 from server.models import Device, LeaveRow, RecordRow, User
-from server.services import leave
-from server.services.newest import fact_of_row
-from server.services.publicboard import public_rows
-from server.services.townships import officials, only_township
-from server.services.whereabouts import board_version, whereabouts_at
+from server.services.public.publicboard import public_rows
+from server.services.township import leave
+from server.services.township.newest import fact_of_row
+from server.services.township.townships import officials, only_township
+from server.services.township.whereabouts import board_version, whereabouts_at
 
 from .conftest import MORNING, Kiosk, Machine, Office, approve, ms
 

@@ -13,7 +13,7 @@ from PIL import Image
 
 from attendance.statuses import LOOKS, Status
 from server.models import Official, Township
-from server.services import portraits
+from server.services.public import portraits
 from server.web.board import STREAMS, watcher
 from server.web.watcher import Watcher
 from tests.conftest import NewDatabase

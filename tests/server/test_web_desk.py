@@ -7,7 +7,7 @@ import re
 import pytest
 from flask.testing import FlaskClient
 
-from server.services.search import matches
+from server.services.township.search import matches
 
 from .test_web_pages import World, world  # noqa: F401 (a fixture)
 

@@ -16,7 +16,7 @@ from werkzeug.test import TestResponse
 
 from attendance.statuses import Status
 from server.models import AuditEntry, LeaveRow, User
-from server.services import accounts
+from server.services.access import accounts
 from server.web import auth
 from server.web.security import safe_next
 from tests.conftest import NewDatabase

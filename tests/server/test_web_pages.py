@@ -270,7 +270,7 @@ def test_a_thousand_officials_take_no_more_queries(
 
 def test_every_word_of_the_services_has_words_on_the_pages(world: World) -> None:
     from server.rules import flags
-    from server.services import daysheet
+    from server.services.sheets import daysheet
     from server.web import sheets
 
     assert {*flags.RECORD_FLAGS, *flags.DAY_KINDS} <= set(sheets.FLAGS)

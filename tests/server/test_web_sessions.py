@@ -14,8 +14,8 @@ from server.backup import backup, restore
 from server.config import ServerConfig
 from server.db import Database
 from server.models import AuditEntry, LoginSession, User
-from server.services import accounts
-from server.services.sessions import short_agent
+from server.services.access import accounts
+from server.services.access.sessions import short_agent
 from tests.conftest import NewDatabase
 from tests.server.web_seed import PASSWORD, World, make_world, sign_in, token_of
 

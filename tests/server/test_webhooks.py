@@ -22,8 +22,8 @@ from attendance.statuses import Kind
 from server.background import Loop
 from server.errors import InputInvalid, NotAllowed, NotFound
 from server.models import AuditEntry, Township, User, Webhook, WebhookDelivery
-from server.services import delivery, leases, outgoing, webhooks
-from server.services.outgoing import may_reach
+from server.services.programs import delivery, leases, outgoing, webhooks
+from server.services.programs.outgoing import may_reach
 from server.services.rulings import findings
 from tests.walks.certificates import self_signed
 

@@ -22,8 +22,9 @@ from attendance.statuses import Kind, Method, SiteKind, Status
 from server.backup import backup
 from server.context import Context
 from server.models import Device, GalleryRow, Official, PairingAttempt, WithdrawalRow, WorkGroup
-from server.services import leave, pairing
-from server.services.townships import only_township
+from server.services.paired import pairing
+from server.services.township import leave
+from server.services.township.townships import only_township
 from server.sqlite import LIBRARY
 
 from .conftest import MORNING, Kiosk, Machine, Office, ms, roster

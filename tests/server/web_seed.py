@@ -24,7 +24,8 @@ from server import db
 from server.app import create_app
 from server.config import ServerConfig, make_keys
 from server.models import Device, Expectation, Official, Site, Township, User, WorkGroup
-from server.services import accounts, leave, townships
+from server.services.access import accounts
+from server.services.township import leave, townships
 
 PASSWORD = "correct horse battery"
 GROUPS = (

@@ -19,8 +19,8 @@ import pytest
 import requests
 
 from server.context import utcnow
-from server.services import accounts
-from server.services.townships import only_township
+from server.services.access import accounts
+from server.services.township.townships import only_township
 from tests.ports import free_port
 from tests.server.web_seed import make_world
 from tests.walks.certificates import self_signed

@@ -11,7 +11,7 @@ branch_labels = None
 depends_on = None
 
 BIG = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
-#: `server.services.retention.PRUNED` at the time of this revision.
+#: `server.services.evidence.retention.PRUNED` at the time of this revision.
 PRUNED = ("record", "rejected_record", "quarantined", "contact", "audit_entry")
 NEW = ("prune_point", "prune_limit")
 _RAISE = (

@@ -26,12 +26,12 @@ from server.models import (
     User,
     WorkGroup,
 )
-from server.services import leave, rosters, settings
+from server.services.access.permissions import Act as Permission
+from server.services.access.permissions import require
 from server.services.imports.plans import Act, Plan, plan
-from server.services.permissions import Act as Permission
-from server.services.permissions import require
-from server.services.settings import Particulars
-from server.services.townships import clean
+from server.services.township import leave, rosters, settings
+from server.services.township.settings import Particulars
+from server.services.township.townships import clean
 
 #: What a role must be allowed to import each kind of table.
 NEEDS = {

@@ -18,10 +18,10 @@ from sqlalchemy.orm import Session
 from attendance.days import day_of, day_start_ms, to_ms
 from server.errors import InputInvalid
 from server.models import Expectation, Official, Township, User, WorkGroup
-from server.services import leave, settings
 from server.services.imports.tables import Line, Table, date_of, read_table
-from server.services.settings import CODE, Particulars
 from server.services.sheets.roster import Roster, roster_of
+from server.services.township import leave, settings
+from server.services.township.settings import CODE, Particulars
 
 #: Days that one file of rosters may touch.
 MAX_DAYS = 20_000

@@ -16,7 +16,7 @@ from xml.etree.ElementTree import ParseError  # nosec B405 # only the error
 
 from attendance.i18n import say
 from server.errors import InputInvalid
-from server.services.townships import clean
+from server.services.township.townships import clean
 
 #: Bytes of the largest file, and of all that is in it when unpacked.
 MAX_BYTES = 4 << 20

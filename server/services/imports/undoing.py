@@ -13,7 +13,7 @@ from attendance.decoding import json_of
 from attendance.i18n import say
 from server.errors import InputInvalid, NotAllowed
 from server.models import ImportBatch, Official, RosterDay, Township, User, WorkGroup
-from server.services import leave, rosters, settings
+from server.services.access.permissions import require
 from server.services.imports.batches import (
     NEEDS,
     Pattern,
@@ -27,7 +27,7 @@ from server.services.imports.batches import (
     written_of,
 )
 from server.services.imports.plans import Act
-from server.services.permissions import require
+from server.services.township import leave, rosters, settings
 
 
 class Undone(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -13,8 +13,8 @@ from attendance.days import to_ms
 from attendance.i18n import say
 from server.errors import InputInvalid, NotFound
 from server.models import Attachment, Township, User
-from server.services import pictures
-from server.services.townships import clean
+from server.services.public import pictures
+from server.services.township.townships import clean
 
 #: Bytes of a file as it is sent: a telephone's picture has 3 to 6 MB.
 MAX_BYTES = 8 * 1024 * 1024

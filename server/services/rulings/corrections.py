@@ -23,11 +23,11 @@ from server.models import (
     User,
 )
 from server.rules.corrections import KINDS, OF_RECORDS
-from server.services.permissions import Act, another_person, not_own, require
-from server.services.rosters import official_of, site_named
+from server.services.access.permissions import Act, another_person, not_own, require
 from server.services.rulings import findings
 from server.services.sheets.days import person_days
-from server.services.townships import clean
+from server.services.township.rosters import official_of, site_named
+from server.services.township.townships import clean
 
 
 @dataclass(frozen=True)

@@ -23,9 +23,9 @@ from server.models import (
     User,
 )
 from server.rules.findings import KINDS, may_follow, state
-from server.services.permissions import Act, may, not_own, require
-from server.services.rosters import official_of, site_named
-from server.services.townships import clean
+from server.services.access.permissions import Act, may, not_own, require
+from server.services.township.rosters import official_of, site_named
+from server.services.township.townships import clean
 
 
 @dataclass(frozen=True)

@@ -16,11 +16,11 @@ from server.models import Attachment, SpotCheck, SpotDraw, Township, User
 from server.rules import draw
 from server.rules.calendar import days_between
 from server.rules.where import Answer, where_at
-from server.services.permissions import Act, not_own, require
+from server.services.access.permissions import Act, not_own, require
 from server.services.sheets.days import PersonDay, days_of, person_days
 from server.services.sheets.inputs import Facts, Inputs, facts_of, inputs_of
 from server.services.sheets.roster import Roster, roster_of
-from server.services.townships import clean
+from server.services.township.townships import clean
 
 SEEN = ("there", "not_there", "elsewhere", "excused")
 MAX_SITES, MAX_PEOPLE = 100, 50

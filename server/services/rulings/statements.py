@@ -18,7 +18,7 @@ from server.models import MonthSignature, Township, User
 from server.rules import allowance
 from server.rules.calendar import days_between, month_days
 from server.rules.terms import Allowance, MonthDays, in_force
-from server.services.permissions import Act, require
+from server.services.access.permissions import Act, require
 from server.services.sheets.days import days_of
 from server.services.sheets.months import totals_of
 from server.services.sheets.roster import Roster

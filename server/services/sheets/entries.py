@@ -14,8 +14,8 @@ from attendance.clock import ClockClass
 from attendance.whereabouts import standing
 from server.models import RecordRow, Site, Township
 from server.rules import flags
-from server.services.newest import PERSON_KIND_WORDS, fact_of_row
-from server.services.recordrows import between, with_ids
+from server.services.records.recordrows import between, with_ids
+from server.services.township.newest import PERSON_KIND_WORDS, fact_of_row
 
 #: An interval up to this wide is said as one time.
 SURE_MS = 120_000

@@ -27,10 +27,11 @@ from server.rules import corrections
 from server.rules.calendar import days_between
 from server.rules.corrections import Ruling
 from server.rules.verdict import Kiosk, Kiosks
-from server.services import leave, retention
-from server.services.newest import PERSON_KIND_WORDS
-from server.services.recordrows import between, day_number, with_ids
+from server.services.evidence import retention
+from server.services.records.recordrows import between, day_number, with_ids
 from server.services.sheets.roster import Roster
+from server.services.township import leave
+from server.services.township.newest import PERSON_KIND_WORDS
 
 _KINDS = {str(kind): kind for kind in Kind}
 _STATUSES = {str(status): status for status in Status}

@@ -119,7 +119,7 @@ def roster_of(session: Session, township: Township) -> Roster:
     """The roster as it is now; read again only where its version has risen.
 
     The version rises with every change to people, places, patterns, shifts, the calendar or a rule
-    (`server.services.townships.touch_roster`).
+    (`server.services.township.townships.touch_roster`).
     """
     connection = session.connection()
     kept = _kept.setdefault(connection.engine.pool, {})

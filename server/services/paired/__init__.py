@@ -1,0 +1,1 @@
+"""Kiosks and desks: paired, supplied, asked, revoked."""

@@ -1,0 +1,1 @@
+"""What villagers see: the board, portraits, plates, the duty notice, visits."""

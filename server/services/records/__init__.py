@@ -1,0 +1,1 @@
+"""Records as they come from kiosks: taken in once, with what is known of their time."""

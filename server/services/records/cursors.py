@@ -1,0 +1,148 @@
+"""Where a kiosk's chain stands, asked and answered."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import msgspec
+from sqlalchemy import bindparam, select
+from sqlalchemy.orm import Session
+
+from attendance import wire
+from attendance.days import to_ms
+from attendance.pairing import MAX_DESKS
+from attendance.signing import to_text
+from server.models import AuditEntry, Device, RecordRow, RejectedRecord
+from server.services.evidence import audit
+from server.services.records import anchors
+from server.services.records.once import once
+
+#: A record may be made while the kiosk's question is on its way: that long, at the most.
+IN_FLIGHT_MS = anchors.UNREPORTED_RTT_NS // 1_000_000
+# Built once: it is asked at every cursor.
+_DESK = (
+    select(Device.sign_key)
+    .where(
+        Device.township_id == bindparam("township"),
+        Device.kind == "desk",
+        Device.revoked_ms.is_(None),
+    )
+    .order_by(Device.paired_ms.desc(), Device.id)
+    .limit(1)
+)
+
+
+def cursor(
+    session: Session, device: Device, asked: wire.CursorRequest, now: datetime, *, secret: bytes
+) -> wire.CursorReply:
+    """The server's cursor, a time anchor and the state (docs/wire.md, "A sync exchange").
+
+    Also notes the contact, the kiosk's health, and up to when its records are complete.
+    """
+    now_ms = to_ms(now)
+    state = state_of(session, device, asked)
+    if state == "fork" and device.fork_ms is None:
+        note_fork(session, device, asked.epoch, asked.seq, now)
+    believed = device.revoked_ms is None and anchors.note_contact(
+        session, device, asked, now, secret
+    )
+    if believed:
+        device.last_contact_ms = now_ms
+        device.pending = asked.pending
+        device.gallery_on_device = asked.gallery
+        if asked.health is not None:
+            device.health = msgspec.to_builtins(asked.health)
+        mine = (device.epoch, device.seq, device.head.hex())
+        if state == "ok" and asked.pending == 0 and mine == (asked.epoch, asked.seq, asked.head):
+            device.complete_until_ms = max(device.complete_until_ms or 0, now_ms - IN_FLIGHT_MS)
+    place = device.township_id
+    desk = once(session, ("desk", place), lambda: desk_key(session, place))
+    return wire.CursorReply(
+        state=state,
+        epoch=device.epoch,
+        seq=device.seq,
+        head=device.head.hex(),
+        anchor=anchors.offer(secret, device.id, asked.boot_id, asked.boottime_ns, now),
+        gallery=device.gallery_version,
+        desk_key=None if desk is None else to_text(desk),
+    )
+
+
+def state_of(session: Session, device: Device, asked: wire.CursorRequest) -> str:
+    """`ok`, `ahead` (of the kiosk), `fork` or `revoked`."""
+    if device.revoked_ms is not None:
+        return "revoked"
+    if device.fork_ms is not None:
+        return "fork"
+    theirs, ours = (asked.epoch, asked.seq), (device.epoch, device.seq)
+    if is_settled(device, asked.epoch) and (*theirs, asked.head) != (*ours, device.head.hex()):
+        return "ahead"
+    if theirs > ours:
+        return "ok"
+    if theirs == ours:
+        return "ok" if asked.head == device.head.hex() else "fork"
+    if asked.seq:
+        known = head_at(session, device.id, asked.epoch, asked.seq)
+        if known is not None and known.hex() != asked.head:
+            return "fork"
+    return "ahead"
+
+
+def is_settled(device: Device, epoch: int) -> bool:
+    """Whether a fork up to that epoch was settled (`server.services.paired.devices`)."""
+    return device.settled_epoch is not None and epoch <= device.settled_epoch
+
+
+def head_at(session: Session, device: str, epoch: int, seq: int) -> bytes | None:
+    """The head after that record, None where the server does not hold it."""
+    kiosk = session.get(Device, device)
+    if kiosk is not None and (kiosk.pruned_epoch, kiosk.pruned_seq) == (epoch, seq):
+        return kiosk.pruned_head
+    for table in (RecordRow, RejectedRecord):
+        head = session.scalar(
+            select(table.head).where(
+                table.device_id == device, table.epoch == epoch, table.seq == seq
+            )
+        )
+        if head is not None:
+            return head
+    return None
+
+
+def note_fork(session: Session, device: Device, epoch: int, seq: int, now: datetime) -> None:
+    """Marks a device that showed two histories; what it sends from now on is kept uncounted.
+
+    Noted again where an earlier record is found to differ: the last note is where they part.
+    """
+    who = f"device:{device.id}"
+    if device.fork_ms is not None:
+        query = (
+            select(AuditEntry.target)
+            .where(AuditEntry.who == who, AuditEntry.what == "fork")
+            .order_by(AuditEntry.id.desc())
+            .limit(1)
+        )
+        noted = session.scalar(query)
+        if noted is None or (epoch, seq) >= tuple(map(int, noted.split("/"))):
+            return
+    else:
+        device.fork_ms = to_ms(now)
+    audit.note_for(session, device.township_id, who, "fork", f"{epoch}/{seq}", now)
+
+
+def desk_keys(session: Session) -> list[bytes]:
+    """The Ed25519 keys of every township's desks, newest first."""
+    return list(
+        session.scalars(
+            select(Device.sign_key)
+            .where(Device.kind == "desk", Device.revoked_ms.is_(None))
+            .order_by(Device.paired_ms.desc(), Device.id)
+            .limit(MAX_DESKS)
+        )
+    )
+
+
+def desk_key(session: Session, township_id: int) -> bytes | None:
+    """The Ed25519 key of the township's desk, the one paired last; None until there is one."""
+    key: bytes | None = session.connection().execute(_DESK, {"township": township_id}).scalar()
+    return key
