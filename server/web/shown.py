@@ -116,8 +116,13 @@ def _silent(board: PublicBoard, present: datetime) -> list[tuple[str, str]]:
         return []
     times = ""
     if heard:
-        first, last = (clock_words(to_ms(moment), today) for moment in (min(heard), max(heard)))
         # The oldest alone would belie what stands beside people of the others.
-        same = first == last
-        times = first if same else gettext("%(first)s to %(last)s", first=first, last=last)
+        oldest, newest = min(heard), max(heard)
+        first, last = (clock_words(to_ms(moment), today) for moment in (oldest, newest))
+        if first == last:
+            times = first
+        elif day_of(to_ms(oldest)) != today == day_of(to_ms(newest)):
+            times = gettext("%(first)s to today %(last)s", first=first, last=last)
+        else:
+            times = gettext("%(first)s to %(last)s", first=first, last=last)
     return [(gettext("%(n)s sites", n=len(sites)), times)]

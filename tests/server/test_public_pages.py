@@ -142,6 +142,11 @@ def test_a_site_that_is_cut_off_is_named_with_when_it_was_last_heard(world: Worl
     page = world.client(lang="en").get("/").text
     assert "Cut off at present" in page
     assert re.search(r"sites</b> \(last heard at .* to .*\)", page), "both ends"
+    world.hand.moment = shanghai(21, "06:00")
+    world.kiosks[1].contact()
+    world.hand.moment = shanghai(21, "11:00")
+    page = world.client(lang="en").get("/").text
+    assert re.search(r"\(last heard at 20 Nov \d\d:\d\d to today 06:00\)", page), "of two days"
     assert "杏树村 Xingshu" not in page, "where the village is not public, its site has no name"
     before = world.client().get("/").headers["Quxiang-Version"]
     for kiosk in world.kiosks:
