@@ -159,10 +159,7 @@ class Voice:
             # Whatever was wrong before may have been the card that came now.
             self.fault, self._retry_at = None, None
         else:
-            self.fault = VoiceError(
-                "没有声卡，不能出声；请插上 USB 扬声器。",
-                "There is no sound card, nothing is said aloud: plug a USB loudspeaker in.",
-            )
+            self.fault = _no_card()
 
     def _complaint(self) -> str:
         """The last line that the command wrote to its standard error."""
@@ -176,6 +173,10 @@ class Voice:
     def _failed(self, why: tuple[str, str], now_s: float) -> None:
         self._speech = None
         self._retry_at = now_s + RETRY_S
+        if self._heard_of is not None and not self._heard_of:
+            # The command's own complaint would hide what is to be done.
+            self.fault = _no_card()
+            return
         self.fault = VoiceError(
             f"不能出声（{why[0]}），请接好扬声器，并安装 {self._words[0]}。",
             f"Nothing can be said aloud ({why[1]}): plug a loudspeaker in, and install "
@@ -192,6 +193,13 @@ class Voice:
     def close(self) -> None:
         """End it; may be called again."""
         self.hush()
+
+
+def _no_card() -> VoiceError:
+    return VoiceError(
+        "没有声卡，不能出声；请插上 USB 扬声器。",
+        "There is no sound card, nothing is said aloud: plug a USB loudspeaker in.",
+    )
 
 
 def _popen(words: list[str], text: str, complaints: Any) -> Speech:

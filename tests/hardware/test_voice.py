@@ -211,6 +211,19 @@ def test_a_missing_sound_card_is_told_before_anybody_waits_and_recovers(
     assert voice.fault is None, "another card is worth another try"
 
 
+def test_a_word_that_fails_without_a_card_hides_not_what_is_to_be_done(
+    speaker: Speaker, tmp_path: Path
+) -> None:
+    voice = Voice(start=speaker, outputs=lambda: sound_outputs(tmp_path))
+    speaker.status, speaker.complains = 1, "error: No such file or directory"
+    voice.say("李强您好", 0.0)
+    speaker.finish()
+    voice.turn(1.0)
+    assert voice.fault is not None
+    assert "no sound card" in str(voice.fault)
+    assert "没有声卡" in voice.fault.words("zh")
+
+
 def test_a_voice_through_the_network_needs_no_card(tmp_path: Path) -> None:
     assert outputs_of("curl --data-binary @- http://10.0.0.2/say") is None
     assert outputs_of("") is None
