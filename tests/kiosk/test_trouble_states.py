@@ -261,7 +261,8 @@ def test_each_state_is_told_with_advice_and_goes_by_itself(
         state.begin(place)
         line = f'#troubles [data-part="{state.part}"]'
         page.wait_for_selector(f'{line}:has-text("{state.what[0]}")', timeout=60_000)
-        assert state.advice[0] in page.inner_text(line)
+        # A machine that cannot speak may have said so already, with other advice.
+        page.wait_for_selector(f'{line}:has-text("{state.advice[0]}")', timeout=60_000)
         well, zh, en = place.doctor(state.check)
         assert (well, state.known in en, any("一" <= each <= "鿿" for each in zh)) == (
             False, True, True,
