@@ -64,28 +64,28 @@ class Drawing:
     def __init__(self, body: bytes, mimetype: str, version: str, at: float) -> None:
         self.etag = hashlib.sha256(body).hexdigest()[:24]
         self.mimetype, self.version, self.at = mimetype, version, at
-        self._made: bytes | None = body
-        self._packed: bytes | None = None
+        # Both in one, which is exchanged at once: two threads may pack the same page.
+        self._held = (body, False)
 
     @property
     def is_packed(self) -> bool:
         """Whether it was asked for packed."""
-        return self._packed is not None
+        return self._held[1]
 
     @property
     def packed(self) -> bytes:
         """With gzip; from then on it is kept like this alone."""
-        packed, made = self._packed, self._made
-        if packed is None:
-            packed = self._packed = gzip.compress(made or b"", LEVEL, mtime=0)
-            self._made = None
-        return packed
+        data, packed = self._held
+        if not packed:
+            data = gzip.compress(data, LEVEL, mtime=0)
+            self._held = (data, True)
+        return data
 
     @property
     def body(self) -> bytes:
         """As it was made."""
-        made = self._made
-        return gzip.decompress(self.packed) if made is None else made
+        data, packed = self._held
+        return gzip.decompress(data) if packed else data
 
     def answer(self, around: Callable[[bytes], bytes] | None = None) -> Response:
         """To this request: 304 where the browser has it. `around` puts something round the body
