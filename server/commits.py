@@ -1,7 +1,7 @@
 """Writing together: what many threads want written is committed at once, one flush for all.
 
-A thread that finds nobody at work takes everything that waits. What each piece must know first it
-looks up in a reading session, while another process may still be writing; then it does them all in
+A thread that finds nobody at it takes everything that waits. What each piece must know first it
+looks up in a reading session, while another group is still being written; then it does them all in
 one transaction. Nobody is answered before that is durable.
 """
 
@@ -20,6 +20,8 @@ from server.errors import ApiProblem
 #: Pieces in one transaction at the most: of 500 records each they take about a quarter of a second,
 #: for which a supervisor's page that writes must wait.
 MOST = 16
+#: Seconds after which whoever waits with a group looks whether more have come for it.
+_LOOK_S = 0.005
 _TOGETHER = "quxiang-together"
 T = TypeVar("T")
 
@@ -37,6 +39,8 @@ class _Piece:
         self.before = before
         self.reserve = reserve
         self.done = False
+        #: Released once it is done, or when its thread shall lead.
+        self.called = threading.Semaphore(0)
         self.result: Any = None
         self.error: BaseException | None = None
 
@@ -62,7 +66,11 @@ def savepoint(session: Session) -> Iterator[None]:
 
 class Commits:
     """One a process. `begin` opens a writing session, `look` a reading one, `pause` is called
-    before each piece is looked at."""
+    before each piece is looked at.
+
+    While one group is written the next one is prepared: the writer never waits for what needs no
+    lock, in this process or another.
+    """
 
     def __init__(
         self,
@@ -74,8 +82,10 @@ class Commits:
         self._look = look
         self._pause = pause
         self._waiting: list[_Piece] = []
+        #: Whether somebody prepares a group, or waits with one for the writing.
+        self._led = False
         self._list = threading.Lock()
-        self._leading = threading.Lock()
+        self._writing = threading.Lock()
 
     def do(
         self,
@@ -97,36 +107,63 @@ class Commits:
         piece = _Piece(order, work, before, reserve)
         with self._list:
             self._waiting.append(piece)
-        with self._leading:
-            if not piece.done:
-                self._lead(piece)
+            leads = not self._led
+            self._led = True
+        if not leads:
+            piece.called.acquire()  # when it is done, or shall lead
+        if not piece.done:
+            self._lead()
         if piece.error is not None:
             raise piece.error
         return piece.result  # type: ignore[no-any-return]
 
-    def _lead(self, own: _Piece) -> None:
-        with self._list:
-            # Every leader does its own: it was in line before whoever came later.
-            pieces = self._waiting[:MOST]
-            if own not in pieces:
-                pieces[-1] = own
-            for piece in pieces:
-                self._waiting.remove(piece)
+    def _lead(self) -> None:
+        """Does those that wait; whoever leads has its own among them."""
+        pieces: list[_Piece] = []
+        passed = False
         try:
-            pieces.sort(key=lambda piece: piece.order)
-            self._prepare(pieces)
-            if not self._together(pieces):
-                self._apart(pieces)
+            while True:
+                more = self._take(MOST - len(pieces))
+                pieces += more
+                self._prepare(more)
+                if self._writing.acquire(timeout=-1 if len(pieces) == MOST else _LOOK_S):
+                    break
+            try:
+                self._pass_on()
+                passed = True
+                pieces.sort(key=lambda piece: piece.order)
+                if not self._together(pieces):
+                    self._apart(pieces)
+            finally:
+                self._writing.release()
         except BaseException as error:
             for piece in pieces:
                 piece.error = error
             if not isinstance(error, Exception):
                 raise
         finally:
+            if not passed:
+                self._pass_on()
             for piece in pieces:
                 piece.done = True
+                piece.called.release()
+
+    def _take(self, most: int) -> list[_Piece]:
+        with self._list:
+            taken = self._waiting[:most]
+            del self._waiting[:most]
+        return taken
+
+    def _pass_on(self) -> None:
+        """Whoever has waited longest prepares the next group."""
+        with self._list:
+            self._led = bool(self._waiting)
+            if self._led:
+                self._waiting[0].called.release()
 
     def _prepare(self, pieces: list[_Piece]) -> None:
+        if not pieces:
+            return
         with self._look() as session:  # which asks the database for nothing until somebody does
             for piece in pieces:
                 self._pause()

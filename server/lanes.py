@@ -63,19 +63,21 @@ class _Devices:
 
 
 class Lanes(Executor):
-    """Gunicorn's thread pool, in two: `threads` for pages and `threads` for devices."""
+    """Gunicorn's thread pool, in two: so many threads for pages, so many for devices."""
 
-    def __init__(self, threads: int) -> None:
-        self._threads = threads
+    def __init__(self, pages: int, devices: int) -> None:
+        self._page_threads = pages
+        self._device_threads = devices
         self._pages: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._devices = _Devices()
         self._started = False
 
     def _start(self) -> None:
-        for number in range(self._threads):
-            for name, work in (("page", self._serve_pages), ("device", self._serve_devices)):
-                thread = threading.Thread(target=work, name=f"{name}-{number}", daemon=True)
-                thread.start()
+        pages = [("page", self._serve_pages)] * self._page_threads
+        devices = [("device", self._serve_devices)] * self._device_threads
+        for number, (name, work) in enumerate(pages + devices):
+            thread = threading.Thread(target=work, name=f"{name}-{number}", daemon=True)
+            thread.start()
         self._started = True
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **_: Any) -> Future[Any]:
@@ -95,8 +97,9 @@ class Lanes(Executor):
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Lets the threads end after what they are at."""
-        for _ in range(self._threads):
+        for _ in range(self._page_threads):
             self._pages.put(None)
+        for _ in range(self._device_threads):
             self._devices.put(None)
 
     def _serve_devices(self) -> None:

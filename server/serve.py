@@ -23,10 +23,11 @@ from server.app import create_app
 from server.config import ServerConfig
 from server.context import Context
 from server.errors import AddressTaken, CertificateInvalid
+from server.shares import Share, Shares
 from server.web import board
 from server.web.tallies import Tallies, Tally
 
-#: For pages, and as many again for devices (`server.lanes`). Open boards hold none of them
+#: For pages, and twice as many for devices (`server.worker`). Open boards hold none of them
 #: (`server.web.streams`).
 THREADS = 16
 WORKERS = 2
@@ -132,7 +133,8 @@ class Server(BaseApplication):  # type: ignore[misc]
         self._address = address_of(bound, tls is not None)
         self._descriptor = bound.detach()  # gunicorn closes it
         self._workers = workers
-        self._tallies = Tallies(2 * workers + 2)  # a worker begins before the one before has ended
+        rows = 2 * workers + 2  # a worker begins before the one before has ended
+        self._tallies, self._shares = Tallies(rows), Shares(rows)
         super().__init__()
         _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
         # Often 1,024, fewer than CONNECTIONS.
@@ -149,6 +151,11 @@ class Server(BaseApplication):  # type: ignore[misc]
             rows = range(self._tallies.rows)
             worker.quxiang_row = next((row for row in rows if row not in used), rows[-1])
             self._tallies.clear(worker.quxiang_row)
+            self._shares.set(worker.quxiang_row, 0)
+            worker.share = Share(self._shares, worker.quxiang_row)
+
+        def gone(_server: Any, worker: Any) -> None:
+            self._shares.clear(worker.quxiang_row)
 
         def started(worker: Any) -> None:
             # An open public board ends when its worker is told to, and does not hold it up.
@@ -184,6 +191,7 @@ class Server(BaseApplication):  # type: ignore[misc]
             "when_ready": ready,
             "pre_fork": forking,
             "post_worker_init": started,
+            "child_exit": gone,
             "worker_exit": ended,
             "loglevel": "warning",
             "proc_name": "quxiang-server",

@@ -21,8 +21,8 @@ from gunicorn.workers.gthread import ThreadWorker  # type: ignore[import-untyped
 from werkzeug.exceptions import ClientDisconnected
 
 from attendance.wire import PREFIX
-from server.gate import gate
 from server.lanes import Lanes
+from server.shares import Share
 from server.web.streams import HandedOver
 
 #: Seconds for the handshake of TLS and the head of a request.
@@ -35,8 +35,8 @@ BODY_RATE = 4_000
 UNSTATED = 1 << 20
 #: Seconds after which somebody counts as slow; half of the threads may serve slow ones.
 SLOW_S = 2.0
-#: Seconds that a worker lets others take a connection first when it has so many devices.
-SHY_S, SHY_AT = 0.004, 200
+#: Seconds that a worker leaves a connection to others who have fewer, and how often.
+SHY_S, SHY_TIMES = 0.001, 5
 #: Seconds, and bytes, for what a request refused early had still to say.
 LEAVE_S = 1.0
 LEAVE_BYTES = 8 << 20
@@ -137,19 +137,25 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         self._readings: dict[Any, _Reading] = {}
         # A listing may collect garbage in its middle, and let the other threads write meanwhile.
         self._listing = Lock()
+        #: Set by whoever forks it.
+        self.share = Share()
+        self._left = 0
 
     def get_thread_pool(self) -> Executor:
         """Gunicorn asks for it once a process."""
-        return Lanes(self.cfg.threads)
+        # Most of the devices' threads wait for what is written together: the more of them, the more
+        # is written at once.
+        return Lanes(self.cfg.threads, 2 * self.cfg.threads)
 
     def accept(self, listener: Any) -> None:
-        """One connection; the busier this worker is, the later, so that the others take theirs.
-
-        Else whoever wakes first has most of a thousand kiosks, and works on when the others are
-        done.
-        """
-        time.sleep(min(SHY_S, gate.devices * SHY_S / SHY_AT))
+        """One connection, or none where another worker has fewer: it has woken, too."""
+        if self._left < SHY_TIMES and self.share.fewer():
+            self._left += 1
+            time.sleep(SHY_S)
+            return
+        self._left = 0
         super().accept(listener)
+        self.share.set(self.nr_conns)
 
     def handle(self, conn: Any) -> Any:
         """One request of a connection, in a thread of the pool."""
@@ -186,10 +192,12 @@ class Worker(ThreadWorker):  # type: ignore[misc]
             self.nr_conns -= 1  # neither kept nor closed: it is no connection of gunicorn's
         else:
             super().finish_request(conn, fs)
+        self.share.set(self.nr_conns)
 
     def murder_pending(self) -> None:
         """Called about once a second by the main thread, which never reads requests."""
         super().murder_pending()
+        self.share.set(self.nr_conns)  # those that idled for too long are closed
         now = monotonic()
         with self._listing:
             readings = list(self._readings.items())

@@ -404,3 +404,42 @@ def test_the_revision_guards_every_protected_table_and_can_be_undone(
     database.close()
     migrate(config)
     assert found(config) == []
+
+
+def test_what_records_refer_to_is_there_and_stays(copy: ServerConfig) -> None:
+    columns = ", ".join(c.name for c in Base.metadata.tables["record"].columns if c.name != "id")
+    database = Database(copy)
+
+    def refused(statement: str) -> None:
+        with pytest.raises(IntegrityError), database.engine.begin() as raw:
+            raw.exec_driver_sql(statement)
+
+    for column, wrong in (("device_id", "'nobody'"), ("site_id", "987"), ("township_id", "987")):
+        # Another record beside the last one, and in it one reference to what is not there.
+        given = re.sub(rf"\b{column}\b", wrong, columns)
+        given = re.sub(r"\bseq\b", "seq + 100000", given)
+        given = re.sub(r"\brecord_id\b", "'another'", given)
+        refused(
+            f"INSERT INTO record ({columns}) SELECT {given} FROM record "  # noqa: S608
+            "WHERE id = (SELECT max(id) FROM record)"
+        )
+    # What has records and nothing else would be let go, were it not for them.
+    with by_hand(copy) as raw:
+        mine = raw.exec_driver_sql("SELECT max(township_id) FROM record").scalar_one()
+        raw.execute(text("INSERT INTO site (id, township_id, name, kind) VALUES (7070, :mine, "
+                         "'x', 'village')"), {"mine": mine})  # fmt: skip
+        given = re.sub(r"\bsite_id\b", "7070", columns)
+        given = re.sub(r"\bseq\b", "seq + 100000", given)
+        given = re.sub(r"\brecord_id\b", "'another'", given)
+        raw.exec_driver_sql(
+            f"INSERT INTO record ({columns}) SELECT {given} FROM record "  # noqa: S608
+            "WHERE id = (SELECT max(id) FROM record)"
+        )
+    refused("DELETE FROM site WHERE id = 7070")
+    refused("UPDATE site SET id = 7071 WHERE id = 7070")
+    with database.engine.begin() as raw:
+        raw.exec_driver_sql("UPDATE site SET name = 'y', id = 7070 WHERE id = 7070")
+        raw.execute(text("INSERT INTO site (id, township_id, name, kind) VALUES (7072, :mine, "
+                         "'z', 'village')"), {"mine": mine})  # fmt: skip
+        raw.exec_driver_sql("DELETE FROM site WHERE id = 7072")
+    database.close()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import socket
 import threading
-import time
 from types import SimpleNamespace
 from typing import Any
 
@@ -15,8 +14,9 @@ from server.commits import Commits
 from server.errors import ApiProblem
 from server.gate import CROWD, Gate, gate
 from server.lanes import FRESH_EVERY, Lanes, is_device
+from server.shares import Share, Shares
 from server.web.drawings import KEY, Drawings
-from server.worker import SHY_AT, SHY_S, Worker
+from server.worker import SHY_TIMES, Worker
 
 from .conftest import Kiosk, Machine, Office
 
@@ -32,7 +32,7 @@ def connection(said: bytes) -> Any:
 
 
 def test_a_page_is_not_behind_the_kiosks() -> None:
-    lanes, go, done = Lanes(2), threading.Event(), []
+    lanes, go, done = Lanes(2, 2), threading.Event(), []
     assert is_device(connection(KIOSK))
     assert is_device(connection(PERSON)) is False
     assert is_device(connection(b"\x16\x03\x01")) is None, "TLS"
@@ -47,7 +47,7 @@ def test_a_page_is_not_behind_the_kiosks() -> None:
 
 
 def test_a_kiosk_that_was_answered_is_done_first_but_keeps_nobody_out() -> None:
-    lanes, go, order = Lanes(1), threading.Event(), []
+    lanes, go, order = Lanes(1, 1), threading.Event(), []
     first = lanes.submit(lambda _: go.wait(10), connection(KIOSK))
     while not first.running() and lanes._devices._fresh:
         pass
@@ -67,26 +67,39 @@ def test_a_kiosk_that_was_answered_is_done_first_but_keeps_nobody_out() -> None:
     assert [each for each in order if each != "again"] == [0, 1, 2, 3]
 
 
-def test_a_busy_worker_lets_the_others_take_a_connection_first() -> None:
-    class Nobody:
+def test_a_worker_leaves_a_connection_to_one_that_has_fewer() -> None:
+    class Listener:
         def accept(self) -> Any:
+            taken.append(1)
             raise BlockingIOError(errno.EAGAIN, "another worker has it")
 
-    def spent() -> float:
-        began = time.monotonic()
-        Worker.accept(Worker.__new__(Worker), Nobody())
-        return time.monotonic() - began
+    taken: list[int] = []
+    shares = Shares(4)
+    mine = Worker.__new__(Worker)
+    mine.share, mine.nr_conns, mine._left = Share(shares, 1), 7, 0
 
-    assert min(spent() for _ in range(20)) < SHY_S / 2
-    gate.device(SHY_AT)
-    try:
-        assert spent() >= SHY_S
-    finally:
-        gate.device(-SHY_AT)
+    def accepts(others: dict[int, int]) -> int:
+        """How often it is woken until it takes one."""
+        taken.clear()
+        for row, connections in others.items():
+            shares.set(row, connections)
+        mine.share.set(7)
+        times = 0
+        while not taken:
+            mine.accept(Listener())
+            times += 1
+        return times
+
+    assert accepts({}) == 1, "there is nobody else"
+    assert accepts({0: 6}) == 1, "as many as makes no difference"
+    assert accepts({0: 5}) == SHY_TIMES + 1, "but if the other one sleeps, it does not wait long"
+    assert accepts({0: 9, 2: 5}) == SHY_TIMES + 1
+    shares.clear(2)
+    assert accepts({}) == 1, "a worker that is gone has none"
 
 
 def test_a_fault_in_one_request_ends_no_thread() -> None:
-    lanes = Lanes(1)
+    lanes = Lanes(1, 1)
     broken = lanes.submit(lambda conn: conn.nothing, connection(KIOSK))
     assert isinstance(broken.exception(10), AttributeError)
     assert lanes.submit(lambda _: "well", connection(KIOSK)).result(10) == "well"
@@ -108,6 +121,7 @@ def test_devices_stand_back_for_a_page_but_not_for_ever() -> None:
 
 def test_pieces_are_committed_together_and_fail_alone(office: Office) -> None:
     begun: list[int] = []
+    looked: list[str] = []
 
     def begin() -> Any:
         begun.append(1)
@@ -129,7 +143,7 @@ def test_pieces_are_committed_together_and_fail_alone(office: Office) -> None:
             return name
 
         try:
-            results[name] = commits.do(name, work)
+            results[name] = commits.do(name, work, before=lambda _: looked.append(name))
         except (ValueError, ApiProblem) as error:
             results[name] = error
 
@@ -141,7 +155,7 @@ def test_pieces_are_committed_together_and_fail_alone(office: Office) -> None:
         pass
     for thread in threads[1:]:
         thread.start()
-    while len(commits._waiting) < 3:
+    while len(looked) < 4:  # the others are prepared meanwhile
         pass
     assert not results, "nobody is answered before it is durable"
     held.set()
@@ -189,14 +203,15 @@ def test_pieces_that_hold_are_done_once_after_what_they_looked_up(office: Office
         pass
     for thread in threads[1:]:
         thread.start()
-    while len(commits._waiting) < 3:
+    while len(said) < 6:
         pass
     held.set()
     for thread in threads:
         thread.join()
-    assert said[:4] == ["look a", "begin", "reserve a", "write a"]
+    assert said[:3] == ["look a", "begin", "reserve a"]
     looks, writes = ["look b", "look c", "look d"], ["write b", "write c", "write d"]
-    assert said[4:] == [*looks, "begin", "reserve b c d", *writes]
+    assert sorted(said[3:6]) == looks, "while the first is still being written"
+    assert said[6:] == ["write a", "begin", "reserve b c d", *writes]
 
 
 def test_a_board_in_a_storm_is_a_second_old_at_most(
