@@ -24,6 +24,7 @@ MOST = 16
 _LOOK_S = 0.005
 _TOGETHER = "quxiang-together"
 T = TypeVar("T")
+Gather = Callable[[Session, list[str]], None]
 
 
 class _Piece:
@@ -32,11 +33,13 @@ class _Piece:
         order: str,
         work: Callable[[Session], Any],
         before: Callable[[Session], None] | None,
-        reserve: Callable[[Session, list[str]], None] | None,
+        gather: Gather | None,
+        reserve: Gather | None,
     ) -> None:
         self.order = order
         self.work = work
         self.before = before
+        self.gather = gather
         self.reserve = reserve
         self.done = False
         #: Released once it is done, or when its thread shall lead.
@@ -93,7 +96,8 @@ class Commits:
         work: Callable[[Session], T],
         *,
         before: Callable[[Session], None] | None = None,
-        reserve: Callable[[Session, list[str]], None] | None = None,
+        gather: Gather | None = None,
+        reserve: Gather | None = None,
     ) -> T:
         """What `work` returns, once it is durable, or raises what it raised.
 
@@ -102,9 +106,10 @@ class Commits:
         nothing of it is kept, but for an ApiProblem that says `keep`. Pieces are done by `order`,
         so that two processes lock rows in the same sequence, and among equals in the order of
         asking. `before` reads what `work` will need; what has changed since is for `work` to see.
-        `reserve` is called once a transaction, with the orders of all that is in it.
+        `gather` is called once before all that are looked at together, `reserve` once a
+        transaction, each with the orders of those that have it.
         """
-        piece = _Piece(order, work, before, reserve)
+        piece = _Piece(order, work, before, gather, reserve)
         with self._list:
             self._waiting.append(piece)
             leads = not self._led
@@ -165,6 +170,8 @@ class Commits:
         if not pieces:
             return
         with self._look() as session:  # which asks the database for nothing until somebody does
+            with suppress(DBAPIError):
+                _for_all(session, [(piece.gather, piece.order) for piece in pieces])
             for piece in pieces:
                 self._pause()
                 if piece.before is not None:
@@ -205,10 +212,14 @@ class Commits:
 
 
 def _reserve(session: Session, pieces: list[_Piece]) -> None:
-    for reserve in dict.fromkeys(piece.reserve for piece in pieces):
-        if reserve is not None:
-            orders = [piece.order for piece in pieces if piece.reserve == reserve]
-            reserve(session, list(dict.fromkeys(orders)))
+    _for_all(session, [(piece.reserve, piece.order) for piece in pieces])
+
+
+def _for_all(session: Session, asked: list[tuple[Gather | None, str]]) -> None:
+    for gather in dict.fromkeys(each for each, _ in asked):
+        if gather is not None:
+            orders = [order for each, order in asked if each == gather]
+            gather(session, list(dict.fromkeys(orders)))
 
 
 def _do(session: Session, piece: _Piece) -> None:

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 from attendance import wire
 from attendance.records import MAX_INT
 from server import db
-from server.api.answers import answer, ask, reserve, spoken
+from server.api.answers import answer, ask, gather, reserve, spoken
 from server.context import context, now
 from server.errors import ApiProblem
 from server.gate import gate
@@ -59,7 +59,7 @@ def records() -> Response:
         return intake.store(session, asked.fresh(session), upload, now(), foreseen[0])
 
     commits = context().database.commits
-    reply = commits.do(asked.device.id, work, before=before, reserve=reserve)
+    reply = commits.do(asked.device.id, work, before=before, gather=gather, reserve=reserve)
     if request.query_string.decode("latin-1") == wire.BRIEF:
         reply = wire.brief(reply, upload.batch)
     return answer(reply)

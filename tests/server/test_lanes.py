@@ -182,6 +182,12 @@ def test_pieces_that_hold_are_done_once_after_what_they_looked_up(office: Office
 
     commits, held = Commits(begin, office.context.database.session), threading.Event()
 
+    gathered: list[list[str]] = []
+
+    def gather(session: Any, names: list[str]) -> None:
+        assert session.scalar(text("SELECT 1")) == 1
+        gathered.append(names)
+
     def reserve(_session: Any, names: list[str]) -> None:
         said.append(f"reserve {' '.join(names)}")
 
@@ -193,9 +199,10 @@ def test_pieces_that_hold_are_done_once_after_what_they_looked_up(office: Office
 
         def before(session: Any) -> None:
             assert session.scalar(text("SELECT 1")) == 1
+            assert name in {each for names in gathered for each in names}
             said.append(f"look {name}")
 
-        commits.do(name, work, before=before, reserve=reserve)
+        commits.do(name, work, before=before, gather=gather, reserve=reserve)
 
     threads = [threading.Thread(target=write, args=name) for name in "adcb"]
     threads[0].start()
@@ -212,6 +219,7 @@ def test_pieces_that_hold_are_done_once_after_what_they_looked_up(office: Office
     looks, writes = ["look b", "look c", "look d"], ["write b", "write c", "write d"]
     assert sorted(said[3:6]) == looks, "while the first is still being written"
     assert said[6:] == ["write a", "begin", "reserve b c d", *writes]
+    assert sorted(each for names in gathered for each in names) == ["a", "b", "c", "d"]
 
 
 def test_a_board_in_a_storm_is_a_second_old_at_most(

@@ -5,14 +5,14 @@ from __future__ import annotations
 import hashlib
 import hmac
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import (
     BindParameter,
-    CompoundSelect,
+    Select,
     bindparam,
     cast,
     func,
@@ -45,7 +45,8 @@ UNREPORTED_RTT_NS = 35_000_000_000
 QUIET_MS = 600_000
 #: Proofs within a batch's span of one boot that are looked at.
 _MAX_PROOFS = 2_000
-_EARLIER, _LATER, _WITHIN = 0, 1, 2
+#: What a row of `_around` and `_near` says.
+_EARLIER, _LATER, _WITHIN, _UNREPORTED, _REPORTED = range(5)
 
 
 def offer(
@@ -168,20 +169,23 @@ class Timeline:
         received_ms: int,
     ) -> None:
         first, last = records[0].seq, records[-1].seq
+        (boot, (low, high)), *more = _spans(records).items()
         place = {"device": device.id, "epoch": epoch, "first": first, "last": last}
-        # Statements made beforehand go round the session: half their cost.
-        found = session.connection().execute(_AROUND, place).all()
-        bracket = {what: low for what, _, low, _ in found if low is not None}
+        span = {"boot": boot, "low": low, "high": high}
+        # Statements made beforehand go round the session: half their cost. Nearly all batches are
+        # of one boot: its proofs come along.
+        found = session.connection().execute(_BOTH, {**place, **span}).all()
+        bracket = {what: low for what, _, low, _ in found if what < _WITHIN and low is not None}
         within = sorted((seq, low, high) for what, seq, low, high in found if what == _WITHIN)
         self._seqs = [seq for seq, _, _ in within]
         self._firsts = [low for _, low, _ in within]
         self._lasts = [high for _, _, high in within]
         self._before = max(device.paired_ms, bracket.get(_EARLIER, device.paired_ms))
         self._after = min(bracket.get(_LATER, received_ms), received_ms)
-        self._proofs = {
-            boot: _proofs_of(session, device.id, boot, low, high)
-            for boot, (low, high) in _spans(records).items()
-        }
+        self._proofs = {boot: _proofs(boot, found)}
+        for boot, (low, high) in more:
+            span = {"device": device.id, "boot": boot, "low": low, "high": high}
+            self._proofs[boot] = _proofs(boot, session.connection().execute(_NEAR, span).all())
 
     def times(self, records: Sequence[Record]) -> tuple[list[Estimate], set[int]]:
         """The records' intervals, and the places in `records` of those whose boot clock contradicts
@@ -235,7 +239,7 @@ def _given(name: str) -> BindParameter[Any]:
     return bindparam(name)
 
 
-def _around() -> CompoundSelect[Any]:
+def _around() -> list[Select[Any]]:
     """Contacts around and within a batch's places: what, seq, first and last server time."""
     mine = Contact.device_id == _given("device")
     epoch, first, last = _given("epoch"), _given("first"), _given("last")
@@ -245,25 +249,26 @@ def _around() -> CompoundSelect[Any]:
     after = or_(Contact.epoch > epoch, (Contact.epoch == epoch) & (seq >= last))
     inside = (Contact.epoch == epoch) & (seq >= first) & (seq < last)
     nothing = cast(null(), Contact.seq.type)
-    return union_all(
+    return [
         select(literal(_EARLIER), nothing, func.max(at), nothing).where(mine, before),
         select(literal(_LATER), nothing, func.min(at), nothing).where(mine, after),
         select(literal(_WITHIN), seq, func.min(at), func.max(at)).where(mine, inside).group_by(seq),
-    )
+    ]
 
 
-def _near() -> CompoundSelect[Any]:
-    """Proofs within a span of one boot and next to it: whether reported, server time, boot clock
-    and round trip."""
+def _near() -> list[Select[Any]]:
+    """Proofs within a span of one boot and next to it: what, server time, boot clock and round
+    trip."""
     boot, low, high = _given("boot"), _given("low"), _given("high")
     kinds = (
-        (1, Contact.proof_boot_id, Contact.proof_server_ms, Contact.proof_boottime_ns,
+        (_REPORTED, Contact.proof_boot_id, Contact.proof_server_ms, Contact.proof_boottime_ns,
          Contact.proof_rtt_ns),
-        (0, Contact.boot_id, Contact.server_ms, Contact.boottime_ns, literal(UNREPORTED_RTT_NS)),
+        (_UNREPORTED, Contact.boot_id, Contact.server_ms, Contact.boottime_ns,
+         literal(UNREPORTED_RTT_NS)),
     )  # fmt: skip
     parts = []
-    for reported, in_boot, server_ms, clock, rtt_ns in kinds:
-        base = select(literal(reported), server_ms, clock, rtt_ns).where(
+    for what, in_boot, server_ms, clock, rtt_ns in kinds:
+        base = select(literal(what), server_ms, clock, rtt_ns).where(
             Contact.device_id == _given("device"), in_boot == boot
         )
         parts += [
@@ -272,11 +277,11 @@ def _near() -> CompoundSelect[Any]:
             base.where(clock > high).order_by(clock).limit(1),
         ]
     # As sub-queries: SQLite takes no LIMIT within a union.
-    return union_all(*(select(part.subquery()) for part in parts))
+    return [select(part.subquery()) for part in parts]
 
 
 # Made once, not for each of a thousand batches.
-_AROUND, _NEAR = _around(), _near()
+_BOTH, _NEAR = union_all(*_around(), *_near()), union_all(*_near())
 _LAST = (
     select(
         Contact.boot_id, Contact.boottime_ns, Contact.epoch, Contact.seq, Contact.server_ms,
@@ -294,11 +299,10 @@ _BOOTED = (
 _CONTACT = insert(Contact)
 
 
-def _proofs_of(session: Session, device: str, boot: str, low: int, high: int) -> _Proofs:
+def _proofs(boot: str, found: Iterable[Sequence[Any]]) -> _Proofs:
     """Reported proofs within the span and next to it; unreported ones where there are none."""
-    span = {"device": device, "boot": boot, "low": low, "high": high}
-    rows = session.connection().execute(_NEAR, span).all()
-    rows = [row for row in rows if row[0]] or rows
+    rows = [row for row in found if row[0] >= _UNREPORTED]
+    rows = [row for row in rows if row[0] == _REPORTED] or rows
     anchors = sorted((Anchor("", row[1], boot, row[2], row[3]) for row in rows), key=_clock_of)
     return _Proofs([a.boottime_ns for a in anchors], anchors)
 

@@ -96,7 +96,6 @@ class Rules:
         if not people:
             return
         known = once(session, "roster", lambda: _Known(session))
-        self._known = known.officials(device.township_id, people)
         at = [t.at_ms for t in times]
         first, last = day_of(min(at)), day_of(max(at))
         if self._village:
@@ -105,6 +104,9 @@ class Rules:
             self._expected = set(
                 session.connection().execute(_EXPECTED, {**place, **days}).scalars()
             )
+        # Those expected were found among the officials.
+        self._known = people & self._expected
+        self._known |= known.officials(device.township_id, people - self._known)
         for absence in known.absences(device.township_id, first, last):
             if absence.official in people:
                 spans = self._absences.setdefault(absence.official, [])
