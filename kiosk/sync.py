@@ -22,10 +22,10 @@ LONGEST_BACKOFF_S = 900.0
 #: minute for that; a thousand kiosks still come spread out.
 FIRST_BACKOFF_S = 4.0
 #: So many times in a row is a connection that the server had taken and that was cut made anew after
-#: at most 2 s: a worker fell, and the next one is there. A line that cuts them all day is paid for
-#: by the byte, and gets the longer waits.
+#: at most a second: a worker fell, and the next one is there. A line that cuts them all day is paid
+#: for by the byte, and gets the longer waits.
 CUTS = 9
-CUT_BACKOFF_S = 2.0
+CUT_BACKOFF_S = 1.0
 
 
 class Pace:

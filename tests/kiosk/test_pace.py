@@ -53,7 +53,7 @@ def test_a_worker_that_falls_is_soon_asked_again_and_a_line_that_cuts_all_day_is
         for number in range(40):
             pace.failed(1000, cut=True)
             longest[number] = max(longest[number], pace.due - 1000)
-    assert 1.5 < max(longest[:9]) <= 2
-    assert 2 < longest[9] <= 4
-    assert 4 < longest[10] <= 8
+    assert 0.75 < max(longest[:9]) <= 1
+    assert 1 < longest[9] <= 2
+    assert 2 < longest[10] <= 4
     assert 700 < longest[39] <= 900
