@@ -105,6 +105,10 @@ def standing(facts: Iterable[Fact]) -> list[Fact]:
     listed = list(facts)
     if len(listed) < 2:
         return listed
+    if len(listed) == 2:
+        came, went = listed
+        if came.supersedes is went.supersedes is None and came.when.at_ms < went.when.at_ms:
+            return listed  # as on most days
     gone = {(f.device, f.official, f.supersedes) for f in listed if f.supersedes is not None}
     kept = [f for f in listed if (f.device, f.official, f.record_id) not in gone]
     return sorted(kept, key=lambda f: (f.when.at_ms, f.device, f.epoch, f.seq))

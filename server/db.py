@@ -7,7 +7,7 @@ import ipaddress
 import os
 import sqlite3
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
 from operator import methodcaller
@@ -19,7 +19,7 @@ from alembic.config import Config as AlembicConfig
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from flask import Flask, g, has_request_context, request
-from sqlalchemy import URL, Connection, create_engine, event, make_url
+from sqlalchemy import URL, Connection, Executable, create_engine, event, make_url
 from sqlalchemy.exc import DatabaseError, OperationalError
 from sqlalchemy.orm import Session
 
@@ -204,6 +204,15 @@ class _Turn:
             self._file.close()
             self._file = None
         self._ours.release()
+
+
+def plain(session: Session, statement: Executable, asked: Mapping[str, Any] | None = None) -> Any:
+    """The rows of a question for columns, past the ORM: half of what a question costs.
+
+    What the session holds unwritten is written first, as the ORM does.
+    """
+    session.flush()
+    return session.connection().execute(statement, asked)
 
 
 def session(write: bool | None = None) -> Session:

@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session
 from attendance.decoding import json_of
 from attendance.errors import SignatureInvalid
 from attendance.signing import check
+from server.db import plain
 from server.models import CheckpointLeaves, PruneLimit, PrunePoint
 
 DOMAIN = "quxiang/prune/1"
@@ -59,6 +60,10 @@ class Begin:
         return None if self.point is None else self.point.limits.get(table)
 
 
+#: Built once: every sheet asks it.
+_LAST_BODY = select(PrunePoint.body).order_by(PrunePoint.id.desc()).limit(1)
+
+
 def last(session: Session) -> PrunePoint | None:
     """The newest point, unchecked."""
     return session.scalar(select(PrunePoint).order_by(PrunePoint.id.desc()).limit(1))
@@ -71,8 +76,8 @@ def parse(body: str) -> Point:
 
 def removed_until(session: Session) -> int | None:
     """Unix milliseconds: what was stored before may be gone. None where nothing ever went."""
-    row = last(session)
-    return None if row is None else parse(row.body).closed_ms
+    body = plain(session, _LAST_BODY).scalar()
+    return None if body is None else parse(body).closed_ms
 
 
 def begin(session: Session, server_key: bytes) -> Begin:

@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 
 from attendance.clock import ClockClass
 from attendance.whereabouts import standing
+from server.db import plain
 from server.models import RecordRow, Site, Township
 from server.rules import flags
 from server.services.records.recordrows import between, with_ids
@@ -119,7 +120,7 @@ def entries_between(
     )
     if codes is not None:
         query = query.where(RecordRow.official.in_(codes))
-    return _entries(session.execute(query))
+    return _entries(plain(session, query))
 
 
 def entries_by_id(
@@ -139,7 +140,7 @@ def entries_by_id(
         )
         .order_by(RecordRow.at_ms, RecordRow.id)
     )
-    return _entries(session.execute(query))
+    return _entries(plain(session, query))
 
 
 def _entries(rows: Iterable[Any]) -> dict[str, Entry]:

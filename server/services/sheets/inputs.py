@@ -14,6 +14,7 @@ from attendance.clock import ClockClass, Estimate
 from attendance.days import DAY_MS, day_of, day_start_ms
 from attendance.statuses import Kind, Status
 from attendance.whereabouts import Absence, Fact
+from server.db import plain
 from server.models import (
     Contact,
     Correction,
@@ -128,7 +129,8 @@ def inputs_of(
 def kiosks_of(session: Session, township: Township) -> Kiosks:
     """The township's kiosks by site."""
     at: dict[int, list[Kiosk]] = {}
-    for d in session.execute(
+    for d in plain(
+        session,
         select(
             Device.id,
             Device.paired_ms,
@@ -138,7 +140,7 @@ def kiosks_of(session: Session, township: Township) -> Kiosks:
             Device.site_id,
         )
         .where(Device.township_id == township.id, Device.kind == "kiosk")
-        .order_by(Device.id)
+        .order_by(Device.id),
     ):
         if d.site_id is not None:
             at.setdefault(d.site_id, []).append(Kiosk(*d[:5]))
@@ -150,7 +152,7 @@ def rulings_of(
 ) -> dict[date, list[Ruling]]:
     """Approved corrections in effect, by day."""
     query = (
-        select(Correction, Site.name, Site.kind)
+        select(*Correction.__table__.columns, Site.name, Site.kind.label("of_kind"))
         .join(CorrectionDecision, CorrectionDecision.correction_id == Correction.id)
         .outerjoin(Site, Site.id == Correction.site_id)
         .where(
@@ -164,14 +166,14 @@ def rulings_of(
         query = query.where((Correction.official == code) | (Correction.really == code))
     proposed: list[Ruling] = []
     undone: list[tuple[int, int]] = []
-    for row, site, kind in session.execute(query):
+    for row in plain(session, query):
         if row.undoes is not None:
             undone.append((row.id, row.undoes))
             continue
         proposed.append(
             Ruling(
                 row.id, row.official, date.fromisoformat(row.day), row.kind, row.record_id,
-                site or "", kind or "", row.start_ms, row.end_ms, row.really,
+                row.name or "", row.of_kind or "", row.start_ms, row.end_ms, row.really,
             )
         )  # fmt: skip
     found: dict[date, list[Ruling]] = {}
@@ -190,10 +192,11 @@ def _signatures(
     """
     day, since = day_number(), date(1970, 1, 1)
     first, last = (day_of(ms) - since for ms in (start - DAY_MS, end + DAY_MS - 1))
-    rows = session.execute(
+    rows = plain(
+        session,
         select(day, func.count(), func.max(RecordRow.id))
         .where(RecordRow.township_id == township.id, day.between(first.days, last.days))
-        .group_by(day)
+        .group_by(day),
     )
     return {since + timedelta(int(row[0])): (row[1], row[2]) for row in rows}
 
@@ -245,7 +248,7 @@ def _doubtful(
         query = query.where(RecordRow.official == code)
     sites = _sites(roster)
     found: dict[str, list[Fact]] = {}
-    for row in session.execute(query):
+    for row in plain(session, query):
         found.setdefault(row[0] or "", []).append(_fact(row, sites))
     return found
 
@@ -279,7 +282,7 @@ def facts_of(
     made, sites = Facts(), _sites(roster)
     day_ms, day = 0, date.min
     held: dict[str, list[Fact]] = {}
-    for row in session.connection().execute(query).all():  # plain rows, without the ORM's loading
+    for row in plain(session, query).all():
         fact = _fact(row, sites)
         at_ms = row[5]
         if not day_ms <= at_ms < day_ms + DAY_MS:
@@ -316,6 +319,6 @@ def heard_between(
             .where(of.township_id == township.id, of.device_id.in_(silent), within)
             .distinct()
         )
-        for device, number in session.execute(asked):
+        for device, number in plain(session, asked):
             found[first + timedelta(int(number))].add(device)
     return found

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import ColumnElement, func, select
 from sqlalchemy.orm import Session
@@ -14,6 +15,7 @@ from attendance.days import day_of, from_ms, to_ms
 from attendance.i18n import say
 from attendance.statuses import Status
 from attendance.whereabouts import Absence
+from server.db import plain
 from server.errors import InputInvalid, NotAllowed, NotFound
 from server.models import LeaveDecision, LeaveRow, LeaveStep, Official, Township, User
 from server.rules import leave as rules
@@ -25,6 +27,7 @@ from server.services.township.townships import clean
 
 #: Longest leave that can be entered at once: maternity leave with its extensions stays below.
 MAX_DAYS = 366
+_LEAVE, _DECISION, _STEP = (of.__table__.columns for of in (LeaveRow, LeaveDecision, LeaveStep))
 
 
 @dataclass(frozen=True)
@@ -234,14 +237,14 @@ def absences(
     `Absence.approved` tells them apart; what was refused or withdrawn is left out. `roster` is the
     township's, where the caller has asked for it.
     """
-    query = select(LeaveRow).where(
+    query = select(*_LEAVE).where(
         LeaveRow.township_id == township.id,
         LeaveRow.start_ms <= last_ms,
         LeaveRow.end_ms > first_ms,
     )
     if official is not None:
         query = query.where(LeaveRow.official == official)
-    rows = [(row, "") for row in session.scalars(query)]
+    rows = [(row, "") for row in plain(session, query)]
     return [
         Absence(
             row.official,
@@ -256,9 +259,7 @@ def absences(
     ]
 
 
-def _latest(
-    session: Session, township: Township, leave_ids: Iterable[int]
-) -> dict[int, LeaveDecision]:
+def _latest(session: Session, township: Township, leave_ids: Iterable[int]) -> dict[int, Any]:
     ids = list(leave_ids)
     if not ids:
         return {}
@@ -267,25 +268,26 @@ def _latest(
         .where(LeaveDecision.township_id == township.id, LeaveDecision.leave_id.in_(ids))
         .group_by(LeaveDecision.leave_id)
     )
-    rows = session.scalars(select(LeaveDecision).where(LeaveDecision.id.in_(newest)))
+    rows = plain(session, select(*_DECISION).where(LeaveDecision.id.in_(newest)))
     return {row.leave_id: row for row in rows}
 
 
 def _views(
     session: Session,
     township: Township,
-    rows: Sequence[tuple[LeaveRow, str]],
+    rows: Sequence[tuple[Any, str]],
     roster: Roster | None = None,
 ) -> list[Leave]:
     if not rows:
         return []
     ids = [row.id for row, _ in rows]
     latest = _latest(session, township, ids)
-    steps: dict[int, list[LeaveStep]] = {}
-    for one in session.scalars(
-        select(LeaveStep)
+    steps: dict[int, list[Any]] = {}
+    for one in plain(
+        session,
+        select(*_STEP)
         .where(LeaveStep.township_id == township.id, LeaveStep.leave_id.in_(ids))
-        .order_by(LeaveStep.id)
+        .order_by(LeaveStep.id),
     ):
         steps.setdefault(one.leave_id, []).append(one)
     roster = roster or roster_of(session, township)
@@ -295,12 +297,9 @@ def _views(
 
 
 def _view(
-    row: LeaveRow,
-    name: str,
-    decision: LeaveDecision | None,
-    steps: Sequence[LeaveStep],
-    roster: Roster,
+    row: Any, name: str, decision: Any | None, steps: Sequence[Any], roster: Roster
 ) -> Leave:
+    """Of the rows, or of their columns alone."""
     days = rules.working_days(roster.calendar, row.start_ms, row.end_ms)
     terms = in_force(roster.terms, LeaveTerms, day_of(row.start_ms))
     who = rules.approver(terms, row.status, days)
