@@ -136,8 +136,12 @@ def propose(code: str) -> Answer | tuple[str, int]:
             typed["really"] or None, undoes,
         )  # fmt: skip
         made = corrections.propose(session, user.township, draft, user, now(), forms.attached())
-    except NotAllowed:
-        abort(403)
+    except NotAllowed as error:
+        if not error.key:
+            abort(403)
+        session.rollback()
+        back = url_for("corrections.one_day", code=code, date=day.isoformat())
+        return forms.again(back, ruling_words.refusal_words(error.key), 403)
     except (InputInvalid, NotFound, ValueError, OverflowError) as error:
         session.rollback()
         key = getattr(error, "key", "not_found")

@@ -6,7 +6,9 @@ import re
 
 import pytest
 from flask.testing import FlaskClient
+from sqlalchemy import func, select
 
+from server.models import Correction, User
 from server.services.township.search import matches
 
 from .test_web_pages import World, world  # noqa: F401 (a fixture)
@@ -65,6 +67,44 @@ def test_a_correction_from_the_pages(world: World) -> None:  # noqa: F811
     assert post(leader, "/corrections?state=proposed", action, answer="approve") == 303
     assert "已批准" in clerk.get(page).text
     assert "终端故障" in clerk.get(page).text
+
+
+def test_who_may_not_correct_or_decide_is_told_why(world: World) -> None:  # noqa: F811
+    clerk, leader = world.client("clerk"), world.client("leader")
+    database = world.app.extensions["quxiang"].database
+    fields = {"kind": "presence", "site": "石头村", "start": "08:40", "reason": "终端故障"}
+
+    def are(**codes: str | None) -> None:
+        with database.transaction() as session:
+            for name, code in codes.items():
+                session.scalars(select(User).where(User.name == name)).one().official = code
+
+    def page_of(code: str) -> str:
+        return f"/corrections/{code}?date=2026-11-20"
+
+    def decide() -> tuple[int, str]:
+        """What the leader is told who approves the newest proposal."""
+        with database.session() as session:
+            number = session.scalar(select(func.max(Correction.id)))
+        page = "/corrections?state=proposed"
+        asked = {"csrf_token": token(leader, page), "answer": "approve"}
+        answer = leader.post(f"/corrections/{number}/decide", data=asked)
+        return answer.status_code, answer.text
+
+    try:
+        are(clerk="A005")
+        asked = {"csrf_token": token(clerk, page_of("A004")), **fields}
+        answer = clerk.post(page_of("A005"), data=asked, content_type="multipart/form-data")
+        assert (answer.status_code, "这是您本人的事项" in answer.text) == (403, True)
+        assert post(clerk, page_of("A006"), page_of("A006"), **fields) == 303
+        are(leader="A006")
+        status, text = decide()
+        assert (status, "这是您本人的事项" in text) == (403, True)
+    finally:
+        are(clerk=None, leader=None)
+    assert post(leader, page_of("A007"), page_of("A007"), **fields) == 303
+    status, text = decide()
+    assert (status, "这是您本人提出的" in text) == (403, True)
 
 
 def test_a_spot_check_and_its_finding_from_the_pages(world: World) -> None:  # noqa: F811

@@ -62,7 +62,7 @@ def require(user: User, act: Act, township: Township | int) -> None:
 def not_own(user: User, *officials: str | None) -> None:
     """Raises NotAllowed where the account is that of one of these officials (codes)."""
     if user.official is not None and user.official in officials:
-        raise NotAllowed(say("不能办理本人的事项", "nobody corrects or approves their own"))
+        raise NotAllowed(say("不能办理本人的事项", "nobody corrects or approves their own"), "own")
 
 
 def another_person(user: User, name: str, official: str | None) -> None:
@@ -70,5 +70,5 @@ def another_person(user: User, name: str, official: str | None) -> None:
     same_person = official is not None and user.official == official
     if user.name == name or same_person:
         raise NotAllowed(
-            say("须由另一人审批", "another person decides about what somebody proposed")
+            say("须由另一人审批", "another person decides about what somebody proposed"), "another"
         )
