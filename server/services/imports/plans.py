@@ -7,7 +7,8 @@ made again when it is applied; only if both say the same is anything written.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
@@ -134,13 +135,14 @@ def plan(
         raise InputInvalid("kind", "no such table", "kind")
     table = read_table(body, COLUMNS[kind], NEEDED[kind])
     roster = roster_of(session, township)
-    maker = {"officials": _Officials, "rosters": _Rosters, "leave": _Leave}[kind](
-        session, township, roster, table, by, now
-    )
+    makers: dict[str, Callable[..., _Maker]] = {
+        "officials": _Officials, "rosters": _Rosters, "leave": _Leave,
+    }  # fmt: skip
+    maker = makers[kind](session, township, roster, table, by, now)
     return Plan(kind, table.columns, tuple(maker.fate(line) for line in table.lines))
 
 
-class _Maker:
+class _Maker(ABC):
     """What all kinds share: who a row is about."""
 
     def __init__(
@@ -157,12 +159,13 @@ class _Maker:
         self.places = {p.name: p for p in roster.places.values()}
         self.prepare(session, township)
 
+    @abstractmethod
     def prepare(self, session: Session, township: Township) -> None:
         """Reads what the rows are compared with."""
 
+    @abstractmethod
     def row(self, line: Line) -> Fate:
         """The fate of a row whose cells can be read. Raises _Refused."""
-        raise NotImplementedError
 
     def fate(self, line: Line) -> Fate:
         code, name = line.text("official").strip(), line.text("name").strip()
