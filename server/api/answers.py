@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import wraps
@@ -33,9 +34,12 @@ P = ParamSpec("P")
 _WORDS = {400: "malformed", 404: "not_found", 405: "not_found", 413: "too_large"}
 
 
-_KNOWN = select(Device.id, Device.kind, Device.township_id, Device.sign_key).where(
-    Device.id == bindparam("device")
-)
+_ALL = select(Device.id, Device.kind, Device.township_id, Device.sign_key)
+_KNOWN = _ALL.where(Device.id == bindparam("device"))
+#: Devices that a process reads at once, the last paired first; others it asks for one by one.
+MANY = 20_000
+_MANY = _ALL.order_by(Device.paired_ms.desc()).limit(MANY)
+_reading = threading.Lock()
 _THOSE = (
     select(Device).where(Device.id.in_(bindparam("devices", expanding=True))).order_by(Device.id)
 )
@@ -138,11 +142,20 @@ def ask(kind: str, limit: int = 0, revoked: bool = False) -> Asked:
 
 
 def _known(device_id: str) -> Known | None:
-    """The device with its key, from memory after the first time: a storm of kiosks reads less."""
-    seen = context().devices
+    """The device with its key, from memory after the first time: a storm of kiosks reads less.
+
+    All that are paired are read at the first question: else each of a new worker's threads would
+    open a connection of its own to ask for one of them.
+    """
+    seen, database = context().devices, context().database
+    if not seen:
+        with _reading, database.session() as session:
+            if not seen:
+                rows = session.connection().execute(_MANY)
+                seen.update({row.id: Known(*row) for row in rows})
     device = seen.get(device_id)
     if device is None:
-        with context().database.session() as session:
+        with database.session() as session:
             row = session.connection().execute(_KNOWN, {"device": device_id}).first()
         if row is not None:
             device = seen[device_id] = Known(*row)

@@ -430,3 +430,19 @@ def test_a_revoked_device_does_not_pair_others(office: Office, village: Kiosk) -
     with office.context.database.transaction() as session:
         session.get_one(Device, village.device).revoked_ms = 1
     assert problem(village.send("GET", f"{wire.GALLERY}?have=0")) == (403, "revoked")
+
+
+def test_the_first_device_brings_all_that_are_paired_and_a_later_one_is_known_too(
+    office: Office,
+) -> None:
+    one, other = office.kiosk("杏树村", "village"), office.kiosk("石头村", "village")
+    known = office.context.devices
+    known.clear()  # as of a worker that has just begun
+    one.cursor()
+    assert set(known) == {one.device, other.device}
+    later = office.kiosk("柳树村", "village")
+    later.cursor()
+    assert set(known) == {one.device, other.device, later.device}
+    stranger = wire.sign_request(DeviceKeys.generate(), "nobody", "POST", wire.CURSOR, b"{}")
+    asked = office.client().post(wire.CURSOR, data=b"{}", headers=stranger)
+    assert problem(asked) == (401, "unknown_device")
