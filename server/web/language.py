@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import date
+from functools import lru_cache
 
 from babel.dates import format_date
 from flask import Blueprint, Flask, current_app, redirect, request
@@ -50,7 +51,12 @@ def short_day(day: date, beside: date | None = None) -> str:
 
 def clock_words(ms: int, day: date | None = None) -> str:
     """A moment on the wall clock of Asia/Shanghai: only the time on `day`, else with its date."""
-    when = local(ms)
+    return _minute_words(ms // 60_000, day, lang())
+
+
+@lru_cache(maxsize=8192)  # a sheet says hundreds, and its sites' at every look again
+def _minute_words(minute: int, day: date | None, _lang: str) -> str:
+    when = local(minute * 60_000)
     time = when.strftime("%H:%M")
     return time if when.date() == day else f"{short_day(when.date(), day)} {time}"
 

@@ -122,7 +122,7 @@ def inputs_of(
         absences,
         _doubtful(session, township, roster, start, end + DAY_MS, code),
         rulings_of(session, township, first, last, code),
-        _signatures(session, township, start, end) if signed else {},
+        _signatures(session, township, roster, start, end) if signed else {},
     )
 
 
@@ -183,15 +183,16 @@ def rulings_of(
 
 
 def _signatures(
-    session: Session, township: Township, start: int, end: int
+    session: Session, township: Township, roster: Roster, start: int, end: int
 ) -> dict[date, tuple[int, int]]:
     """How many records a calendar day has and the highest id: neither stays when one arrives.
 
-    A day more on each side, for night shifts. Days are counted as the index counts them, so that
-    PostgreSQL knows how many there are and sorts no month of records.
+    A day more on each side where there are night shifts. Days are counted as the index counts them,
+    so that PostgreSQL knows how many there are and sorts no month of records.
     """
     day, since = day_number(), date(1970, 1, 1)
-    first, last = (day_of(ms) - since for ms in (start - DAY_MS, end + DAY_MS - 1))
+    reach = DAY_MS if roster.overnight else 0
+    first, last = (day_of(ms) - since for ms in (start - reach, end + reach - 1))
     rows = plain(
         session,
         select(day, func.count(), func.max(RecordRow.id))
