@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, TypeVar
 
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from server.errors import ApiProblem
@@ -170,13 +170,13 @@ class Commits:
         if not pieces:
             return
         with self._look() as session:  # which asks the database for nothing until somebody does
-            with suppress(DBAPIError):
+            with suppress(SQLAlchemyError):
                 _for_all(session, [(piece.gather, piece.order) for piece in pieces])
             for piece in pieces:
                 self._pause()
                 if piece.before is not None:
                     # `work` does without, and says what is wrong.
-                    with suppress(DBAPIError):
+                    with suppress(SQLAlchemyError):
                         piece.before(session)
 
     def _together(self, pieces: list[_Piece]) -> bool:

@@ -35,7 +35,8 @@ from server.sqlite import LIBRARY, check_mode
 SNAPSHOT = "snapshot"
 #: How long a writer waits for another one, milliseconds. A batch of 500 takes about 10 ms.
 BUSY_TIMEOUT_MS = 30_000
-#: Threads of a worker (`server.serve`) plus the board's watcher.
+#: A worker's threads for pages plus the board's watcher. Most of its threads for devices hold none,
+#: and wait for what is written together (`server.commits`).
 POOL_SIZE = 20
 _HELD = "quxiang_turn"
 _SAFE_METHODS = ("GET", "HEAD", "OPTIONS")

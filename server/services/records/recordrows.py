@@ -38,7 +38,8 @@ _TYPES = {
     )
     for column in RecordRow.__table__.columns
 }
-#: Rows in one statement of SQLite.
+#: Rows in one statement of SQLite: between two of them another thread may take the interpreter, for
+#: a millisecond that everybody waits who wants to write.
 _TOGETHER = 100
 
 
@@ -97,7 +98,7 @@ class Columns(dict[str, Any]):
                 del self[name]
 
     def insert(self, session: Session) -> None:
-        """Appends them in one statement. Raises what SQLAlchemy raises of an INSERT.
+        """Appends them, in few statements. Raises what SQLAlchemy raises of an INSERT.
 
         Straight to the driver: what SQLAlchemy does to 500 x 27 parameters doubles the time, and
         what stands in the statement need not be bound 500 times.
