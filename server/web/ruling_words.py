@@ -103,7 +103,7 @@ REFUSALS: dict[str, Later] = {
     "event": _l("That step cannot follow now."),
     "text": _l("Say what there is to say."),
     "leave_step": _l("Give the number of the county's paper."),
-    "own": _l("This concerns yourself: somebody else does it."),
+    "own": _l("This is about yourself: somebody else must do it."),
     "another": _l("You proposed this yourself: another person decides."),
     "own_leave": _l("This is your own leave: another leader decides."),
     "entered_leave": _l("You entered this leave yourself: another leader decides. Where there is "
