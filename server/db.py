@@ -208,7 +208,7 @@ class _Turn:
 
 
 def plain(session: Session, statement: Executable, asked: Mapping[str, Any] | None = None) -> Any:
-    """The rows of a question for columns, past the ORM: half of what a question costs.
+    """The rows of a question for columns, past the ORM, whose part costs more than many questions.
 
     What the session holds unwritten is written first, as the ORM does.
     """

@@ -54,11 +54,6 @@ class Gate:
             self._devices += more
 
     @property
-    def devices(self) -> int:
-        """How many requests of devices wait or are at work."""
-        return self._devices
-
-    @property
     def crowded(self) -> bool:
         """Whether so many devices wait that pages are hard to make."""
         return self._devices > CROWD

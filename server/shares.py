@@ -13,7 +13,6 @@ class Shares:
     """One number a worker, made before they are forked; each writes its own alone."""
 
     def __init__(self, rows: int) -> None:
-        self.rows = rows
         self._cells = memoryview(mmap.mmap(-1, rows * 4)).cast("I")
 
     def set(self, row: int, connections: int) -> None:

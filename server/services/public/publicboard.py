@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session
 from attendance.days import from_ms, to_ms
 from attendance.statuses import LOOKS, Status
 from attendance.whereabouts import STALE_AFTER_MS
+from server.db import plain
 from server.models import Device, Site, Township
 from server.services.public.matters import likeness
 from server.services.public.publication import Publication, publication
@@ -90,9 +91,8 @@ _SILENT = _silent_asked()
 
 
 def _silent(session: Session, township: Township, now: datetime) -> Sequence[Row[Any, Any]]:
-    session.flush()
     asked = {"township": township.id, "before": to_ms(now) - STALE_AFTER_MS}
-    return session.connection().execute(_SILENT, asked).all()
+    return list(plain(session, _SILENT, asked))
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from attendance.errors import RecordInvalid
 from attendance.records import Record, decode_record, is_person
 from attendance.statuses import Status
 from attendance.whereabouts import Absence
+from server.db import plain
 from server.models import Device, Expectation, Official, RecordRow, RosterDay, Township
 from server.rules import flags
 from server.services.records.once import once
@@ -42,9 +43,8 @@ class _Known:
         """Those of `people` that are officials of the township."""
         new = [name for name in people if (township, name) not in self._officials]
         if new:
-            self._session.flush()
             asked = {"township": township, "new": new}
-            there = set(self._session.connection().execute(_OFFICIALS, asked).scalars())
+            there = set(plain(self._session, _OFFICIALS, asked).scalars())
             self._officials.update({(township, name): name in there for name in new})
         return {name for name in people if self._officials[township, name]}
 

@@ -189,7 +189,7 @@ def of_days(
     within = Correction.day.between(first.isoformat(), last.isoformat())
     mine = Correction.township_id == township.id
     if not plain(session, select(Correction.id).where(mine, within).limit(1)).all():
-        return {}  # as on most days: a tenth of what the question for a page of people costs
+        return {}  # as on most days; the other question names a page of people
     query = (
         _query(township)
         .where(

@@ -15,7 +15,7 @@ from attendance.clock import ClockClass, Estimate
 from attendance.records import PERSON_KINDS
 from attendance.statuses import Kind, Status
 from attendance.whereabouts import Fact
-from server.db import SNAPSHOT
+from server.db import SNAPSHOT, plain
 from server.models import Device, Expectation, Official, RecordRow, Site, Township
 
 #: Made once: an alias names all columns anew.
@@ -173,8 +173,7 @@ def latest_facts(
         return newest_facts(session, township, first_ms, last_ms)
     kept = _kept.setdefault(session.connection().engine.pool, {})
     held = kept.get(township.id)
-    session.flush()
-    stand = session.connection().execute(_STAND, {"township": township.id})
+    stand = plain(session, _STAND, {"township": township.id})
     cursors: _Cursors = {device: (epoch, seq) for device, epoch, seq in stand}
     if held is not None and any(at < held.cursors.get(d, at) for d, at in cursors.items()):
         return newest_facts(session, township, first_ms, last_ms)  # of a moment before
