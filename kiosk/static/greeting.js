@@ -154,7 +154,8 @@ function count() {
 }
 
 $("g-done").addEventListener("click", closeGreeting);
-$("greeting").addEventListener("close", () => { shown = choice = null; });
+// A browser tells of a closing with the next frame: by then the next person's greeting may stand here.
+$("greeting").addEventListener("close", () => { if (!$("greeting").open) shown = choice = null; });
 // Escape goes one step back, and closes only what lies at the bottom.
 $("greeting").addEventListener("cancel", (event) => { if (choice) { event.preventDefault(); $("d-back").click(); } });
 $("d-back").addEventListener("click", () => {

@@ -207,7 +207,13 @@ $("pad").addEventListener("cancel", (event) => {
   event.preventDefault();
   back();
 });
-$("pad").addEventListener("close", () => { sitting += 1; busy = false; typed = digits = ""; who = asked = result = null; });
+$("pad").addEventListener("close", () => {
+  if ($("pad").open) return; // told with the next frame: opened for the next person since
+  sitting += 1;
+  busy = false;
+  typed = digits = "";
+  who = asked = result = null;
+});
 $("pad").addEventListener("pointerdown", () => { touched = performance.now(); });
 setInterval(() => {
   if (noticeOpen()) touched = performance.now(); // who reads comes back to what they had begun
