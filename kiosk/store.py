@@ -43,10 +43,16 @@ LEFT JOIN records AS r
 """
 
 
+#: epoch, cites, seq, head, anchor, as `_STAND` answers.
+_Stand = tuple[int, bytes, int | None, bytes | None, str | None]
+
+
 class Store(Database):
     """The kiosk's records; `open`, `transaction` and `close` are `Database`'s."""
 
     _proofs: timeline.Proofs | None = None
+    #: Where the chain stood after the last check-in, as long as nobody wrote since.
+    _stood: tuple[object, _Stand] | None = None
 
     # -- recording --------------------------------------------------------------------------
 
@@ -64,12 +70,25 @@ class Store(Database):
         return self._record(draft, reading)
 
     def _record(self, draft: Draft, reading: Reading) -> Recorded:
-        with self.transaction() as db:
-            return self.append(db, draft, reading)
+        with self._guard:
+            with self.transaction() as db:
+                # Asked within the transaction: nobody else writes until its end. A connection sees
+                # by the one number what others wrote, by the other what it wrote itself.
+                others = db.execute("PRAGMA data_version").fetchone()[0]
+                at = (db, others, self._writes, reading.boot_id)
+                known = self._stood
+                stand = known[1] if known is not None and known[0] == at else None
+                cites, made = self._append(db, draft, reading, stand)
+            record = made.record
+            self._stood = (
+                (db, others, self._writes, reading.boot_id),
+                (record.epoch, cites, record.seq, made.head, record.anchor),
+            )
+        return made
 
     def append(self, db: sqlite3.Connection, draft: Draft, reading: Reading) -> Recorded:
         """Records it within a transaction of the caller's, whose end makes it durable."""
-        return self._append(db, draft, reading, str(uuid.uuid4()))
+        return self._append(db, draft, reading, None)[1]
 
     def record_erasure(
         self, official: str, version: int, detail: str, reading: Reading
@@ -100,16 +119,19 @@ class Store(Database):
                 db.executemany("DELETE FROM erased WHERE official = ?", gone)
 
     def _append(
-        self, db: sqlite3.Connection, draft: Draft, reading: Reading, record_id: str
-    ) -> Recorded:
-        epoch, cites, last, before, anchor = db.execute(_STAND, (reading.boot_id,)).fetchone()
-        if last is None:
+        self, db: sqlite3.Connection, draft: Draft, reading: Reading, stand: _Stand | None
+    ) -> tuple[bytes, Recorded]:
+        """What the epoch cites, and the record. `stand`: None where it must be asked for."""
+        epoch, cites, last, before, anchor = (
+            stand or db.execute(_STAND, (reading.boot_id,)).fetchone()
+        )
+        if last is None or before is None:
             last, before = self._begin(db, epoch, cites)
         record = Record(
             device=self.device,
             epoch=epoch,
             seq=last + 1,
-            record_id=record_id,
+            record_id=str(uuid.uuid4()),
             kind=draft.kind,
             official=draft.official,
             status=draft.status,
@@ -134,7 +156,7 @@ class Store(Database):
         place = (record.epoch, record.seq)
         db.execute("INSERT INTO records VALUES (?, ?, ?, ?)", (*place, payload, head))
         db.execute("INSERT INTO outbox VALUES (?, ?)", place)
-        return Recorded(record, payload, head)
+        return cites, Recorded(record, payload, head)
 
     # -- chain ------------------------------------------------------------------------------
 

@@ -14,7 +14,7 @@ import threading
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from attendance.clock import Anchor
@@ -40,10 +40,15 @@ def answer(recorded: Recorded, word: str = "stored") -> Result:
     return Result(seq=recorded.record.seq, record_id=recorded.record.record_id, result=word)
 
 
+DOINGS = (
+    "record", "ack", "reject", "skip", "mixed", "reopen", "fault", "anchor", "epoch", "reboot",
+)  # fmt: skip
+RECORD = [("record", 0, False)]
 ACTIONS = st.lists(
     st.tuples(
-        st.sampled_from(["record", "ack", "reject", "skip", "mixed", "reopen", "anchor", "epoch"]),
+        st.sampled_from(DOINGS),
         st.integers(0, 5),
+        st.booleans(),
     ),
     max_size=40,
 )
@@ -51,28 +56,46 @@ ACTIONS = st.lists(
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(ACTIONS)
+@example([*RECORD, ("record", 0, True), *RECORD])
+@example([*RECORD, ("anchor", 0, False), *RECORD])
+@example([*RECORD, ("anchor", 0, True), *RECORD])
+@example([("anchor", 0, False), *RECORD, ("reboot", 0, False), *RECORD])
+@example([*RECORD, ("epoch", 0, False), *RECORD])
+@example([*RECORD, ("epoch", 0, True), *RECORD, ("reopen", 0, False), *RECORD])
+@example(RECORD + RECORD + [("fault", 0, False), ("record", 0, True)] + RECORD)
+@example(RECORD + RECORD + [("record", 0, True), ("fault", 0, False)] + RECORD)
 def test_whatever_happens_the_chain_holds_and_pending_is_exact(
-    actions: list[tuple[str, int]],
+    actions: list[tuple[str, int, bool]],
 ) -> None:
+    """By the running kiosk, and by a command beside it."""
+    clock = FakeClock()
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "kiosk.db"
-        store = Store.open(path, DEVICE)
+        stores = [Store.open(path, DEVICE) for _ in range(2)]
         waiting: dict[tuple[int, int], str] = {}
         made = rejected = 0
-        for number, (action, which) in enumerate(actions):
+        for number, (action, which, beside) in enumerate(actions):
+            store = stores[beside]
             place = sorted(waiting)[which] if which < len(waiting) else None
             if action == "record":
-                new = record(store).record
+                proof = store.newest_anchor(clock.boot_id)
+                new = store.record(CHECKIN, clock.read()).record
+                assert new.anchor == (proof.id if proof else None)
                 waiting[new.epoch, new.seq] = new.record_id
                 made += 1
+            elif action == "reboot":
+                clock.reboot()
+            elif action == "fault":
+                store.close()  # as after a fault: the next call opens it again
             elif action == "reopen":
                 store.close()
-                store = Store.open(path, DEVICE)
+                stores[beside] = store = Store.open(path, DEVICE)
             elif action == "anchor":
-                now = CLOCK.read()
+                clock.advance(700)
+                now = clock.read()
                 store.add_anchor(Anchor(f"a{number}", 10**12, now.boot_id, now.boottime_ns, 10**6))
             elif action == "epoch":
-                head = store.open_epoch(bytes(32), 1, 99, CLOCK.read())
+                head = store.open_epoch(bytes(32), 1, 99, clock.read())
                 made += 1
                 batch = store.batch(head.epoch, 0)
                 assert batch is not None
@@ -83,7 +106,7 @@ def test_whatever_happens_the_chain_holds_and_pending_is_exact(
                 epoch, seq = place
                 own = waiting[place]
                 if action == "mixed":  # the right number with another record's id
-                    other = Result(seq=seq, record_id=str(CLOCK.boot_id), result="stored")
+                    other = Result(seq=seq, record_id=str(clock.boot_id), result="stored")
                     assert sum(store.acknowledge(epoch, [other])) == 0
                 elif action == "skip":
                     odd = Result(seq=seq, record_id=own, result="later, perhaps")
@@ -97,9 +120,11 @@ def test_whatever_happens_the_chain_holds_and_pending_is_exact(
                     del waiting[place]
             assert store.pending() == len(waiting)
             assert store.first_pending() == (min(waiting) if waiting else None)
+        store = stores[0]
         assert store.verify() == made
         assert len(store.rejected()) == rejected
-        store.close()
+        for store in stores:
+            store.close()
 
 
 def test_batches_walk_the_chain(tmp_path: Path) -> None:
