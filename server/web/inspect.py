@@ -81,7 +81,7 @@ def discrepancies() -> str:
             if kind in ("", UNKNOWN_OFFICIAL):
                 items += [(None, day.day, UNKNOWN_OFFICIAL, "", rid) for rid in day.unknown]
     page = items[chosen.first : chosen.first + PAGE]
-    held = entries_by_id(session, user.township, _evidence(page))
+    held = entries_by_id(session, user.township, look.roster.places, _evidence(page))
     shown = [
         Item(one, day, what, site, held.get(_record_of(one, record_id)))
         for one, day, what, site, record_id in page

@@ -48,8 +48,7 @@ def moment_words(moment: datetime | None, day: date | None = None) -> str:
     return "" if moment is None else clock_words(to_ms(moment), day)
 
 
-def _site_line(site: SiteState) -> SiteLine:
-    present = today()
+def _site_line(site: SiteState, present: date) -> SiteLine:
     complete, heard = site.complete_until, site.last_contact
     return SiteLine(
         site.name,
@@ -98,7 +97,8 @@ def day() -> str:
         "verdict": lambda verdict: link(verdict="" if chosen.verdict == verdict else verdict),
         "page": lambda number: link(page=str(number)),
     }
-    sites = [_site_line(site) for site in sheet.sites]
+    present = today()
+    sites = [_site_line(site, present) for site in sheet.sites]
     decided = corrections.of_days(
         db.session(), user.township, sheet.day, sheet.day, [r.official for r in sheet.rows]
     )

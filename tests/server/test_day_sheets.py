@@ -212,7 +212,31 @@ def test_the_sheet_takes_the_same_queries_for_any_number(
         village.sync()
         seen.append(count())
         assert count() == kept
-    assert seen[0] == seen[1] > kept
+    assert seen == [kept, kept], "the day's records are read once: to judge them, or to show them"
+
+
+def test_a_day_that_was_judged_before_shows_the_same_records(
+    office: Office, desk: Machine, village: Kiosk
+) -> None:
+    first = village.record()
+    office.clock.step(seconds=5)
+    village.record(kind=Kind.AMEND, status=Status.ON_LEAVE, supersedes=first.record_id)
+    village.record("li-4", method=Method.PIN, score=None)
+    other = office.kiosk("柳林村")
+    other.record("li-4", record_id=first.record_id)
+    village.sync()
+    other.sync()
+    with office.context.database.session() as session:
+        looks = [
+            day_sheet(session, only_township(session), TODAY, office.clock(), fits, most=most)
+            for fits in (None, lambda one: one.person.official == "zhang-3")
+            for most in (None, 1, 1)
+        ]
+    assert [look.rows for look in looks[1:3]] == [looks[0].rows[:1]] * 2
+    assert looks[3].rows == looks[4].rows
+    (judged,) = (row for row in looks[0].rows if row.official == "zhang-3")
+    assert looks[3].rows == [judged]
+    assert [e.flags for e in judged.entries] == [("superseded",), ()]
 
 
 def test_a_history_holds_the_rows_of_the_sheets(

@@ -18,6 +18,7 @@ from server.app import create_app
 from server.config import ServerConfig
 from server.models import Device, EpochRow, Quarantined, RecordRow, RejectedRecord
 from server.services.sheets.entries import entries_by_id
+from server.services.sheets.roster import roster_of
 from server.services.township.townships import create_township, only_township
 from tests.conftest import NewDatabase
 
@@ -157,7 +158,9 @@ def test_nobody_takes_an_id_away_from_another_kiosks_record(
     assert results(other.upload()) == ["stored"], "whoever comes first"
     assert results(village.upload()) == ["stored"], "keeps nobody out"
     with office.context.database.session() as session:
-        entries = entries_by_id(session, only_township(session), [taken.record_id])
+        township = only_township(session)
+        places = roster_of(session, township).places
+        entries = entries_by_id(session, township, places, [taken.record_id])
     assert [entry.official for entry in entries.values()] == ["li-4"], "and is not hidden"
 
 

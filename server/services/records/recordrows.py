@@ -8,7 +8,7 @@ from functools import lru_cache
 from itertools import chain, repeat
 from typing import Any
 
-from sqlalchemy import ColumnElement, Integer, literal_column, select
+from sqlalchemy import BigInteger, ColumnElement, Integer, bindparam, literal_column, select
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
@@ -172,6 +172,23 @@ def between(first_ms: int, last_ms: int) -> ColumnElement[bool]:
     """Records of `first_ms..last_ms`, by the index that has the day instead of the time."""
     days = day_number().between(_day_number(first_ms), _day_number(last_ms))
     return days & RecordRow.at_ms.between(first_ms, last_ms)
+
+
+def within() -> ColumnElement[bool]:
+    """As `between`, for a statement that is put together once; its values are `moments`."""
+    first_ms, last_ms = (bindparam(name, type_=BigInteger) for name in ("first_ms", "last_ms"))
+    return within_days() & RecordRow.at_ms.between(first_ms, last_ms)
+
+
+def within_days() -> ColumnElement[bool]:
+    """Whole days only: those that `moments` begin and end in."""
+    return day_number().between(bindparam("first_day", type_=Integer), bindparam("last_day"))
+
+
+def moments(first_ms: int, last_ms: int) -> dict[str, int]:
+    """The values of `within` and `within_days`: records of `first_ms..last_ms`."""
+    days = {"first_day": _day_number(first_ms), "last_day": _day_number(last_ms)}
+    return {**days, "first_ms": first_ms, "last_ms": last_ms}
 
 
 def columns(record: Record) -> dict[str, Any]:

@@ -18,7 +18,8 @@ from server.rules.calendar import days_between
 from server.rules.where import Answer, where_at
 from server.services.access.permissions import Act, not_own, require
 from server.services.sheets.days import PersonDay, days_of, person_days
-from server.services.sheets.inputs import Facts, Inputs, facts_of, inputs_of
+from server.services.sheets.facts import Facts, facts_of
+from server.services.sheets.inputs import Inputs, inputs_of
 from server.services.sheets.roster import Roster, roster_of
 from server.services.township.townships import clean
 

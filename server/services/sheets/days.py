@@ -12,6 +12,7 @@ from collections import OrderedDict
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
+from typing import Any
 from weakref import WeakKeyDictionary
 
 import msgspec
@@ -25,7 +26,8 @@ from server.rules import corrections
 from server.rules.corrections import Ruled, Ruling
 from server.rules.roster import Expected, day_reaches
 from server.rules.verdict import Case, Discrepancy, Judgement, Kiosks, judge, reaching, silent
-from server.services.sheets.inputs import Facts, Inputs, facts_of, heard_between, inputs_of
+from server.services.sheets.facts import Facts, facts_of
+from server.services.sheets.inputs import Inputs, heard_between, inputs_of
 from server.services.sheets.roster import Person, Roster, roster_of
 
 #: Person-days kept by a process, about 1 kB each.
@@ -108,11 +110,22 @@ def days_of(
 
 
 class Look:
-    """A look at some days, in order without a hole: what bears on them is read as it begins."""
+    """A look at some days, in order without a hole: what bears on them is read as it begins.
+
+    `rows` are the records of all days, with their evidence, where a look with `evidence` had to
+    read them; None where they were judged before.
+    """
 
     def __init__(
-        self, session: Session, township: Township, days: Sequence[date], now: datetime
+        self,
+        session: Session,
+        township: Township,
+        days: Sequence[date],
+        now: datetime,
+        evidence: bool = False,
     ) -> None:
+        self.rows: Sequence[Any] | None = None
+        self._evidence = evidence
         self.roster = roster_of(session, township)
         self._session, self._township, self._asked = session, township, list(days)
         self._now_ms = to_ms(now)
@@ -148,6 +161,8 @@ class Look:
         missing = [d for d, held in found.items() if held is None or not held.answers(asked)]
         if missing:
             facts = self._facts(missing, asked)
+            if self._evidence and asked is None and len(missing) == len(found):
+                self.rows = facts.rows
             for day in missing:
                 found[day] = self._made(day, facts, of, found[day])
         return [day for day in found.values() if day is not None]
@@ -179,7 +194,7 @@ class Look:
         return facts_of(
             self._session, self._township, self.roster, day_start_ms(days[0]),
             day_start_ms(days[-1]) + DAY_MS + reach,
-            None if codes is None or len(codes) > MANY else codes, also,
+            None if codes is None or len(codes) > MANY else codes, also, self._evidence,
         )  # fmt: skip
 
 

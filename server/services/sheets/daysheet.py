@@ -17,7 +17,8 @@ from server.rules.roster import Place
 from server.rules.verdict import VERDICTS, Discrepancy, Kiosks
 from server.rules.visits import Visit
 from server.services.sheets.days import Day, Look, PersonDay, person_days, silence
-from server.services.sheets.entries import Entry, entries_between, entries_by_id
+from server.services.sheets.entries import Entry, entries_between, entries_by_id, entries_of
+from server.services.sheets.facts import rows_of
 
 __all__ = [
     "MAX_DAYS",
@@ -142,13 +143,13 @@ def day_sheet(
     `counts` are of all who fit; rows are of those among them with that verdict, `most` of them
     from number `first` on. The verdict's rules are `server.rules.verdict.judge`.
     """
-    look = Look(session, township, [day], now)
+    look = Look(session, township, [day], now, evidence=True)
     roster, kiosks, (made,) = look.roster, look.kiosks, look.days()
     fitting = [p for p in made.people.values() if fits is None or fits(p)]
     shown = [p for p in fitting if not verdict or p.judged.verdict == verdict]
     page = shown[first : None if most is None else first + most]
     whole = len(page) == len(made.people)
-    rows = rows_of(session, township, kiosks, made, page, whole)
+    rows = _rows(session, township, look, made, page, whole)
     counts: dict[str, int] = {}
     for one in fitting:
         counts[one.judged.verdict] = counts.get(one.judged.verdict, 0) + 1
@@ -158,7 +159,7 @@ def day_sheet(
         calendar_known=roster.calendar.known(day),
         rows=rows,
         sites=[site_state(kiosks, place, day) for place in roster.places.values()],
-        unknown=list(entries_by_id(session, township, made.unknown).values()),
+        unknown=list(entries_by_id(session, township, roster.places, made.unknown).values()),
         groups=tuple(dict.fromkeys(p.person.group for p in made.people.values() if p.person.group)),
         all_rows=len(made.people),
         fitting=len(shown),
@@ -167,25 +168,26 @@ def day_sheet(
     )
 
 
-def rows_of(
+def _rows(
     session: Session,
     township: Township,
-    kiosks: Kiosks,
+    look: Look,
     day: Day,
     page: Collection[PersonDay],
-    whole: bool = False,
+    whole: bool,
 ) -> list[DayRow]:
     """The rows of a page of a day, with their records; `whole` where it is everybody."""
     if not page:
         return []
-    entries = entries_between(
-        session,
-        township,
-        min(p.start_ms for p in page),
-        max(p.end_ms for p in page),
-        None if whole else [p.person.official for p in page],
-    )
-    quiet = silence(session, township, kiosks, [day])
+    places, codes = look.roster.places, {p.person.official for p in page}
+    start, end = min(p.start_ms for p in page), max(p.end_ms for p in page)
+    if look.rows is not None:
+        entries = entries_of(rows_of(look.rows, start, end, codes), places)
+    else:
+        entries = entries_between(
+            session, township, places, start, end, None if whole else sorted(codes)
+        )
+    quiet = silence(session, township, look.kiosks, [day])
     return [day_row(p, entries, quiet.get((p.person.official, day.day), ())) for p in page]
 
 
@@ -253,7 +255,7 @@ def official_history(
     if made:
         start = min(d.people[official].start_ms for d in made)
         end = max(d.people[official].end_ms for d in made)
-        entries = entries_between(session, township, start, end, [official])
+        entries = entries_between(session, township, roster.places, start, end, [official])
     quiet = silence(session, township, inputs.kiosks, made)
     return History(
         official=person.official,

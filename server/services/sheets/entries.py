@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 import msgspec
@@ -13,24 +13,16 @@ from sqlalchemy.orm import Session
 from attendance.clock import ClockClass
 from attendance.whereabouts import standing
 from server.db import plain
-from server.models import RecordRow, Site, Township
+from server.models import RecordRow, Township
 from server.rules import flags
-from server.services.records.recordrows import between, with_ids
-from server.services.township.newest import PERSON_KIND_WORDS, fact_of_row
+from server.rules.roster import Place
+from server.services.records.recordrows import moments, with_ids
+from server.services.sheets.facts import EVIDENCE, FACT, fact_of, select_facts
+from server.services.township.newest import PERSON_KIND_WORDS
 
 #: An interval up to this wide is said as one time.
 SURE_MS = 120_000
-
-
-#: What an entry says, without the signed bytes: rows are not loaded as objects.
-_COLUMNS = (
-    RecordRow.id, RecordRow.record_id, RecordRow.official, RecordRow.kind, RecordRow.status,
-    RecordRow.method, RecordRow.verified, RecordRow.earliest_ms, RecordRow.latest_ms,
-    RecordRow.at_ms, RecordRow.cls, RecordRow.device_id, RecordRow.epoch, RecordRow.seq,
-    RecordRow.received_ms, RecordRow.score, RecordRow.margin, RecordRow.liveness, RecordRow.reason,
-    RecordRow.until_ms, RecordRow.flags, RecordRow.supersedes, Site.name.label("site"),
-    Site.kind.label("site_kind"),
-)  # fmt: skip
+_NOWHERE = Place(0, "", "")
 
 
 class Entry(msgspec.Struct, frozen=True, gc=False):
@@ -65,74 +57,68 @@ class Entry(msgspec.Struct, frozen=True, gc=False):
     flags: tuple[str, ...] = ()
 
 
-def entry_of(row: Any, site: str, site_kind: str) -> Entry:
-    """A stored record, or its columns, as the sheet shows it."""
-    cls = ClockClass(row.cls)
-    narrow = row.latest_ms - row.earliest_ms <= SURE_MS
-    certainty = "doubtful" if cls is ClockClass.C else "sure" if narrow else "between"
+def entry_of(row: Any, place: Place) -> Entry:
+    """A row of `FACT` and `EVIDENCE` as the sheet shows it."""
+    (
+        official, kind, status, earliest_ms, latest_ms, at_ms, cls, record_id, device, epoch, seq,
+        verified, until_ms, reason, method, _, flagged, _, _, received_ms, score, margin, liveness,
+    ) = row  # fmt: skip
+    doubtful, narrow = cls == "C", latest_ms - earliest_ms <= SURE_MS
     return Entry(
-        record_id=row.record_id,
-        official=row.official or "",
-        kind=row.kind,
-        status=row.status or "",
-        method=row.method or "",
-        verified=row.verified,
-        earliest_ms=row.earliest_ms,
-        latest_ms=row.latest_ms,
-        at_ms=row.at_ms,
-        cls=cls,
-        certainty=certainty,
-        site=site,
-        site_kind=site_kind,
-        device=row.device_id,
-        epoch=row.epoch,
-        seq=row.seq,
-        received_ms=row.received_ms,
-        score=row.score,
-        margin=row.margin,
-        liveness=row.liveness,
-        reason=row.reason,
-        until_ms=row.until_ms,
-        flags=tuple(row.flags or ()),
+        record_id=record_id,
+        official=official or "",
+        kind=kind,
+        status=status or "",
+        method=method or "",
+        verified=verified,
+        earliest_ms=earliest_ms,
+        latest_ms=latest_ms,
+        at_ms=at_ms,
+        cls=ClockClass(cls),
+        certainty="doubtful" if doubtful else "sure" if narrow else "between",
+        site=place.name,
+        site_kind=place.kind,
+        device=device,
+        epoch=epoch,
+        seq=seq,
+        received_ms=received_ms,
+        score=score,
+        margin=margin,
+        liveness=liveness,
+        reason=reason,
+        until_ms=until_ms,
+        flags=tuple(flagged or ()),
     )
 
 
 def entries_between(
     session: Session,
     township: Township,
+    places: Mapping[int, Place],
     start_ms: int,
     end_ms: int,
     codes: Collection[str] | None = None,
 ) -> dict[str, Entry]:
     """Entries by record id from `start_ms` until before `end_ms`, of those officials or of all.
 
-    One that a later amend replaced carries the flag `superseded`.
+    One that a later amend replaced carries the flag `superseded`. `places` are the township's.
     """
-    query = (
-        select(*_COLUMNS)
-        .outerjoin(Site, Site.id == RecordRow.site_id)
-        .where(
-            RecordRow.township_id == township.id,
-            between(start_ms, end_ms - 1),
-            RecordRow.kind.in_(PERSON_KIND_WORDS),
-        )
-        .order_by(RecordRow.at_ms, RecordRow.id)
-    )
+    query = select_facts(evidence=True)
+    asked = {"township": township.id, **moments(start_ms, end_ms - 1)}
     if codes is not None:
         query = query.where(RecordRow.official.in_(codes))
-    return _entries(plain(session, query))
+    return entries_of(plain(session, query, asked).all(), places)
 
 
 def entries_by_id(
-    session: Session, township: Township, record_ids: Iterable[str]
+    session: Session, township: Township, places: Mapping[int, Place], record_ids: Iterable[str]
 ) -> dict[str, Entry]:
     """Entries by record id; ids that are not of this township are left out."""
     wanted = list(record_ids)
     if not wanted:
         return {}
     query = (
-        select(*_COLUMNS)
-        .outerjoin(Site, Site.id == RecordRow.site_id)
+        select(*FACT, *EVIDENCE)
         .where(
             RecordRow.township_id == township.id,
             with_ids(township.id, wanted),
@@ -140,25 +126,27 @@ def entries_by_id(
         )
         .order_by(RecordRow.at_ms, RecordRow.id)
     )
-    return _entries(plain(session, query))
+    return entries_of(plain(session, query).all(), places)
 
 
-def _entries(rows: Iterable[Any]) -> dict[str, Entry]:
+def entries_of(rows: Iterable[Any], places: Mapping[int, Place]) -> dict[str, Entry]:
+    """Of rows of `FACT` and `EVIDENCE`, by time and id."""
     entries: dict[str, Entry] = {}
     first: dict[str, int] = {}
-    facts = []
+    kept = []
     amends = False
     for row in rows:
-        if first.setdefault(row.record_id, row.id) < row.id:
+        record_id, number = row[7], row[18]
+        if first.setdefault(record_id, number) < number:
             continue  # another kiosk used the id again: it hides nothing of who had it first
-        first[row.record_id] = row.id
-        entries[row.record_id] = entry_of(row, row.site or "", row.site_kind or "")
-        facts.append(row)
-        amends = amends or row.supersedes is not None
+        first[record_id] = number
+        entries[record_id] = entry_of(row, places.get(row[17], _NOWHERE))
+        kept.append(row)
+        amends = amends or row[15] is not None
     if amends:
-        made = [fact_of_row(row, row.site) for row in facts]
-        kept = {fact.record_id for fact in standing(made)}
-        for record_id in entries.keys() - kept:
+        names: dict[int | None, str] = {n: place.name for n, place in places.items()}
+        stand = {fact.record_id for fact in standing([fact_of(row, names) for row in kept])}
+        for record_id in entries.keys() - stand:
             old = entries[record_id]
             entries[record_id] = replace(old, flags=(*old.flags, flags.SUPERSEDED))
     return entries

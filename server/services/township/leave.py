@@ -3,12 +3,13 @@ one concerned (`server.services.township.deciders`)."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 from typing import Any
 
-from sqlalchemy import ColumnElement, func, select
+from sqlalchemy import BigInteger, ColumnElement, Select, bindparam, func, select
 from sqlalchemy.orm import Session
 
 from attendance.days import day_of, from_ms, to_ms
@@ -237,39 +238,67 @@ def absences(
     `Absence.approved` tells them apart; what was refused or withdrawn is left out. `roster` is the
     township's, where the caller has asked for it.
     """
+    asked = {"township": township.id, "first": first_ms, "last": last_ms, "code": official}
+    rows = plain(session, _touching_asked(official is not None), asked).all()
+    if not rows:
+        return []
+    decisions, steps = _answers(session, township, [row.id for row in rows])
+    roster = roster or roster_of(session, township)
+    found = []
+    for row in rows:
+        state = _stand(row, decisions.get(row.id), steps.get(row.id, ()), roster)[0]
+        if state not in ("refused", "withdrawn"):
+            found.append(
+                Absence(
+                    row.official,
+                    Status(row.status),
+                    row.start_ms,
+                    row.end_ms,
+                    approved=state == "approved",
+                    reason=row.reason or None,
+                )
+            )
+    return found
+
+
+# Put together once: every sheet asks it at every look.
+@cache
+def _touching_asked(of_one: bool) -> Select[*tuple[Any, ...]]:
     query = select(*_LEAVE).where(
-        LeaveRow.township_id == township.id,
-        LeaveRow.start_ms <= last_ms,
-        LeaveRow.end_ms > first_ms,
+        LeaveRow.township_id == bindparam("township"),
+        LeaveRow.start_ms <= bindparam("last"),
+        LeaveRow.end_ms > bindparam("first"),
     )
-    if official is not None:
-        query = query.where(LeaveRow.official == official)
-    rows = [(row, "") for row in plain(session, query)]
-    return [
-        Absence(
-            row.official,
-            Status(row.status),
-            row.start_ms,
-            row.end_ms,
-            approved=view.state == "approved",
-            reason=row.reason or None,
-        )
-        for (row, _), view in zip(rows, _views(session, township, rows, roster), strict=True)
-        if view.state not in ("refused", "withdrawn")
-    ]
+    return query.where(LeaveRow.official == bindparam("code")) if of_one else query
 
 
-def _latest(session: Session, township: Township, leave_ids: Iterable[int]) -> dict[int, Any]:
-    ids = list(leave_ids)
-    if not ids:
-        return {}
+@cache
+def _answers_asked() -> tuple[Select[*tuple[Any, ...]], Select[*tuple[Any, ...]]]:
+    """The latest decision of each leave, and all its steps in their order."""
+    township = bindparam("township", type_=BigInteger)
+    ids = bindparam("ids", expanding=True, type_=BigInteger)
     newest = (
         select(func.max(LeaveDecision.id))
-        .where(LeaveDecision.township_id == township.id, LeaveDecision.leave_id.in_(ids))
+        .where(LeaveDecision.township_id == township, LeaveDecision.leave_id.in_(ids))
         .group_by(LeaveDecision.leave_id)
     )
-    rows = plain(session, select(*_DECISION).where(LeaveDecision.id.in_(newest)))
-    return {row.leave_id: row for row in rows}
+    steps = select(*_STEP).where(LeaveStep.township_id == township, LeaveStep.leave_id.in_(ids))
+    return (
+        select(*_DECISION).where(LeaveDecision.id.in_(newest)),
+        steps.order_by(LeaveStep.id),
+    )
+
+
+def _answers(
+    session: Session, township: Township, ids: Sequence[int]
+) -> tuple[dict[int, Any], dict[int, list[Any]]]:
+    """By leave, the latest decision and the steps."""
+    asked = {"township": township.id, "ids": ids}
+    latest, steps = (plain(session, each, asked).all() for each in _answers_asked())
+    taken: dict[int, list[Any]] = {}
+    for one in steps:
+        taken.setdefault(one.leave_id, []).append(one)
+    return {row.leave_id: row for row in latest}, taken
 
 
 def _views(
@@ -280,30 +309,16 @@ def _views(
 ) -> list[Leave]:
     if not rows:
         return []
-    ids = [row.id for row, _ in rows]
-    latest = _latest(session, township, ids)
-    steps: dict[int, list[Any]] = {}
-    for one in plain(
-        session,
-        select(*_STEP)
-        .where(LeaveStep.township_id == township.id, LeaveStep.leave_id.in_(ids))
-        .order_by(LeaveStep.id),
-    ):
-        steps.setdefault(one.leave_id, []).append(one)
+    latest, steps = _answers(session, township, [row.id for row, _ in rows])
     roster = roster or roster_of(session, township)
     return [
         _view(row, name, latest.get(row.id), steps.get(row.id, ()), roster) for row, name in rows
     ]
 
 
-def _view(
-    row: Any, name: str, decision: Any | None, steps: Sequence[Any], roster: Roster
-) -> Leave:
+def _view(row: Any, name: str, decision: Any | None, steps: Sequence[Any], roster: Roster) -> Leave:
     """Of the rows, or of their columns alone."""
-    days = rules.working_days(roster.calendar, row.start_ms, row.end_ms)
-    terms = in_force(roster.terms, LeaveTerms, day_of(row.start_ms))
-    who = rules.approver(terms, row.status, days)
-    decided = None if decision is None else decision.approved
+    state, who, days = _stand(row, decision, steps, roster)
     return Leave(
         row.id,
         row.official,
@@ -314,10 +329,21 @@ def _view(
         row.reason,
         row.asked_by,
         from_ms(row.asked_ms),
-        rules.state(who, decided, [one.step for one in steps]),
+        state,
         None if decision is None else decision.by,
         None if decision is None else from_ms(decision.at_ms),
         days,
         who,
         next((one.reference for one in reversed(steps) if one.reference), ""),
     )
+
+
+def _stand(
+    row: Any, decision: Any | None, steps: Sequence[Any], roster: Roster
+) -> tuple[str, str, int]:
+    """State, who has the last word, and working days."""
+    days = rules.working_days(roster.calendar, row.start_ms, row.end_ms)
+    terms = in_force(roster.terms, LeaveTerms, day_of(row.start_ms))
+    who = rules.approver(terms, row.status, days)
+    decided = None if decision is None else decision.approved
+    return rules.state(who, decided, [one.step for one in steps]), who, days
