@@ -275,6 +275,19 @@ def test_the_board_prints_on_a4(browser: Browser, served: Served) -> None:
         reader.close()
 
 
+def test_a_week_prints_across_the_sheet_its_heading_with_it(
+    browser: Browser, served: Served
+) -> None:
+    reader = Reader(browser, served.url, "desk", "zh")
+    try:
+        reader.sign_in("leader")
+        pdf = reader.open("/week?date=2026-11-19").pdf(prefer_css_page_size=True)
+        boxes = re.findall(rb"/MediaBox \[0 0 (\d+)[.\d]* (\d+)[.\d]*\]", pdf)
+        assert set(boxes) == {(b"841", b"594")}
+    finally:
+        reader.close()
+
+
 def test_a_leader_approves_leave(browser: Browser, served: Served) -> None:
     reader = Reader(browser, served.url, "telephone", "zh")
     try:
