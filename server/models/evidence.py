@@ -21,6 +21,11 @@ from server.models.base import Base, Big, Id, OfTownship
 #: The day in Asia/Shanghai of a record's best guess, days since 1970, as both databases compute it.
 DAY_NUMBER = "(at_ms + 28800000) / 86400000"
 AHEAD = "at_ms > received_ms"
+#: What may be of another day than that of its best guess: class C, and a bracket over midnight.
+REACHES = (
+    "(cls = 'C' OR cls = 'B' AND "
+    "(earliest_ms + 28800000) / 86400000 <> (latest_ms + 28800000) / 86400000)"
+)
 
 
 class EpochRow(OfTownship, Base):
@@ -67,8 +72,8 @@ class RecordRow(OfTownship, Base):
             "ix_record_doubtful",
             "township_id",
             "latest_ms",
-            sqlite_where=text("cls = 'C'"),
-            postgresql_where=text("cls = 'C'"),
+            sqlite_where=text(REACHES),
+            postgresql_where=text(REACHES),
         ),
         Index(
             "ix_record_amends",

@@ -73,7 +73,7 @@ def day_line(
     there = [v for v in visits if site_kinds.get(v.site) in terms.site_kinds]
     if not there:
         return Line(day, 0, OTHER_SITE, visits[0].site if visits else "", corrected=corrected)
-    sure = [v for v in there if _class_of(v) in terms.classes]
+    sure = [v for v in there if v.cls in terms.classes]
     shown = (sure or there)[0]
     fen, why = terms.fen, PAID
     if not sure:
@@ -89,15 +89,10 @@ def day_line(
         shown.site,
         None if shown.begins is None else shown.begins.at_ms,
         None if shown.ends is None else shown.ends.at_ms,
-        _class_of(shown),
+        str(shown.cls),
         shown.records,
         corrected,
     )
-
-
-def _class_of(visit: Visit) -> str:
-    """The better class of its two ends: one sure proof of presence is enough for the day."""
-    return min(str(e.cls) for e in (visit.begins, visit.ends) if e is not None)
 
 
 def adjustments(

@@ -120,10 +120,7 @@ def coverage(
         for site in one.sites:
             (waited if one.verdict in _OPEN else expected).add((site, day))
         for visit in one.visits:
-            begins, ends = visit.begins, visit.ends
-            if (begins is not None and begins.cls is not ClockClass.C) or (
-                ends is not None and ends.cls is not ClockClass.C
-            ):
+            if not visit.doubtful:
                 visited.add((visit.site, day))
     days = list(working)
     found = {site: dict.fromkeys(days, "none") for site in sites}

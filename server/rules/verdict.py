@@ -31,6 +31,9 @@ VERDICTS = (
     "leave",
     "not_expected",
 )
+#: A check-out alone before this time of the day ends a stay of the day before: whoever left at
+#: twenty past midnight had come yesterday, and has not come today. Milliseconds after midnight.
+STAYED_UNTIL_MS = 6 * 3_600_000
 #: Those of somebody who was there.
 HERE = ("came", "late", "early")
 
@@ -92,7 +95,7 @@ class Case(msgspec.Struct, frozen=True, gc=False):
     """All that one official's day is judged by.
 
     The day reaches from `start_ms` until before `end_ms` (`roster.day_reaches`). `ruled` are its
-    facts after corrections; `reaching` the doubtful facts of other days whose interval touches it.
+    facts after corrections; `reaching` the facts of other days whose interval touches it.
     """
 
     day: date
@@ -159,25 +162,43 @@ def judge(case: Case, kiosks: Kiosks, now_ms: int) -> Judgement:
         made.pending = True
         made.add(flags.PENDING)
         made.verdict = AWAY[case.absences[-1].status]
-    elif sure:  # a check-out alone: somebody was there
+    elif sure and not (stayed := _stayed(case, sure)):  # a check-out alone: somebody was there
         made.verdict, made.doubtful = "came", _doubtful(sure)
         made.add(flags.DOUBTFUL if made.doubtful else flags.NO_CHECKIN, sure[0].site)
-    elif stand:
+    elif stand and not sure:
         made.verdict = "unverified_only"
     else:
+        if sure and stayed:
+            made.visits = ()
+            made.add(flags.NO_CHECKIN, sure[0].site, sure[0].record_id)
         _judge_nothing(made, case, kiosks, now_ms)
     return made
+
+
+def _stayed(case: Case, left: Iterable[Fact]) -> bool:
+    """Whether these check-outs only end a stay that began on the day before."""
+    until = day_start_ms(case.day) + STAYED_UNTIL_MS
+    return all(f.when.latest_ms < until for f in left)
 
 
 def _doubtful(facts: Iterable[Fact]) -> bool:
     return all(f.when.cls is ClockClass.C for f in facts)
 
 
+def _of_day(case: Case, fact: Fact) -> bool:
+    """Whether it is of this day and no other: a bracket may hold the end of a week offline."""
+    when = fact.when
+    if when.cls is ClockClass.A:
+        return True
+    within = case.start_ms <= when.earliest_ms and when.latest_ms < case.end_ms
+    return within and when.cls is ClockClass.B
+
+
 def _judge_presence(
     made: Judgement, case: Case, present: list[Fact], kiosks: Kiosks, now_ms: int
 ) -> None:
     made.verdict, made.doubtful = "came", _doubtful(present)
-    if made.doubtful:
+    if made.doubtful or not any(_of_day(case, f) for f in present):
         made.add(flags.DOUBTFUL)
     names = {e.place.name for e in case.expected}
     if names and not any(f.site in names for f in present):
@@ -214,7 +235,7 @@ def _arrived(
 def _look_at_start(
     made: Judgement, case: Case, timed: list[Expected], present: list[Fact], kiosks: Kiosks
 ) -> None:
-    certain = [f for f in present if f.when.cls is not ClockClass.C]
+    certain = [f for f in present if _of_day(case, f)]
     if not certain or len(certain) < len(present):
         return  # a doubtful record may have been the first
     first = min(certain, key=lambda f: f.when.earliest_ms)
@@ -252,7 +273,7 @@ def _look_at_end(
         if any(f.when.latest_ms >= earliest for f in case.reaching):
             if earliest < limit:  # a doubtful record may be a later visit
                 made.add(flags.MAYBE_EARLY, last.site, last.records[-1])
-        elif last.ends.latest_ms < limit:
+        elif case.start_ms <= last.ends.earliest_ms and last.ends.latest_ms < limit:
             made.early_ms = hours.end_ms(case.day) - last.ends.latest_ms
         elif last.ends.earliest_ms < limit:
             made.add(flags.MAYBE_EARLY, last.site, last.records[-1])
@@ -305,13 +326,14 @@ def silent(
 
 
 def reaching(facts: Iterable[Fact], start_ms: int, end_ms: int) -> list[Fact]:
-    """Doubtful facts of presence outside a day whose interval touches it."""
+    """Facts of presence outside a day whose interval touches it: doubtful ones, and those that a
+    kiosk without a clock of its own recorded between two proofs days apart."""
     return [
         f
         for f in facts
         if f.verified
         and f.status in PRESENT
-        and f.when.cls is ClockClass.C
+        and f.when.cls is not ClockClass.A
         and not start_ms <= f.when.at_ms < end_ms
         and f.when.earliest_ms < end_ms
         and f.when.latest_ms >= start_ms

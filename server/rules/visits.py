@@ -18,7 +18,8 @@ class Visit(msgspec.Struct, frozen=True, gc=False):
 
     `begins` is None where only a check-out was recorded, `ends` where nothing says when it ended.
     `records` are ids; `closed_by` is `checkout`, `moved` (seen elsewhere), `away` (a trip or leave
-    chosen at a kiosk) or "".
+    chosen at a kiosk) or "". `cls` is the best class of what shows them at that very site: where
+    they were seen next says when they were gone, never that they had been there.
     """
 
     site: str
@@ -26,6 +27,7 @@ class Visit(msgspec.Struct, frozen=True, gc=False):
     ends: Estimate | None
     records: tuple[str, ...]
     closed_by: str = ""
+    cls: ClockClass = ClockClass.C
 
     @property
     def minutes(self) -> int | None:
@@ -36,9 +38,8 @@ class Visit(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def doubtful(self) -> bool:
-        """Whether all that is known rests on class C."""
-        known = [e for e in (self.begins, self.ends) if e is not None]
-        return all(e.cls is ClockClass.C for e in known)
+        """Whether all that shows them there is of class C."""
+        return self.cls is ClockClass.C
 
 
 def visits_of(facts: Iterable[Fact]) -> list[Visit]:
@@ -54,29 +55,29 @@ def visits_in(facts: Iterable[Fact]) -> list[Visit]:
     found: list[Visit] = []
     site: str | None = None
     begins: Estimate | None = None
+    best = ClockClass.C
     records: list[str] = []
 
     def close(ends: Estimate | None, by: str) -> None:
-        nonlocal site, begins
+        nonlocal site, begins, best
         if site is not None:
-            found.append(Visit(site, begins, ends, tuple(records), by))
-        site, begins = None, None
+            found.append(Visit(site, begins, ends, tuple(records), by, best))
+        site, begins, best = None, None, ClockClass.C
         records.clear()
 
     for fact in facts:
-        here = fact.site or ""
-        if fact.status in PRESENT and fact.kind is not Kind.DECLARE:
+        here, when = fact.site or "", fact.when
+        seen = fact.status in PRESENT and fact.kind is not Kind.DECLARE
+        if seen or fact.status is Status.LEFT:
             if site is not None and site != here:
-                close(fact.when, "moved")
+                close(when, "moved")
             if site is None:
-                site, begins = here, fact.when
+                site, begins = here, when if seen else None
+            best = min(best, when.cls)
             records.append(fact.record_id)
-        elif fact.status is Status.LEFT:
-            if site is None:
-                site = here
-            records.append(fact.record_id)
-            close(fact.when, "checkout")
+            if not seen:
+                close(when, "checkout")
         elif site is not None:
-            close(fact.when, "away")
+            close(when, "away")
     close(None, "")
     return found

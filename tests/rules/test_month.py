@@ -63,6 +63,27 @@ def test_nothing_is_paid_on_a_doubtful_clock_alone(facts) -> None:  # type: igno
     assert allowance.day_line(DAY, "came", visits_of(doubtful), KINDS, Allowance()).fen == 0
 
 
+@given(histories())
+def test_where_they_were_seen_next_is_no_proof_of_where_they_had_been(facts) -> None:  # type: ignore[no-untyped-def]
+    """However sure the other records are: of the paid site's own one must be."""
+    villages = {name for name, kind in KINDS.items() if kind == "village"}
+    doubted = [
+        structs.replace(f, when=structs.replace(f.when, cls=ClockClass.C))
+        if f.site in villages else f
+        for f in facts
+    ]  # fmt: skip
+    assert allowance.day_line(DAY, "came", visits_of(doubted), KINDS, Allowance()).fen == 0
+
+
+def test_a_check_out_elsewhere_ends_no_stay_here() -> None:
+    doubtful = fact(9 * HOUR, cls=ClockClass.C)
+    out = fact(11 * HOUR, 2, site=OFFICE, out=True)
+    there, office = visits_of([doubtful, out])
+    assert (there.site, there.closed_by, there.doubtful) == (VILLAGE.name, "moved", True)
+    assert (office.site, office.begins, office.doubtful) == (OFFICE.name, None, False)
+    assert not visits_of([doubtful, fact(10 * HOUR, 3)])[0].doubtful, "seen there again, surely"
+
+
 def test_why_a_day_earns_or_not() -> None:
     def why(verdict: str, *facts, **terms):  # type: ignore[no-untyped-def]
         line = allowance.day_line(DAY, verdict, visits_of(facts), KINDS, Allowance(**terms))

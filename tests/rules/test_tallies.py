@@ -23,7 +23,8 @@ FIRST = date(2026, 11, 2)
 def visits(draw: st.DrawFn, day: date) -> Visit:
     at = day_start_ms(day) + draw(st.integers(0, 1439)) * 60_000
     cls = draw(st.sampled_from(list(ClockClass)))
-    return Visit(draw(st.sampled_from(list(SITES))), Estimate(at, at, at, cls), None, ("r",))
+    site = draw(st.sampled_from(list(SITES)))
+    return Visit(site, Estimate(at, at, at, cls), None, ("r",), "", cls)
 
 
 @st.composite
@@ -84,7 +85,7 @@ def test_a_village_is_covered_by_verified_records_of_a_clock_that_is_believed(
 def test_the_first_arrival_counts_and_the_surest_state_of_a_village() -> None:
     def at(minute: int, site: str, cls: ClockClass = ClockClass.A) -> Visit:
         ms = day_start_ms(FIRST) + minute * 60_000
-        return Visit(site, Estimate(ms, ms, ms, cls), None, ("r",))
+        return Visit(site, Estimate(ms, ms, ms, cls), None, ("r",), "", cls)
 
     early, late = at(8 * 60 + 20, "机关"), at(10 * 60, "杏树村")
     for listed in ((early, late), (late, early)):

@@ -152,6 +152,28 @@ def test_a_night_shift_is_one_day() -> None:
     assert waiting.verdict == "not_yet", "the night is not over at one o'clock"
 
 
+def test_whoever_only_left_after_midnight_has_not_come_that_day() -> None:
+    left = fact(20 * MINUTE, out=True)
+    found = judged(left)
+    assert (found.verdict, found.visits) == ("absent", ())
+    assert kinds(found) == {flags.NO_CHECKIN}
+    assert judged(left, now_ms=MIDNIGHT + 12 * HOUR).verdict == "not_yet"
+    assert judged(left, fact(8 * HOUR, 2)).verdict == "came"
+    evening = judged(fact(17 * HOUR + 30 * MINUTE, out=True))
+    assert evening.verdict == "came", "somebody was there until then"
+
+
+def test_a_bracket_over_midnight_blames_nobody_on_either_day() -> None:
+    """A kiosk whose clock resumed where it had stopped: its own day is not sure."""
+    bracket = fact(18 * HOUR, cls=ClockClass.B, before=HOUR, after=20 * HOUR)
+    own = judged(bracket)
+    assert (own.verdict, kinds(own)) == ("came", {flags.DOUBTFUL, flags.NO_CHECKOUT})
+    (next_days,) = reaching([bracket], MIDNIGHT + DAY_MS, MIDNIGHT + 2 * DAY_MS)
+    assert next_days is bracket
+    case = Case(DAY, MIDNIGHT, MIDNIGHT + DAY_MS, Ruled([]), [], (Expected(VILLAGE),), [bracket])
+    assert judge(case, kiosks(), LONG_AFTER).verdict == "not_known"
+
+
 def test_fewer_visits_than_the_shift_asks_for() -> None:
     twice = (Expected(VILLAGE, replace(MORNING, visits=2)),)
     once = (fact(8 * HOUR), fact(17 * HOUR + 30 * MINUTE, 2, out=True))

@@ -49,12 +49,12 @@ def hours(office: Office, desk: Machine) -> Office:
     return office
 
 
-def steps() -> st.SearchStrategy[list[tuple[str, int]]]:
+def steps() -> st.SearchStrategy[list[tuple[str, float]]]:
     """Minutes pass, power fails (any clock comes back), somebody comes, the line works."""
     return st.lists(
         st.one_of(
             st.tuples(st.just("wait"), st.integers(1, 600)),
-            st.tuples(st.just("boot"), st.sampled_from([0, 0, -20 * 365, 3 * 365])),
+            st.tuples(st.just("boot"), st.sampled_from([0, 0, -20 * 365, 3 * 365, -0.58, -2])),
             st.tuples(st.just("come"), st.just(0)),
             st.tuples(st.just("sync"), st.just(0)),
             st.tuples(st.just("call"), st.just(0)),
@@ -77,7 +77,7 @@ class Life:
         office.clock.now = DAWN
         self.came: list[int] = []
 
-    def step(self, what: str, number: int) -> None:
+    def step(self, what: str, number: float) -> None:
         if what == "wait":
             self.office.clock.step(minutes=number)
         elif what == "boot":
@@ -139,10 +139,18 @@ NUMBERS = count()
         ("come", 0),
     ]
 )  # in time by a clock that nobody believes
+@example(
+    story=[("wait", 180), ("boot", -0.58), ("wait", 5), ("come", 0), ("wait", 180), ("boot", 0),
+           ("wait", 600), ("wait", 600), ("sync", 0)]
+)  # in time, by a clock that resumed where it had stopped: its wall says the evening before
+@example(
+    story=[("wait", 180), ("boot", -0.58), ("wait", 5), ("come", 0), ("wait", 60), ("boot", 0),
+           ("wait", 50), ("sync", 0), ("come", 0), ("wait", 1), ("sync", 0)]
+)  # the same, and seen again late by a clock that is right
 @example(story=[("wait", 600), ("wait", 600)])  # the day is over, and nothing was heard
 @example(story=[("wait", 240), ("come", 0), ("wait", 600), ("wait", 600)])
 def test_nothing_is_concluded_that_the_clocks_do_not_bear_out(
-    hours: Office, desk: Machine, story: list[tuple[str, int]]
+    hours: Office, desk: Machine, story: list[tuple[str, float]]
 ) -> None:
     life = Life(hours, desk, next(NUMBERS))
     for what, minutes in story:

@@ -8,7 +8,7 @@ from datetime import date, timedelta
 from functools import cache
 from typing import Any
 
-from sqlalchemy import Select, String, bindparam, func, select
+from sqlalchemy import Select, String, bindparam, func, select, text
 from sqlalchemy.orm import Session
 
 from attendance.days import DAY_MS, day_start_ms
@@ -23,6 +23,7 @@ from server.models import (
     Site,
     Township,
 )
+from server.models.evidence import REACHES
 from server.rules import corrections
 from server.rules.calendar import days_between
 from server.rules.corrections import Ruling
@@ -44,8 +45,8 @@ from server.services.township.newest import PERSON_KIND_WORDS
 class Inputs:
     """All that bears on some days besides roster and facts.
 
-    `signatures` changes for a day when a record of it arrives; `doubtful` are class C facts that
-    may reach into other days; `rulings` are by day.
+    `signatures` changes for a day when a record of it arrives; `doubtful` are facts that may be of
+    other days than that of their best guess; `rulings` are by day.
     """
 
     kiosks: Kiosks
@@ -191,7 +192,7 @@ def _doubtful_asked(of_one: bool) -> Select[*tuple[Any, ...]]:
         select(*FACT)
         .where(
             RecordRow.township_id == bindparam("township"),
-            RecordRow.cls == "C",
+            text(REACHES),  # the index's own words
             RecordRow.kind.in_(PERSON_KIND_WORDS),
             RecordRow.latest_ms >= bindparam("start"),
             RecordRow.earliest_ms < bindparam("end"),

@@ -8,7 +8,6 @@ from datetime import date, datetime
 
 from sqlalchemy.orm import Session
 
-from attendance.clock import ClockClass
 from attendance.days import DAY_MS, day_start_ms
 from server.models import Township
 from server.rules.month import DayMark, Totals, totals
@@ -107,11 +106,7 @@ def mark_of(roster: Roster, day: PersonDay) -> DayMark:
     return DayMark(
         day.judged.verdict,
         bool(day.expected),
-        frozenset(
-            roster.site_kinds.get(v.site, "")
-            for v in day.judged.visits
-            if any(e is not None and e.cls is not ClockClass.C for e in (v.begins, v.ends))
-        ),
+        frozenset(roster.site_kinds.get(v.site, "") for v in day.judged.visits if not v.doubtful),
         day.judged.doubtful,
     )
 
