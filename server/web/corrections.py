@@ -37,7 +37,7 @@ def what_words(one: Ruled) -> str:
         parts.append(clock_words(one.start_ms, one.day))
     if one.end_ms is not None:
         parts.append(f"–{clock_words(one.end_ms, one.day)}")
-    if one.really:
+    if one.really and one.undoes is None:
         parts.append(gettext("is really %(who)s", who=one.really))
     if one.undoes is not None:
         parts.append(f"№ {one.undoes}")

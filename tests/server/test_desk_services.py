@@ -137,6 +137,79 @@ def test_nobody_corrects_or_approves_their_own(
         assert (finding.kind, finding.official, finding.state) == ("mistaken", "li-4", "open")
 
 
+def test_an_undo_concerns_whom_that_concerned_which_it_takes_back(
+    office: Office, village: Kiosk, people: dict[str, User]
+) -> None:
+    """A record of li-4 that is really zhang-3's, taken back, and that taken back again."""
+    record = come(office, village, "li-4")
+    now = office.clock()
+    with office.context.database.session(write=True) as session:
+        township = only_township(session)
+
+        def said() -> tuple[str, str]:
+            history = daysheet.official_history(session, township, "zhang-3", TODAY, TODAY, now)
+            on_sheet = verdict(session, township, "zhang-3", TODAY, now)
+            return on_sheet, history.days[0].row.verdict
+
+        def take(draft: Draft) -> int:
+            with pytest.raises(NotAllowed):
+                corrections.propose(session, township, draft, people["own"], now)
+            made = corrections.propose(session, township, draft, people["clerk"], now)
+            with pytest.raises(NotAllowed):
+                corrections.decide(session, made.id, True, "", people["own"], now)
+            corrections.decide(session, made.id, True, "", people["leader"], now)
+            return made.id
+
+        first = take(Draft("li-4", TODAY, "mistaken", "是他", record_id=record, really="zhang-3"))
+        assert said() == ("came", "came")
+        second = take(Draft("li-4", TODAY, "undo", "不是他", undoes=first))
+        assert said() == ("not_yet", "not_yet")
+        take(Draft("li-4", TODAY, "undo", "还是他", undoes=second))
+        assert said() == ("came", "came")
+
+
+def test_a_day_that_only_a_correction_tells_of_stays_when_the_official_goes(
+    office: Office, village: Kiosk, people: dict[str, User], session: Session, township: Township
+) -> None:
+    now = office.clock()
+    draft = Draft("li-4", TODAY, "presence", "停电", site="杏树村", start_ms=NINE)
+    made = corrections.propose(session, township, draft, people["clerk"], now)
+    corrections.decide(session, made.id, True, "", people["leader"], now)
+    before = verdict(session, township, "li-4", TODAY, now)
+    for gone in session.query(Official).filter(Official.official == "li-4"):
+        gone.active = False
+    touch_roster(session, township.id)
+    assert before == verdict(session, township, "li-4", TODAY, now) == "came"
+
+
+def test_leave_of_the_next_day_takes_nothing_from_the_night_before(
+    office: Office, village: Kiosk, people: dict[str, User], session: Session, township: Township
+) -> None:
+    now, after = office.clock(), TODAY + timedelta(1)
+    night = rosters.add_shift(session, township, "夜班", 20 * 60, 8 * 60, people["clerk"], now)
+    rosters.set_rule(session, township, UsualShifts(None, night.id), date(2026, 1, 1), "",
+                     people["leader"], now)  # fmt: skip
+    for one in session.query(Official):
+        one.created_ms = day_start_ms(date(2026, 1, 1))
+    touch_roster(session, township.id)
+    session.commit()
+    village.cursor()
+    for hour, kind, status in ((19.9, Kind.CHECKIN, Status.IN_VILLAGE),
+                               (32.1, Kind.CHECKOUT, Status.LEFT)):  # fmt: skip
+        office.clock.now = at(TODAY, hour).astimezone(UTC)
+        village.record("li-4", kind=kind, status=status)
+        village.sync()
+    asked = leave.ask(session, township, "li-4", Status.ON_LEAVE, at(after, 0), at(after, 24), "",
+                      people["clerk"], now)  # fmt: skip
+    leave.decide(session, asked.id, True, people["leader"], now)
+    session.commit()
+    office.clock.now = at(TODAY + timedelta(3), 10).astimezone(UTC)
+    village.sync()
+    with office.context.database.session() as reading:
+        found = [verdict(reading, township, "li-4", day, office.clock()) for day in (TODAY, after)]
+    assert found == ["came", "leave"]
+
+
 def test_what_a_proposal_must_say(office: Office, village: Kiosk, people: dict[str, User]) -> None:
     record = come(office, village)
     now, clerk = office.clock(), people["clerk"]

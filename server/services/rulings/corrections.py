@@ -98,16 +98,19 @@ def propose(
     if draft.day > day_of(to_ms(now)):
         raise InputInvalid("day", say("不能更正将来的日子", "that day is to come"), "day")
     official_of(session, township, draft.official)
-    site = None
+    site, really = None, draft.really if draft.kind == "mistaken" else None
     if draft.kind == "undo":
-        _check_undo(session, township, draft)
+        # Whom an undo concerns is whom that concerned which it takes back.
+        root = _root(session, _undoable(session, township, draft))
+        really = root.really
+        not_own(by, root.official, really)
     else:
         site = _check(session, township, draft, now)
     row = Correction(
         township_id=township.id, official=draft.official, day=draft.day.isoformat(),
         kind=draft.kind, record_id=draft.record_id if draft.kind in OF_RECORDS else None,
         site_id=None if site is None else site.id, start_ms=draft.start_ms, end_ms=draft.end_ms,
-        really=draft.really if draft.kind == "mistaken" else None, undoes=draft.undoes,
+        really=really, undoes=draft.undoes,
         reason=reason, attachment_id=None if attachment is None else attachment.id, by=by.name,
         by_official=by.official, at_ms=to_ms(now),
     )  # fmt: skip
@@ -136,7 +139,8 @@ def decide(
     )
     if row is None:
         raise NotFound(say("没有这条更正", "there is no such correction"))
-    not_own(by, row.official, row.really)
+    root = _root(session, row)
+    not_own(by, root.official, root.really)
     another_person(by, row.by, row.by_official)
     if _decision(session, row.id) is not None:
         raise InputInvalid("decided", say("已有决定", "that is decided already"))
@@ -241,7 +245,15 @@ def _check(session: Session, township: Township, draft: Draft, now: datetime) ->
     return None
 
 
-def _check_undo(session: Session, township: Township, draft: Draft) -> None:
+def _root(session: Session, row: Correction) -> Correction:
+    """What an undo, of an undo perhaps, is about in the end; any other correction itself."""
+    while row.undoes is not None:
+        row = session.scalars(select(Correction).where(Correction.id == row.undoes)).one()
+    return row
+
+
+def _undoable(session: Session, township: Township, draft: Draft) -> Correction:
+    """The approved correction that the draft takes back. Raises NotFound or InputInvalid."""
     held = session.scalar(
         select(Correction).where(
             Correction.id == (draft.undoes or 0), Correction.township_id == township.id
@@ -254,6 +266,7 @@ def _check_undo(session: Session, township: Township, draft: Draft) -> None:
         raise NotFound(say("没有可撤销的更正", "there is no approved correction to undo"))
     if _undone(session, township.id, held.id):
         raise InputInvalid("undone", say("已经撤销", "that is undone already"))
+    return held
 
 
 def _decision(session: Session, correction_id: int) -> CorrectionDecision | None:

@@ -266,7 +266,9 @@ def judged_day(
     around = None
     if roster.overnight:
         around = [(d, roster.usual(d)) for d in (day - timedelta(1), day + timedelta(1))]
-    start, end = day_start_ms(day), day_start_ms(day) + DAY_MS
+    # Leave is of calendar days: that of tomorrow takes nothing from the night that began today.
+    midnight = day_start_ms(day)
+    start, end = midnight, midnight + DAY_MS
     own_facts, absences = facts.by_day.get(day, {}), inputs.absences
     concerned = _concerned(rulings)
     made, nobody = Day(day, {}), Judgement("not_expected")
@@ -280,7 +282,7 @@ def judged_day(
         else:
             own = own_facts.get(code, [])
         records = tuple([f.record_id for f in own])
-        if not (person.active or own or expected or always):
+        if not (person.active or own or expected or always or code in concerned):
             continue
         if not own and not expected and code not in concerned and code not in absences:
             made.people[code] = PersonDay(person, (), nobody, start, end)  # a Sunday's thousand
@@ -290,7 +292,7 @@ def judged_day(
             ruled = corrections.apply(code, day, own, rulings, _others(facts, rulings, code))
         case = Case(
             day, start, end, ruled,
-            [a for a in absences[code] if a.start_ms < end and a.end_ms > start]
+            [a for a in absences[code] if a.start_ms < midnight + DAY_MS and a.end_ms > midnight]
             if code in absences else (),
             expected,
             reaching(inputs.doubtful[code], start, end) if code in inputs.doubtful else (),
