@@ -73,7 +73,10 @@ class CorrectionDecision(OfTownship, Base):
     """What another person decided about a correction, once."""
 
     __tablename__ = "correction_decision"
-    __table_args__ = (UniqueConstraint("correction_id"),)
+    __table_args__ = (
+        UniqueConstraint("correction_id"),
+        Index("ix_correction_decision_when", "township_id", "at_ms"),
+    )
 
     id: Mapped[int] = mapped_column(Id, primary_key=True)
     correction_id: Mapped[int] = mapped_column(ForeignKey("correction.id"))

@@ -10,6 +10,9 @@ from typing import Any
 #: Bits 0 to 6 are Monday to Sunday. All of Monday to Friday together mean "working days", so that
 #: make-up working days count and public holidays do not.
 MONDAY_TO_FRIDAY = 0b0011111
+#: Entries of a year from which on its notice counts as entered: eleven days of a year are public
+#: holidays at the least (thirteen since 2025; the State Council's regulation on days off).
+NOTICE_DAYS = 11
 _FIRST = date(2004, 1, 1)
 
 
@@ -33,10 +36,13 @@ class Calendar:
         self._expected: dict[tuple[int, date], bool] = {}
 
     def known(self, day: date) -> bool:
-        """Whether the notice of that year is known, to this release or from the clerk's table."""
+        """Whether the notice of that year is known, to this release or from the clerk's table.
+
+        A local holiday or two in the table are no notice.
+        """
         if _in_notices(day):
             return True
-        return any(entry.year == day.year for entry in self.entered)
+        return sum(entry.year == day.year for entry in self.entered) >= NOTICE_DAYS
 
     def is_working(self, day: date) -> bool:
         """Whether that day is worked; Monday to Friday where nobody has said."""

@@ -66,6 +66,7 @@ WHY: dict[str, Later] = {
     "order": _l("the last day is before the first"),
     "weekdays": _l("the weekdays cannot be understood: %(about)s"),
     "past": _l("a pattern changes from today on"),
+    "over": _l("that day is over: enter leave or a trip, or propose a correction"),
     "too_many_days": _l("too many days"),
     "overlaps": _l("overlaps leave or a trip that is there"),
 }

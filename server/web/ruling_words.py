@@ -94,6 +94,7 @@ REFUSALS: dict[str, Later] = {
     "not_found": _l("Choose a record, a site or an official that exists."),
     "month_open": _l("The month is not over."),
     "month_signed": _l("The month is signed already."),
+    "month_earlier": _l("An earlier month has records and is not signed: sign that one first."),
     "month_order": _l("A later month is signed already."),
     "month_changed": _l("The statement has changed since you saw it. Look at it again, then sign."),
     "draw": _l("Draw 1 to 100 sites and 1 to 50 people at each."),
@@ -120,6 +121,8 @@ REFUSALS: dict[str, Later] = {
     "time_typed": _l("Give a time such as 08:30."),
     "shift": _l("These hours make no shift: at most 36 hours, grace of at most 4 hours, a name."),
     "past": _l("Patterns change from today on: sheets of past days keep what was the roster."),
+    "over": _l("Past days keep what was the roster: enter leave or a trip, or propose a "
+               "correction."),
     "weekdays": _l("Choose days of the week."),
     "what": _l("Choose what is to hold."),
     "days": _l("The last day comes before the first, or there are too many days."),

@@ -14,6 +14,7 @@ from attendance.days import day_end_ms, day_start_ms, from_ms, to_ms
 from attendance.statuses import Kind, Status
 from server.errors import InputInvalid, NotAllowed, NotFound
 from server.models import Official, Township, User
+from server.rules.calendar import days_between, month_days
 from server.rules.terms import Allowance, LeaveTerms, MonthDays, UsualShifts
 from server.services.rulings import attachments, corrections, findings, spotchecks, statements
 from server.services.rulings.corrections import Draft
@@ -22,6 +23,7 @@ from server.services.sheets.days import days_of
 from server.services.sheets.months import Grid, Row, grid
 from server.services.township import leave, rosters
 from server.services.township.townships import only_township, touch_roster
+from server.services.township.whereabouts import board_version, whereabouts_at
 
 from .conftest import Kiosk, Machine, Office
 
@@ -70,6 +72,11 @@ def come(office: Office, village: Kiosk, code: str = "zhang-3") -> str:
     with office.context.database.session() as reading:
         sheet = daysheet.day_sheet(reading, only_township(reading), TODAY, office.clock())
     return next(r for r in sheet.rows if r.official == code).entries[0].record_id
+
+
+def board(session: Session, township: Township, now: datetime) -> tuple[dict[str, Status], str]:
+    shown = whereabouts_at(session, township, now)
+    return {r.official: r.where.status for r in shown}, board_version(session, township, now)
 
 
 def next_day(office: Office, village: Kiosk) -> None:
@@ -126,6 +133,7 @@ def test_nobody_corrects_or_approves_their_own(
         for_me = Draft("li-4", TODAY, "mistaken", "是我", record_id=record, really="zhang-3")
         with pytest.raises(NotAllowed):
             corrections.propose(session, township, for_me, people["own"], now)
+        before = board(session, township, now)
         made = corrections.propose(session, township, for_me, people["leader"], now)
         for wrong in ("own", "leader"):
             with pytest.raises(NotAllowed):
@@ -133,6 +141,16 @@ def test_nobody_corrects_or_approves_their_own(
         corrections.decide(session, made.id, True, "", people["second"], now)
         assert verdict(session, township, "zhang-3", TODAY, now) == "came"
         assert verdict(session, township, "li-4", TODAY, now) == "not_yet"
+        # Boards and spot checks go by what was decided, not by what was found to be another's.
+        shown = board(session, township, now)
+        assert before[0]["li-4"] is shown[0]["zhang-3"] is Status.IN_VILLAGE
+        assert before[0]["zhang-3"] is shown[0]["li-4"] is Status.UNKNOWN
+        assert before[1] != shown[1], "boards that wait for a change are told"
+        later = to_ms(now)
+        was = {c: spotchecks.where_was(session, township, c, later, now) for c in before[0]}
+        assert (was["zhang-3"].where.status, was["li-4"].where.status) == (
+            Status.IN_VILLAGE, Status.UNKNOWN
+        )  # fmt: skip
         (finding,) = findings.listing(session, township)
         assert (finding.kind, finding.official, finding.state) == ("mistaken", "li-4", "open")
 
@@ -208,6 +226,40 @@ def test_leave_of_the_next_day_takes_nothing_from_the_night_before(
     with office.context.database.session() as reading:
         found = [verdict(reading, township, "li-4", day, office.clock()) for day in (TODAY, after)]
     assert found == ["came", "leave"]
+
+
+def test_presence_of_a_night_ends_on_the_next_morning(
+    office: Office, village: Kiosk, people: dict[str, User], session: Session, township: Township
+) -> None:
+    now = office.clock()
+    night = rosters.add_shift(session, township, "夜班", 20 * 60, 8 * 60, people["clerk"], now)
+    rosters.set_rule(session, township, UsualShifts(None, night.id), date(2026, 1, 1), "",
+                     people["leader"], now)  # fmt: skip
+    for one in session.query(Official):
+        one.created_ms = day_start_ms(date(2026, 1, 1))
+    touch_roster(session, township.id)
+    day, later = TODAY - timedelta(1), TODAY
+    typed = Draft("li-4", day, "presence", "停电", site="杏树村", start_ms=to_ms(at(day, 20)),
+                  end_ms=to_ms(at(day, 8)))  # fmt: skip
+    made = corrections.propose(session, township, typed, people["clerk"], now)
+    assert (made.start_ms, made.end_ms) == (to_ms(at(day, 20)), to_ms(at(later, 8)))
+    small = replace(typed, start_ms=to_ms(at(day, 2)), end_ms=None)
+    made = corrections.propose(session, township, small, people["clerk"], now)
+    assert made.start_ms == to_ms(at(later, 2)), "two o'clock of that night"
+    wrong = replace(typed, start_ms=to_ms(at(day, 21)), end_ms=to_ms(at(day, 20.5)))
+    with pytest.raises(InputInvalid):
+        corrections.propose(session, township, wrong, people["clerk"], now)
+
+
+def test_days_that_are_over_keep_what_was_the_roster(
+    session: Session, township: Township, people: dict[str, User], office: Office
+) -> None:
+    now, clerk, over = office.clock(), people["clerk"], TODAY - timedelta(1)
+    with pytest.raises(InputInvalid) as day:
+        rosters.set_day(session, township, "li-4", over, "off", clerk, now)
+    with pytest.raises(InputInvalid) as everybody:
+        rosters.set_calendar(session, township, over, False, "庙会", clerk, now)
+    assert day.value.key == everybody.value.key == "over"
 
 
 def test_what_a_proposal_must_say(office: Office, village: Kiosk, people: dict[str, User]) -> None:
@@ -459,6 +511,42 @@ def test_a_month_is_signed_as_it_was_seen_and_later_corrections_come_next_month(
         seen = statements.hashlib.sha256(statements.encode(april)).hexdigest()
         statements.sign(session, township, "2026-04", leader, later, seen)
         assert statements.statement_of(session, township, "2026-05", later).changes == []
+
+
+def test_months_are_signed_in_their_order(
+    office: Office, village: Kiosk, people: dict[str, User]
+) -> None:
+    come(office, village)
+    leader = people["leader"]
+    now = office.clock.now = datetime(2026, 5, 3, 2, tzinfo=UTC)
+    village.sync()
+    with office.context.database.session(write=True) as session:
+        township = only_township(session)
+
+        def sign(month: str) -> None:
+            shown = statements.statement_of(session, township, month, now)
+            seen = statements.hashlib.sha256(statements.encode(shown)).hexdigest()
+            statements.sign(session, township, month, leader, now, seen)
+
+        with pytest.raises(InputInvalid) as refused:
+            sign("2026-04")
+        assert refused.value.key == "month_earlier", "nobody would be paid for March"
+        sign("2026-03")
+        sign("2026-04")
+
+
+def test_a_week_is_held_to_no_month_s_minimum(
+    office: Office, village: Kiosk, people: dict[str, User]
+) -> None:
+    come(office, village)
+    with office.context.database.session(write=True) as session:
+        township = only_township(session)
+        rosters.set_rule(session, township, MonthDays(20), date(2026, 3, 1), "",
+                         people["leader"], office.clock())  # fmt: skip
+        for days, wanted in ((days_between(TODAY - timedelta(2), TODAY + timedelta(4)), 0),
+                             (month_days("2026-03"), 20)):  # fmt: skip
+            made = grid(session, township, days, office.clock())
+            assert row_of(made, "zhang-3").totals.minimum == wanted
 
 
 def row_of(made: Grid, official: str) -> Row:

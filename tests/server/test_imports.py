@@ -146,10 +146,12 @@ def test_rosters_from_preview_to_undoing(world: World) -> None:
         ["A014", None, "2026-13-02", "", "不安排", "", "", "", ""],
         ["A014", None, "2026-11-01", "", "每周", STONE, "一", "", ""],
         ["A014", None, "2026-12-02", "", "每周", STONE, "八", "", ""],
+        ["A014", None, "2026-11-02", "", "不安排", "", "", "", ""],
     )  # fmt: skip
     where, text = previewed(clerk, "rosters", body)
-    assert fates(text) == {"将新增": 3, "不导入": 6}
+    assert fates(text) == {"将新增": 3, "不导入": 7}
     assert "名册中没有该编号" in text, "of the next township"
+    assert "该日已过：请补办请假出差，或提出更正" in text
     location = applied(clerk, where, text).location
     held = roster(world)
     days = [date(2026, 12, n) for n in (1, 2, 3)]
@@ -169,6 +171,18 @@ def test_rosters_from_preview_to_undoing(world: World) -> None:
     assert held.by_code["A011"].dated[date(2026, 12, 5)].what == "pattern"
     assert [p.place.name for p in held.by_code["A012"].patterns] == [APRICOT]
     assert count(world, RosterDay) == 4 + 1 + 3, "every exception stays to be seen"
+    # What was imported for days that are over by then stays: sheets rest on it.
+    world.hand.moment = shanghai(24, "09:00")
+    clerk = world.client("clerk")
+    body = xlsx(["编号", "日期", "结束日期", "安排"], ["A015", "2026-11-24", "2026-11-26", "不安排"])
+    where, text = previewed(clerk, "rosters", body)
+    location = applied(clerk, where, text).location
+    world.hand.moment = shanghai(25, "09:00")
+    clerk = world.client("clerk")
+    undone(clerk, location)
+    held = roster(world)
+    whats = [held.by_code["A015"].dated[date(2026, 11, n)].what for n in (24, 25, 26)]
+    assert whats == ["off", "pattern", "pattern"]
 
 
 def test_leave_from_preview_to_undoing(world: World) -> None:

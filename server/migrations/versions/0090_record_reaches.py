@@ -1,4 +1,4 @@
-"""Records that may be of several days are found by the index of doubtful ones
+"""Records that may be of several days, and a day's decided corrections, are found by index
 
 A kiosk without a clock of its own records between two proofs that may lie days apart: whoever may
 have come on a day is neither absent on it nor late by a later record.
@@ -23,9 +23,11 @@ REACHES = sa.text(
 
 def upgrade() -> None:
     _again(REACHES)
+    op.create_index("ix_correction_decision_when", "correction_decision", ["township_id", "at_ms"])
 
 
 def downgrade() -> None:
+    op.drop_index("ix_correction_decision_when", "correction_decision")
     _again(BEFORE)
 
 

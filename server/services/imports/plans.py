@@ -317,6 +317,8 @@ class _Rosters(_Maker):
         about = first.isoformat() if first == last else f"{first}..{last}"
         states = {self._state(held.get(day), act) for day in days}
         fate = "same" if states == {"same"} else "changed" if "changed" in states else "new"
+        if fate != "same" and first < self.today:
+            raise _Refused("over", about)
         act = msgspec.structs.replace(act, first=first.isoformat(), last=last.isoformat())
         return Fate(line.number, act.official, name, fate, "", about,
                     None if fate == "same" else act)  # fmt: skip

@@ -108,6 +108,7 @@ def _undo_rosters(
     ids, patterns = ids_of(session, township), patterns_of(session, township)
     acts = [Act(r.official, first=r.days[0][0], last=r.days[-1][0]) for r in rows if r.days]
     latest = latest_of(session, township, acts)
+    today = day_of(to_ms(now)).isoformat()  # sheets of days that are over keep what was the roster
     fates = []
     for row in rows:
         person = ids[row.official]
@@ -122,7 +123,7 @@ def _undo_rosters(
                              first, by, now)  # fmt: skip
             fates.append(same)
         else:
-            mine = [d for d in row.days if latest[person, d[0]].batch_id == batch]
+            mine = [d for d in row.days if d[0] >= today and latest[person, d[0]].batch_id == batch]
             session.add_all(
                 RosterDay(
                     township_id=township.id, official_id=person, day=day, what=what, site_id=site,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime
 from functools import cache
 from typing import Any
@@ -27,7 +27,7 @@ from server.models import (
 from server.rules.corrections import KINDS, OF_RECORDS
 from server.services.access.permissions import Act, another_person, not_own, require
 from server.services.rulings import findings
-from server.services.sheets.days import person_days
+from server.services.sheets.days import in_day, person_days
 from server.services.township.rosters import official_of, site_named
 from server.services.township.townships import clean
 
@@ -105,7 +105,7 @@ def propose(
         really = root.really
         not_own(by, root.official, really)
     else:
-        site = _check(session, township, draft, now)
+        site, draft = _checked(session, township, draft, now)
     row = Correction(
         township_id=township.id, official=draft.official, day=draft.day.isoformat(),
         kind=draft.kind, record_id=draft.record_id if draft.kind in OF_RECORDS else None,
@@ -221,10 +221,17 @@ def _any_asked() -> Select[int]:
     )
 
 
-def _check(session: Session, township: Township, draft: Draft, now: datetime) -> Site | None:
-    """What must hold of the proposal's own fields; returns the site that it names."""
+def _checked(
+    session: Session, township: Township, draft: Draft, now: datetime
+) -> tuple[Site | None, Draft]:
+    """What must hold of the proposal's own fields; the site that it names, and the proposal with
+    its times where the official's day has them: two o'clock of a night shift is tomorrow's."""
     _, _, (day,) = person_days(session, township, draft.official, [draft.day], now)
     one = day.people[draft.official]
+    start = in_day(draft.start_ms, draft.day, one.start_ms, one.end_ms)
+    after = one.start_ms if start is None else start + 1
+    end = in_day(draft.end_ms, draft.day, after, one.end_ms + 1)
+    draft = replace(draft, start_ms=start, end_ms=end)
     if draft.kind in OF_RECORDS and draft.record_id not in one.records:
         raise NotFound(say("当天没有这条记录", "that day has no such record"))
     if draft.kind == "mistaken" and draft.really is not None:
@@ -232,17 +239,13 @@ def _check(session: Session, township: Township, draft: Draft, now: datetime) ->
         if draft.really == draft.official:
             raise InputInvalid("really", say("是同一人", "that is the same person"), "really")
     if draft.kind in ("presence", "time"):
-        start, end = draft.start_ms, draft.end_ms
         inside = start is not None and one.start_ms <= start < one.end_ms
         if not inside or (start or 0) > to_ms(now):
             raise InputInvalid("start", say("时间须在当天", "the time is not of that day"), "start")
         if end is not None and not (start or 0) < end <= one.end_ms:
             raise InputInvalid("end", say("结束须晚于开始", "it must end after it starts"), "end")
-    if draft.kind == "presence":
-        return site_named(session, township, draft.site)
-    if draft.kind == "direction" and draft.site:
-        return site_named(session, township, draft.site)
-    return None
+    named = draft.kind == "presence" or (draft.kind == "direction" and draft.site)
+    return site_named(session, township, draft.site) if named else None, draft
 
 
 def _root(session: Session, row: Correction) -> Correction:

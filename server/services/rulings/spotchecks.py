@@ -13,11 +13,11 @@ from attendance.days import DAY_MS, day_of, day_start_ms, from_ms, to_ms
 from attendance.i18n import say
 from server.errors import InputInvalid, NotFound
 from server.models import Attachment, SpotCheck, SpotDraw, Township, User
-from server.rules import draw
+from server.rules import corrections, draw
 from server.rules.calendar import days_between
 from server.rules.where import Answer, where_at
 from server.services.access.permissions import Act, not_own, require
-from server.services.sheets.days import PersonDay, days_of, person_days
+from server.services.sheets.days import PersonDay, days_of, others_of, person_days
 from server.services.sheets.facts import Facts, facts_of
 from server.services.sheets.inputs import Inputs, inputs_of
 from server.services.sheets.roster import Roster, roster_of
@@ -197,9 +197,13 @@ def where_was(
     # After midnight it may still be the night shift's day, which began the evening before.
     days = [day - timedelta(1), day, day + timedelta(1)]
     roster, inputs, judged = person_days(session, township, official, days, now)
-    here = _holding([one.people[official] for one in judged], at_ms)
-    facts = facts_of(session, township, roster, here.start_ms, here.end_ms, (official,))
-    return _answer(roster, inputs, facts, here, at_ms)
+    own = {one.day: one.people[official] for one in judged}
+    here = _holding(list(own.values()), at_ms)
+    of_day = next(day for day, one in own.items() if one is here)
+    rulings = inputs.rulings.get(of_day, [])
+    also = [r.record_id for r in rulings if r.really == official and r.record_id is not None]
+    facts = facts_of(session, township, roster, here.start_ms, here.end_ms, (official,), also)
+    return _answer(roster, inputs, facts, here, of_day, at_ms)
 
 
 def where_all_were(
@@ -220,16 +224,18 @@ def where_all_were(
     start, end = day_start_ms(whole[0]), day_start_ms(whole[-1]) + 2 * DAY_MS
     facts = facts_of(session, township, roster, start, end)
     return {
-        look.id: _answer(roster, inputs, facts, _holding(held, at), at)
+        look.id: _answer(roster, inputs, facts, (here := _holding([*held.values()], at)),
+                         next(d for d, one in held.items() if one is here), at)
         for look, day, at in zip(looked, days, (to_ms(k.seen_at) for k in looked), strict=True)
         if (
-            held := [
-                one
+            held := {
+                of_day: one
                 for n in (-1, 0, 1)
-                if (one := by_day[day + timedelta(n)].people.get(look.official)) is not None
-            ]
+                if (one := by_day[(of_day := day + timedelta(n))].people.get(look.official))
+                is not None
+            }
         )
-    }
+    }  # fmt: skip
 
 
 def _holding(days: Sequence[PersonDay], at_ms: int) -> PersonDay:
@@ -237,9 +243,15 @@ def _holding(days: Sequence[PersonDay], at_ms: int) -> PersonDay:
     return next((d for d in days if d.start_ms <= at_ms < d.end_ms), days[len(days) // 2])
 
 
-def _answer(roster: Roster, inputs: Inputs, facts: Facts, here: PersonDay, at_ms: int) -> Answer:
-    code = here.person.official
-    own = facts.on(code, here.start_ms, here.end_ms) + inputs.doubtful.get(code, [])
+def _answer(
+    roster: Roster, inputs: Inputs, facts: Facts, here: PersonDay, of_day: date, at_ms: int
+) -> Answer:
+    """Of the records as people have decided them: what was found to be another's says nothing."""
+    code, rulings = here.person.official, inputs.rulings.get(of_day, [])
+    said = facts.on(code, here.start_ms, here.end_ms)
+    void = {r.record_id for r in rulings if r.kind in ("void", "mistaken") and r.official == code}
+    own = corrections.apply(code, of_day, said, rulings, others_of(facts, rulings, code)).facts
+    own += [f for f in inputs.doubtful.get(code, []) if f.record_id not in void]
     places = [e.place.id for e in here.expected] or [
         p.id for p in roster.places.values() if p.kind == "office"
     ]

@@ -10,18 +10,20 @@ import msgspec
 from sqlalchemy import select
 from sqlalchemy.orm import Session, undefer
 
-from attendance.days import day_of, from_ms, to_ms
+from attendance.days import day_of, day_start_ms, from_ms, to_ms
 from attendance.decoding import json_of
 from attendance.i18n import say
 from server.errors import InputInvalid, NotFound
-from server.models import MonthSignature, Township, User
+from server.models import MonthSignature, RecordRow, Township, User
 from server.rules import allowance
 from server.rules.calendar import days_between, month_days
 from server.rules.terms import Allowance, MonthDays, in_force
 from server.services.access.permissions import Act, require
+from server.services.records.recordrows import day_number, moments, within
 from server.services.sheets.days import days_of
 from server.services.sheets.months import totals_of
 from server.services.sheets.roster import Roster
+from server.services.township.newest import PERSON_KIND_WORDS
 
 #: Signed months that are looked at again for what changed since.
 LOOK_BACK = 12
@@ -144,6 +146,12 @@ def sign(
     )
     if newer is not None:
         raise InputInvalid("month_order", say("之后的月份已签字", "a later month is signed"))
+    waiting = _waiting(session, township, month)
+    if waiting is not None:
+        raise InputInvalid(
+            "month_earlier",
+            say(f"请先签 {waiting}：该月有记录", f"sign {waiting} first: it has records"),
+        )
     made = statement_of(session, township, month, now)
     body = encode(made)
     if hashlib.sha256(body).hexdigest() != sha256:
@@ -158,6 +166,28 @@ def sign(
     session.add(row)
     session.flush()
     return row
+
+
+def _waiting(session: Session, township: Township, month: str) -> str | None:
+    """The first month before that which has records and is not signed.
+
+    Only of those after the last signed one: what waits before that can be signed no more.
+    """
+    after = max((s.month for s in signatures(session, township)), default="")
+    first = month_days(after)[-1] + timedelta(1) if after else date.min
+    found = session.execute(
+        select(RecordRow.at_ms)
+        .where(
+            RecordRow.township_id == township.id,
+            within(),
+            RecordRow.kind.in_(PERSON_KIND_WORDS),
+            RecordRow.cls != "C",
+        )
+        .order_by(day_number())
+        .limit(1),
+        moments(day_start_ms(first), day_start_ms(month_days(month)[0]) - 1),
+    ).scalar()
+    return None if found is None else day_of(found).isoformat()[:7]
 
 
 def encode(statement: Statement) -> bytes:

@@ -289,7 +289,7 @@ def judged_day(
             continue
         ruled = Ruled(own) if own else _NOTHING
         if code in concerned:
-            ruled = corrections.apply(code, day, own, rulings, _others(facts, rulings, code))
+            ruled = corrections.apply(code, day, own, rulings, others_of(facts, rulings, code))
         case = Case(
             day, start, end, ruled,
             [a for a in absences[code] if a.start_ms < midnight + DAY_MS and a.end_ms > midnight]
@@ -313,12 +313,20 @@ def judged_day(
     return made
 
 
+def in_day(at_ms: int | None, day: date, start_ms: int, end_ms: int) -> int | None:
+    """A time that was typed for a calendar day, put into an official's day, which reaches from
+    `start_ms` until before `end_ms`: two o'clock of a night shift is tomorrow's."""
+    if at_ms is not None and day_start_ms(day) <= at_ms < start_ms <= at_ms + DAY_MS < end_ms:
+        return at_ms + DAY_MS
+    return at_ms
+
+
 def _concerned(rulings: Iterable[Ruling]) -> set[str]:
     named = {r.official for r in rulings} | {r.really for r in rulings if r.really is not None}
     return {code for code in named if code is not None}
 
 
-def _others(facts: Facts, rulings: Iterable[Ruling], code: str) -> list[Fact]:
+def others_of(facts: Facts, rulings: Iterable[Ruling], code: str) -> list[Fact]:
     """Facts of colleagues who were taken for this official's like: `really` is theirs."""
     return [
         fact

@@ -55,8 +55,8 @@ def grid(
     """The days in order, of everybody who fits or of a page of them, in a fixed number of queries.
 
     `where` asks somebody's days, so that all who fit `who` are judged for it; without it only the
-    page and the groups of those on it are. The minimum of days is that in force on the last day; it
-    is asked only of whoever was expected in a village on some day.
+    page and the groups of those on it are. The minimum of days is that in force on the last day of
+    a month, none of a week; it is asked only of whoever was expected in a village on some day.
     """
     look = Look(session, township, days, now)
     roster = look.roster
@@ -73,7 +73,7 @@ def grid(
     groups = {person.group for person in page if person.group}
     codes = {person.official for person in page}
     judged = look.days([p for p in roster.people if p.official in codes or p.group in groups])
-    minimum = in_force(roster.terms, MonthDays, days[-1]).days
+    minimum = in_force(roster.terms, MonthDays, days[-1]).days if len(days) >= 28 else 0
     rows = [(person, _own(judged, person)) for person in page]
     return Grid(
         list(days),

@@ -176,10 +176,12 @@ def set_day(
 ) -> RosterDay:
     """One official's exception for one day: `at` a site, `off`, or `pattern` to take one back.
 
-    Raises NotAllowed, NotFound, InputInvalid.
+    Raises NotAllowed, NotFound, and InputInvalid, also for a day that is over: an absence is not
+    undone by one person who changes whom one expected.
     """
     require(by, Act.EDIT_ROSTER, township)
     not_own(by, official)
+    _not_over(day, now)
     if what not in ("at", "off", "pattern"):
         raise InputInvalid("what", say("请选择安排", "choose what is to hold"), "what")
     person = official_of(session, township, official)
@@ -196,6 +198,19 @@ def set_day(
     return row
 
 
+def _not_over(day: date, now: datetime) -> None:
+    if day < day_of(to_ms(now)):
+        raise InputInvalid(
+            "over",
+            say(
+                "过去的日子保留当时的安排：请补办请假出差，或提出更正",
+                "past days keep what was the roster: enter leave or a trip, or propose a "
+                "correction",
+            ),
+            "day",
+        )
+
+
 def set_calendar(
     session: Session,
     township: Township,
@@ -205,8 +220,12 @@ def set_calendar(
     by: User,
     now: datetime,
 ) -> CalendarDay:
-    """Enters a holiday or a make-up working day; None takes an entry back. Raises NotAllowed."""
+    """Enters a holiday or a make-up working day; None takes an entry back.
+
+    Raises NotAllowed, and InputInvalid for a day that is over.
+    """
     require(by, Act.EDIT_ROSTER, township)
+    _not_over(day, now)
     row = CalendarDay(
         township_id=township.id, day=day.isoformat(), working=working, name=clean(name, 60),
         by=by.name, at_ms=to_ms(now),

@@ -13,6 +13,7 @@ from attendance import wire
 from attendance.days import DAY_MS, day_of, day_start_ms, to_ms
 from attendance.whereabouts import FUTURE_TOLERANCE_MS, Absence, Fact, Whereabouts, whereabouts
 from server.models import (
+    CorrectionDecision,
     Device,
     Expectation,
     LeaveDecision,
@@ -24,6 +25,7 @@ from server.models import (
 from server.rules.roster import day_begins_ms
 from server.services.sheets.roster import Roster, roster_of
 from server.services.township import leave
+from server.services.township.decided import decided
 from server.services.township.newest import latest_facts, newest_facts
 
 #: Later than any moment, Unix milliseconds.
@@ -56,6 +58,7 @@ def whereabouts_at(
         facts = latest_facts(session, township, roster.version, start, last)
     else:
         facts = newest_facts(session, township, start, last, site_id)
+    facts = decided(session, township, roster, facts, start, last)
     away: dict[str, list[Absence]] = {}
     for absence in leave.absences(session, township, now_ms, now_ms):
         away.setdefault(absence.official, []).append(absence)
@@ -135,6 +138,7 @@ def board_version(session: Session, township: Township, now: datetime) -> str:
         for of, at, until in (
             (LeaveDecision, LeaveDecision.at_ms, _EVER),
             (LeaveStep, LeaveStep.at_ms, _EVER),
+            (CorrectionDecision, CorrectionDecision.at_ms, _EVER),
             (LeaveRow, LeaveRow.start_ms, now_ms),
             (LeaveRow, LeaveRow.end_ms, now_ms),
         )
