@@ -174,7 +174,9 @@ def test_rosters_from_preview_to_undoing(world: World) -> None:
     # What was imported for days that are over by then stays: sheets rest on it.
     world.hand.moment = shanghai(24, "09:00")
     clerk = world.client("clerk")
-    body = xlsx(["编号", "日期", "结束日期", "安排"], ["A015", "2026-11-24", "2026-11-26", "不安排"])
+    body = xlsx(
+        ["编号", "日期", "结束日期", "安排"], ["A015", "2026-11-24", "2026-11-26", "不安排"]
+    )
     where, text = previewed(clerk, "rosters", body)
     location = applied(clerk, where, text).location
     world.hand.moment = shanghai(25, "09:00")
