@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from datetime import timedelta
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from sqlalchemy import func, select
 from sqlalchemy.exc import DatabaseError
 
 from attendance import wire
+from attendance.days import day_of
 from server.config import ServerConfig, load_keys
 from server.db import Database
 from server.errors import InputInvalid
@@ -18,7 +20,9 @@ from server.services.evidence import checkpoints, retention
 from server.services.evidence.prune import prune
 from server.services.evidence.retention import PRUNED
 from server.services.evidence.verify import verify
+from server.services.rulings import statements
 from server.services.sheets import daysheet
+from server.services.township.townships import only_township
 from tests.conftest import NewDatabase
 from tests.server.test_append_only import attack, by_hand
 
@@ -69,6 +73,27 @@ def old(office: Office, desk: Machine, village: Kiosk) -> Office:
 
 def run(office: Office, keep_days: int = 400) -> int:
     return prune(office.context.database, office.context.keys, office.clock(), keep_days).rows
+
+
+def test_what_was_paid_for_days_whose_records_went_is_not_kept_back(old: Office) -> None:
+    leader = old.user("wu", "leader")
+    with old.context.database.transaction() as session:
+        township = only_township(session)
+        shown = statements.statement_of(session, township, "2026-03", old.clock())
+        assert shown.fen > 0
+        seen = hashlib.sha256(statements.encode(shown)).hexdigest()
+        statements.sign(session, township, "2026-03", leader, old.clock(), seen)
+    month = day_of(ms(old.clock())).isoformat()[:7]
+
+    def changes() -> list[statements.Change]:
+        with old.context.database.session() as session:
+            return statements.statement_of(
+                session, only_township(session), month, old.clock()
+            ).changes
+
+    assert changes() == []
+    run(old)
+    assert changes() == [], "nobody can say any more that they were not there"
 
 
 def test_what_is_old_goes_and_what_is_left_verifies(

@@ -19,6 +19,7 @@ from server.rules import allowance
 from server.rules.calendar import days_between, month_days
 from server.rules.terms import Allowance, MonthDays, in_force
 from server.services.access.permissions import Act, require
+from server.services.evidence import retention
 from server.services.records.recordrows import day_number, moments, within
 from server.services.sheets.days import days_of
 from server.services.sheets.months import totals_of
@@ -293,7 +294,11 @@ def _rates(roster: Roster, days: list[date]) -> dict[str, int]:
 def _changes(
     session: Session, township: Township, roster: Roster, month: str, now: datetime
 ) -> list[Change]:
-    """What signed months would say otherwise now, without what later ones have made up for."""
+    """What signed months would say otherwise now, without what later ones have made up for.
+
+    Of the last LOOK_BACK signed months, and of days whose records are still kept: of a day whose
+    records were removed nothing else can be said than what was signed.
+    """
     rows = session.scalars(
         select(MonthSignature)
         .options(undefer(MonthSignature.statement))
@@ -324,7 +329,13 @@ def _changes(
             for made, _ in own.lines:
                 if made.fen and made.day.isoformat()[:7] in months:
                     present[own.official, made.day] = made.fen
-    known = {key: fen for key, fen in stated.items() if key[1].isoformat()[:7] in months}
+    kept = day_of(retention.removed_until(session) or 0)  # nothing of that day or before is whole
+    present = {key: fen for key, fen in present.items() if key[1] > kept}
+    known = {
+        key: fen
+        for key, fen in stated.items()
+        if key[1].isoformat()[:7] in months and key[1] > kept
+    }
     return [
         Change(
             c.official,
