@@ -15,9 +15,11 @@ from hypothesis import strategies as st
 from sqlalchemy import select
 
 from server.errors import InputInvalid
-from server.models import ImportBatch, ImportDraft, LeaveStep, Official, RosterDay
+from server.models import ImportBatch, ImportDraft, LeaveRow, LeaveStep, Official, RosterDay, User
 from server.services.imports import tables
 from server.services.imports.plans import COLUMNS, NEEDED, weekdays_of
+from server.services.township import leave as township_leave
+from server.services.township.townships import only_township
 from tests.conftest import NewDatabase
 
 from .test_settings import roster, trail
@@ -301,3 +303,38 @@ def test_weekdays_as_offices_write_them(typed: str, mask: int | None) -> None:
 )  # fmt: skip
 def test_dates_as_offices_write_them(typed: str | date, found: bool) -> None:
     assert (tables.date_of(typed) == date(2026, 11, 5)) is found
+
+
+def test_undoing_leaves_approved_leave_that_has_begun_to_another_leader(world: World) -> None:
+    body = xlsx(
+        ["编号", "类别", "开始日期", "结束日期", "事由"],
+        ["A023", "请休假", "2026-11-05", "2026-11-05", ""],
+        ["A024", "请休假", "2026-11-05", "2026-11-05", ""],
+        ["A025", "请休假", "2026-12-24", "2026-12-24", ""],
+    )
+    clerk, leader = world.client("clerk"), world.client("leader")
+    database = world.app.extensions["quxiang"].database
+
+    def imported() -> str:
+        """Imports the table; its first row and its last are approved."""
+        where, text = previewed(clerk, "leave", body)
+        location = applied(clerk, where, text).location
+        with database.transaction() as session:
+            user = session.query(User).filter_by(name="leader").one()
+            first = session.query(LeaveRow).order_by(LeaveRow.id.desc()).limit(3).all()[-1].id
+            for number in (first, first + 2):
+                township_leave.decide(session, number, True, user, world.hand())
+        return str(location)
+
+    text = undone(clerk, imported())
+    assert fates(text) == {"已批准且已开始，保持不变": 1, "已撤回": 2}
+    assert "因请假已批准且已开始而保持不变的行：1。" in text
+    assert "此后有人改动过的行保持不变" not in text
+    with database.transaction() as session:
+        user = session.query(User).filter_by(name="leader").one()
+        place = only_township(session, "示例乡")
+        (held,) = township_leave.listing(session, place, "A023")
+        assert held.state == "approved"
+        township_leave.step(session, held.id, "withdrawn", "", user, world.hand())
+    text = undone(leader, imported())
+    assert fates(text) == {"已撤回": 3}, "a leader who did not import them"

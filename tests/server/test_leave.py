@@ -170,6 +170,76 @@ def test_whoever_may_import_leave_has_the_form_too(world: World) -> None:
         assert form == (role != "inspector")
 
 
+def test_approved_leave_that_has_begun_is_withdrawn_by_who_could_have_decided_it(
+    office: Office, desk: Machine
+) -> None:
+    clerk, admin = office.user("wenshu", "clerk"), office.user("guanli", "admin")
+    leader, other = office.user("lingdao", "leader"), office.user("fuzhi", "leader")
+    of_li = office.user("li", "leader", "li-4")
+    now, day = office.clock(), timedelta(days=1)
+    with office.context.database.transaction() as session:
+        place = only_township(session)
+
+        def ask(start: int, by: User = clerk, decided: bool | None = True, days: int = 1) -> int:
+            begins = now + start * day
+            made = leave.ask(
+                session, place, "li-4", Status.ON_LEAVE, begins, begins + days * day, "", by, now
+            )
+            if decided is not None:
+                leave.decide(session, made.id, decided, other if by is leader else leader, now)
+            return made.id
+
+        def withdraw(number: int, by: User) -> str:
+            try:
+                leave.step(session, number, "withdrawn", "", by, now)
+            except NotAllowed as error:
+                return error.key
+            return "done"
+
+        begun, past, by_leader = ask(0), ask(-40), ask(-80, leader)
+        for number in (begun, past, by_leader):
+            for who in (clerk, admin):
+                assert withdraw(number, who) == "begun_leave"
+            assert withdraw(number, of_li) == "own"
+        assert withdraw(by_leader, leader) == "begun_leave", "who entered it"
+        assert {one.state for one in leave.listing(session, place)} == {"approved"}
+        assert [withdraw(*each) for each in ((begun, leader), (past, other), (by_leader, other))] \
+            == ["done"] * 3  # fmt: skip
+        long = ask(-20, days=12)
+        assert withdraw(long, clerk) == "begun_leave", "the county has yet to answer"
+        leave.step(session, long, "county_approved", "县字 1 号", clerk, now)
+        assert withdraw(long, clerk) == "begun_leave"
+        for free in (ask(-120, decided=None), ask(-160, decided=False), ask(40), ask(80, leader)):
+            assert withdraw(free, clerk) == "done", "undecided, refused, or yet to begin"
+
+
+def test_the_page_offers_a_withdrawal_to_who_may_make_it(world: World) -> None:
+    clerk, leader = world.client("clerk"), world.client("leader")
+    number = entered(world, clerk, "A030")
+    assert decide(leader, number)[0] == 303
+
+    def withdraw(browser: FlaskClient) -> tuple[int, str]:
+        data = {"step": "withdrawn", "csrf_token": token(browser, "/leave")}
+        got = browser.post(f"/leave/{number}/step", data=data)
+        return got.status_code, got.text
+
+    assert 'value="withdrawn"' in decision_of(clerk, "A030"), "it has not begun"
+    world.hand.moment += timedelta(days=20)
+    clerk, leader = world.client("clerk"), world.client("leader")
+    shown = decision_of(clerk, "A030")
+    assert 'value="withdrawn"' not in shown
+    assert "已批准且已开始" in shown
+    assert "has begun: only a leader" in decision_of(world.client("clerk", "en"), "A030")
+    status, text = withdraw(clerk)
+    assert status == 403
+    assert "只能由登记人和本人以外的领导撤销" in text
+    shown = decision_of(leader, "A030")
+    assert 'value="withdrawn"' in shown
+    assert "已批准且已开始" not in shown
+    assert withdraw(leader)[0] == 303
+    assert "已销假" in decision_of(clerk, "A030")
+
+
 def test_leave_is_shown_by_pages_newest_first(world: World) -> None:
     database = world.app.extensions["quxiang"].database
     with database.transaction() as session:

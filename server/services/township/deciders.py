@@ -1,4 +1,5 @@
-"""Who may decide leave: a leader, neither who entered it nor whose leave it is."""
+"""Who may decide leave, and take back what was decided: a leader, neither who entered it nor
+whose leave it is."""
 
 from __future__ import annotations
 
@@ -12,13 +13,18 @@ from server.errors import NotAllowed
 from server.models import Township, User
 from server.services.access.permissions import MAY, Act
 
-#: Why an account may not decide a request, in words for the command line; pages have their own.
+#: Why an account may not decide about it, in words for the command line; pages have their own.
 WHY = {
     "own_leave": ("本人的申请须由另一位领导审批", "another leader decides one's own request"),
     "entered_leave": (
         "登记请假的人不能审批：请另一位领导审批，没有其他领导账号的，请撤销后由党政办登记",
         "whoever entered leave does not decide it: another leader does, or, where there is none, "
         "withdraw it and let the clerk enter it",
+    ),
+    "begun_leave": (
+        "已批准且已开始的请假，须由登记人和本人以外的领导撤销",
+        "approved leave that has begun is withdrawn by a leader who neither entered it nor "
+        "takes it",
     ),
 }  # fmt: skip
 

@@ -23,7 +23,7 @@ from server.rules import leave as rules
 from server.rules.terms import LeaveTerms, in_force
 from server.services.access.permissions import Act, may, not_own
 from server.services.sheets.roster import Roster, roster_of
-from server.services.township.deciders import require_other
+from server.services.township.deciders import WHY, Deciders, deciders, require_other
 from server.services.township.townships import clean
 
 #: Longest leave that can be entered at once: maternity leave with its extensions stays below.
@@ -139,7 +139,9 @@ def step(
     """Appends the county's answer, with the number of its paper, or that leave is not taken.
 
     The county's answer is entered by who may enter leave, never by the person concerned; so is a
-    withdrawal. Raises NotFound, NotAllowed, InputInvalid (no number; nothing to answer).
+    withdrawal, but of approved leave that has begun, which takes who may decide it
+    (`why_not_withdrawn`). Raises NotFound, NotAllowed (`own`, `begun_leave`), InputInvalid (no
+    number; nothing to answer).
     """
     if not may(by, Act.ENTER_LEAVE):
         raise NotAllowed(say("该账号无权登记", "this account may not enter that"))
@@ -158,6 +160,9 @@ def step(
             say("请填写县级批文编号", "give the number of the county's paper"),
             "reference",
         )
+    eyes = deciders(session, row.township_id)
+    if what == "withdrawn" and (why := why_not_withdrawn(held, by, eyes, now)):
+        raise NotAllowed(say(*WHY[why]), why)
     made = LeaveStep(
         township_id=row.township_id, leave_id=row.id, step=what, reference=reference, by=by.name,
         by_official=by.official, at_ms=to_ms(now),
@@ -165,6 +170,19 @@ def step(
     session.add(made)
     session.flush()
     return made
+
+
+def why_not_withdrawn(item: Leave, by: User, eyes: Deciders, now: datetime) -> str:
+    """A key of `WHY` where `by`, who may enter leave and is not the person concerned, may not
+    withdraw it; else "".
+
+    What a leader approved is the sheet's once it has begun: nobody undoes it who could not have
+    decided it.
+    """
+    if item.state not in ("approved", "county") or item.start > now:
+        return ""
+    other = not eyes.why_not(by.name, by.official, item.official, item.asked_by)
+    return "" if may(by, Act.DECIDE_LEAVE) and other else "begun_leave"
 
 
 def _row_of(session: Session, leave_id: int, by: User) -> LeaveRow:
