@@ -92,7 +92,8 @@ class Case(msgspec.Struct, frozen=True, gc=False):
     """All that one official's day is judged by.
 
     The day reaches from `start_ms` until before `end_ms` (`roster.day_reaches`). `ruled` are its
-    facts after corrections; `reaching` the doubtful facts of other days whose interval touches it.
+    facts after corrections; `absences` touch it, and a void one takes back what was declared of its
+    status; `reaching` are the doubtful facts of other days whose interval touches it.
     """
 
     day: date
@@ -142,6 +143,9 @@ def judge(case: Case, kiosks: Kiosks, now_ms: int) -> Judgement:
     sure = [f for f in stand if f.verified]
     present = [f for f in sure if f.status in PRESENT]
     approved = [a for a in case.absences if a.approved]
+    waiting = [a for a in case.absences if a.approved is False]
+    # Somebody decided about what was declared: it stands no more (product.md, "Precedence").
+    void = {a.status for a in case.absences if a.void}
     made.visits = tuple(visits_in(sure))
     if approved:
         # On the sheet leave stands until a leader decides (product.md, "Precedence").
@@ -150,19 +154,19 @@ def judge(case: Case, kiosks: Kiosks, now_ms: int) -> Judgement:
         made.verdict = AWAY[approved[-1].status]
     elif present:
         _judge_presence(made, case, present, kiosks, now_ms)
-    elif declared := [f for f in sure if f.status in AWAY]:
+    elif declared := [f for f in sure if f.status in AWAY and f.status not in void]:
         made.pending = True
         made.add(flags.PENDING)
         made.doubtful = _doubtful(declared)
         made.verdict = AWAY[declared[-1].status]
-    elif case.absences:
+    elif waiting:
         made.pending = True
         made.add(flags.PENDING)
-        made.verdict = AWAY[case.absences[-1].status]
-    elif sure:  # a check-out alone: somebody was there
-        made.verdict, made.doubtful = "came", _doubtful(sure)
-        made.add(flags.DOUBTFUL if made.doubtful else flags.NO_CHECKIN, sure[0].site)
-    elif stand:
+        made.verdict = AWAY[waiting[-1].status]
+    elif left := [f for f in sure if f.status not in AWAY]:  # a check-out alone: somebody was there
+        made.verdict, made.doubtful = "came", _doubtful(left)
+        made.add(flags.DOUBTFUL if made.doubtful else flags.NO_CHECKIN, left[0].site)
+    elif any(f.status not in void for f in stand):
         made.verdict = "unverified_only"
     else:
         _judge_nothing(made, case, kiosks, now_ms)

@@ -251,10 +251,10 @@ def absences(
     official: str | None = None,
     roster: Roster | None = None,
 ) -> list[Absence]:
-    """Leave and trips that touch `first_ms..last_ms` and may hold, undecided ones included.
+    """Leave and trips that touch `first_ms..last_ms`, undecided and void ones included.
 
-    `Absence.approved` tells them apart; what was refused or withdrawn is left out. `roster` is the
-    township's, where the caller has asked for it.
+    `Absence.approved` tells them apart. `roster` is the township's, where the caller has asked for
+    it.
     """
     asked = {"township": township.id, "first": first_ms, "last": last_ms, "code": official}
     rows = plain(session, _touching_asked(official is not None), asked).all()
@@ -265,17 +265,16 @@ def absences(
     found = []
     for row in rows:
         state = _stand(row, decisions.get(row.id), steps.get(row.id, ()), roster)[0]
-        if state not in ("refused", "withdrawn"):
-            found.append(
-                Absence(
-                    row.official,
-                    Status(row.status),
-                    row.start_ms,
-                    row.end_ms,
-                    approved=state == "approved",
-                    reason=row.reason or None,
-                )
+        found.append(
+            Absence(
+                row.official,
+                Status(row.status),
+                row.start_ms,
+                row.end_ms,
+                approved=None if state in ("refused", "withdrawn") else state == "approved",
+                reason=row.reason or None,
             )
+        )
     return found
 
 
