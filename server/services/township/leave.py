@@ -28,6 +28,8 @@ from server.services.township.townships import clean
 
 #: Longest leave that can be entered at once: maternity leave with its extensions stays below.
 MAX_DAYS = 366
+#: Working days around leave within which the leave page counts what adjoins it.
+FAR_DAYS = 60
 _LEAVE, _DECISION, _STEP = (of.__table__.columns for of in (LeaveRow, LeaveDecision, LeaveStep))
 
 
@@ -35,7 +37,8 @@ _LEAVE, _DECISION, _STEP = (of.__table__.columns for of in (LeaveRow, LeaveDecis
 class Leave:
     """One leave or trip with its latest decision.
 
-    `state` is one of `server.rules.leave.STATES`; `days` are the working days that it touches;
+    `state` is one of `server.rules.leave.STATES`; `days` are the working days that it touches,
+    `counted` those together with leave entered before it that adjoins it (of a trip its own);
     `approver` who has the last word on that many; `reference` the county's paper.
     """
 
@@ -54,6 +57,7 @@ class Leave:
     days: int = 0
     approver: str = "township"
     reference: str = ""
+    counted: int = 0
 
 
 def ask(
@@ -138,10 +142,10 @@ def step(
 ) -> LeaveStep:
     """Appends the county's answer, with the number of its paper, or that leave is not taken.
 
-    The county's answer is entered by who may enter leave, never by the person concerned; so is a
-    withdrawal, but of approved leave that has begun, which takes who may decide it
-    (`why_not_withdrawn`). Raises NotFound, NotAllowed (`own`, `begun_leave`), InputInvalid (no
-    number; nothing to answer).
+    The county's answer is entered by who may enter leave, never by the person concerned, nor by who
+    decided for the township (`why_not_county`). A withdrawal is, but of approved leave that has
+    begun, which takes who may decide it (`why_not_withdrawn`). Raises NotFound, NotAllowed (`own`,
+    `decided_leave`, `begun_leave`), InputInvalid (no number; nothing to answer).
     """
     if not may(by, Act.ENTER_LEAVE):
         raise NotAllowed(say("该账号无权登记", "this account may not enter that"))
@@ -161,7 +165,9 @@ def step(
             "reference",
         )
     eyes = deciders(session, row.township_id)
-    if what == "withdrawn" and (why := why_not_withdrawn(held, by, eyes, now)):
+    withdrawn = what == "withdrawn"
+    why = why_not_withdrawn(held, by, eyes, now) if withdrawn else why_not_county(held, by, eyes)
+    if why:
         raise NotAllowed(say(*WHY[why]), why)
     made = LeaveStep(
         township_id=row.township_id, leave_id=row.id, step=what, reference=reference, by=by.name,
@@ -183,6 +189,12 @@ def why_not_withdrawn(item: Leave, by: User, eyes: Deciders, now: datetime) -> s
         return ""
     other = not eyes.why_not(by.name, by.official, item.official, item.asked_by)
     return "" if may(by, Act.DECIDE_LEAVE) and other else "begun_leave"
+
+
+def why_not_county(item: Leave, by: User, eyes: Deciders) -> str:
+    """A key of `WHY` where `by` may not enter the county's answer: the county's word is not that of
+    who gave the township's."""
+    return "decided_leave" if eyes.same_person(by.name, by.official, item.decided_by) else ""
 
 
 def _row_of(session: Session, leave_id: int, by: User) -> LeaveRow:
@@ -240,7 +252,8 @@ def listing(
         query = query.where(LeaveRow.official == official)
     if undecided:
         query = query.where(_undecided(township))
-    return _views(session, township, [(row, name) for row, name in session.execute(query)])
+    rows = [(row, name) for row, name in session.execute(query)]
+    return _views(session, township, rows, whole=True)
 
 
 def absences(
@@ -260,22 +273,18 @@ def absences(
     rows = plain(session, _touching_asked(official is not None), asked).all()
     if not rows:
         return []
-    decisions, steps = _answers(session, township, [row.id for row in rows])
-    roster = roster or roster_of(session, township)
-    found = []
-    for row in rows:
-        state = _stand(row, decisions.get(row.id), steps.get(row.id, ()), roster)[0]
-        found.append(
-            Absence(
-                row.official,
-                Status(row.status),
-                row.start_ms,
-                row.end_ms,
-                approved=None if state in ("refused", "withdrawn") else state == "approved",
-                reason=row.reason or None,
-            )
+    stands = _stands(session, township, rows, roster or roster_of(session, township))
+    return [
+        Absence(
+            row.official,
+            Status(row.status),
+            row.start_ms,
+            row.end_ms,
+            approved=None if one.state in ("refused", "withdrawn") else one.state == "approved",
+            reason=row.reason or None,
         )
-    return found
+        for row, one in zip(rows, stands, strict=True)
+    ]
 
 
 # Put together once: every sheet asks it at every look.
@@ -318,24 +327,104 @@ def _answers(
     return {row.leave_id: row for row in latest}, taken
 
 
+@cache
+def _near_asked() -> Select[*tuple[Any, ...]]:
+    """Leave of some officials that touches a span."""
+    return select(LeaveRow.id, LeaveRow.official, LeaveRow.start_ms, LeaveRow.end_ms).where(
+        LeaveRow.township_id == bindparam("township"),
+        LeaveRow.official.in_(bindparam("codes", expanding=True)),
+        LeaveRow.status == str(Status.ON_LEAVE),
+        LeaveRow.start_ms < bindparam("last"),
+        LeaveRow.end_ms > bindparam("first"),
+    )
+
+
+def _near(
+    session: Session, township: Township, rows: Sequence[Any], roster: Roster, days: int
+) -> list[Any]:
+    """Leave of the officials of these rows as near as so many working days, in one question."""
+    if not rows:
+        return []
+    start, end = min(row.start_ms for row in rows), max(row.end_ms for row in rows)
+    first, last = rules.reach(roster.calendar, start, end, days)
+    asked = {"township": township.id, "codes": sorted({row.official for row in rows}),
+             "first": first, "last": last}  # fmt: skip
+    return list(plain(session, _near_asked(), asked).all())
+
+
+@dataclass(frozen=True)
+class _Stand:
+    """Where leave stands (as `Leave` has it), the latest decision and the steps."""
+
+    decision: Any | None
+    steps: Sequence[Any]
+    state: str
+    approver: str
+    days: int
+    counted: int
+
+
+def _stands(
+    session: Session, township: Township, rows: Sequence[Any], roster: Roster, whole: bool = False
+) -> list[_Stand]:
+    """Where each of these rows (or of their columns alone) stands, in three questions.
+
+    `whole` is to count the days of all leave as far as FAR_DAYS away; else no more are counted than
+    it takes to tell who approves.
+    """
+    calendar = roster.calendar
+    days = [rules.working_days(calendar, row.start_ms, row.end_ms) for row in rows]
+    terms = [in_force(roster.terms, LeaveTerms, day_of(row.start_ms)) for row in rows]
+    joined = [
+        row
+        for row, own, term in zip(rows, days, terms, strict=True)
+        if row.status == Status.ON_LEAVE and (whole or own <= term.township_days)
+    ]
+    # What adjoins over more working days than these makes it the county's without what is beyond.
+    enough = max(term.township_days for term in terms) + 1
+    near = _near(session, township, joined, roster, max(enough, FAR_DAYS) if whole else enough)
+    ids = {row.id for row in rows} | {one.id for one in near}
+    decisions, steps = _answers(session, township, sorted(ids))
+
+    def state(number: int, who: str) -> str:
+        decided = decisions.get(number)
+        return rules.state(
+            who, None if decided is None else decided.approved,
+            [one.step for one in steps.get(number, ())],
+        )  # fmt: skip
+
+    spans: dict[str, list[tuple[int, int, int]]] = {}
+    for one in near:
+        if state(one.id, rules.TOWNSHIP) not in ("refused", "withdrawn"):
+            spans.setdefault(one.official, []).append((one.id, one.start_ms, one.end_ms))
+    concerned = {row.id for row in joined}
+    found = []
+    for row, own, term in zip(rows, days, terms, strict=True):
+        counted = own
+        before = [s[1:] for s in spans.get(row.official, ()) if s[0] < row.id]
+        if before and row.id in concerned:
+            span = rules.piece(calendar, (row.start_ms, row.end_ms), before)
+            counted = rules.working_days(calendar, *span)
+        who = rules.approver(term, row.status, counted)
+        found.append(
+            _Stand(decisions.get(row.id), steps.get(row.id, ()), state(row.id, who), who, own,
+                   counted)
+        )  # fmt: skip
+    return found
+
+
 def _views(
-    session: Session,
-    township: Township,
-    rows: Sequence[tuple[Any, str]],
-    roster: Roster | None = None,
+    session: Session, township: Township, rows: Sequence[tuple[Any, str]], whole: bool = False
 ) -> list[Leave]:
     if not rows:
         return []
-    latest, steps = _answers(session, township, [row.id for row, _ in rows])
-    roster = roster or roster_of(session, township)
-    return [
-        _view(row, name, latest.get(row.id), steps.get(row.id, ()), roster) for row, name in rows
-    ]
+    roster = roster_of(session, township)
+    stands = _stands(session, township, [row for row, _ in rows], roster, whole)
+    return [_view(row, name, one) for (row, name), one in zip(rows, stands, strict=True)]
 
 
-def _view(row: Any, name: str, decision: Any | None, steps: Sequence[Any], roster: Roster) -> Leave:
-    """Of the rows, or of their columns alone."""
-    state, who, days = _stand(row, decision, steps, roster)
+def _view(row: Any, name: str, stand: _Stand) -> Leave:
+    decision = stand.decision
     return Leave(
         row.id,
         row.official,
@@ -346,21 +435,11 @@ def _view(row: Any, name: str, decision: Any | None, steps: Sequence[Any], roste
         row.reason,
         row.asked_by,
         from_ms(row.asked_ms),
-        state,
+        stand.state,
         None if decision is None else decision.by,
         None if decision is None else from_ms(decision.at_ms),
-        days,
-        who,
-        next((one.reference for one in reversed(steps) if one.reference), ""),
+        stand.days,
+        stand.approver,
+        next((one.reference for one in reversed(stand.steps) if one.reference), ""),
+        stand.counted,
     )
-
-
-def _stand(
-    row: Any, decision: Any | None, steps: Sequence[Any], roster: Roster
-) -> tuple[str, str, int]:
-    """State, who has the last word, and working days."""
-    days = rules.working_days(roster.calendar, row.start_ms, row.end_ms)
-    terms = in_force(roster.terms, LeaveTerms, day_of(row.start_ms))
-    who = rules.approver(terms, row.status, days)
-    decided = None if decision is None else decision.approved
-    return rules.state(who, decided, [one.step for one in steps]), who, days
