@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from attendance.days import day_of, to_ms
 from attendance.decoding import json_of
 from attendance.i18n import say
-from server.errors import InputInvalid, NotAllowed
+from server.errors import InputInvalid
 from server.models import ImportBatch, Official, RosterDay, Township, User, WorkGroup
 from server.services.access.permissions import require
 from server.services.imports.batches import (
@@ -139,17 +139,13 @@ def _undo_rosters(
 
 
 def _undo_leave(
-    session: Session, _township: Township, batch: int, rows: list[Written], by: User, now: datetime
+    session: Session, township: Township, batch: int, rows: list[Written], by: User, now: datetime
 ) -> list[str]:
-    fates = []
-    for row in rows:
-        try:
-            leave.step(session, row.leave_id or 0, "withdrawn", f"撤销导入 № {batch}", by, now)
-        except (InputInvalid, NotAllowed) as error:  # withdrawn by hand since, or one's own
-            fates.append(BEGUN if error.key == "begun_leave" else KEPT)
-        else:
-            fates.append(BACK)
-    return fates
+    numbers = [row.leave_id or 0 for row in rows]
+    said = leave.withdraw(session, township, numbers, f"撤销导入 № {batch}", by, now)
+    # KEPT: withdrawn by hand since, or one's own.
+    fates = {"": BACK, "begun_leave": BEGUN}
+    return [fates.get(said.get(number, "gone"), KEPT) for number in numbers]
 
 
 def undone_of(session: Session, township: Township, batch_id: int) -> list[Undone]:

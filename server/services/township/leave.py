@@ -9,28 +9,25 @@ from datetime import datetime
 from functools import cache
 from typing import Any
 
-from sqlalchemy import BigInteger, ColumnElement, Select, bindparam, func, select
+from sqlalchemy import ColumnElement, Select, bindparam, func, insert, select
 from sqlalchemy.orm import Session
 
-from attendance.days import day_of, from_ms, to_ms
+from attendance.days import from_ms, to_ms
 from attendance.i18n import say
 from attendance.statuses import Status
 from attendance.whereabouts import Absence
 from server.db import plain
 from server.errors import InputInvalid, NotAllowed, NotFound
 from server.models import LeaveDecision, LeaveRow, LeaveStep, Official, Township, User
-from server.rules import leave as rules
-from server.rules.terms import LeaveTerms, in_force
-from server.services.access.permissions import Act, may, not_own
+from server.services.access.permissions import Act, may, not_own, require
 from server.services.sheets.roster import Roster, roster_of
 from server.services.township.deciders import WHY, Deciders, deciders, require_other
+from server.services.township.leavestands import Stand, stands
 from server.services.township.townships import clean
 
 #: Longest leave that can be entered at once: maternity leave with its extensions stays below.
 MAX_DAYS = 366
-#: Working days around leave within which the leave page counts what adjoins it.
-FAR_DAYS = 60
-_LEAVE, _DECISION, _STEP = (of.__table__.columns for of in (LeaveRow, LeaveDecision, LeaveStep))
+_LEAVE = LeaveRow.__table__.columns
 
 
 @dataclass(frozen=True)
@@ -178,6 +175,36 @@ def step(
     return made
 
 
+def withdraw(
+    session: Session, township: Township, numbers: Sequence[int], reference: str, by: User,
+    now: datetime,
+) -> dict[int, str]:  # fmt: skip
+    """Appends that leave of these numbers is not taken; as many questions for one as for all.
+
+    By number, "" or why it stays as it is: `withdrawn` before, `own`, or a key of `WHY`
+    (`why_not_withdrawn`). Raises NotAllowed.
+    """
+    require(by, Act.ENTER_LEAVE, township)
+    asked = select(*_LEAVE).where(LeaveRow.township_id == township.id, LeaveRow.id.in_(numbers))
+    rows = [(row, "") for row in plain(session, asked)]
+    eyes, said = deciders(session, township), {}
+    for item in _views(session, township, rows):
+        if by.official is not None and by.official == item.official:
+            said[item.id] = "own"
+        elif item.state == "withdrawn":
+            said[item.id] = "withdrawn"
+        else:
+            said[item.id] = why_not_withdrawn(item, by, eyes, now)
+    made = {
+        "township_id": township.id, "step": "withdrawn", "reference": clean(reference, 120),
+        "by": by.name, "by_official": by.official, "at_ms": to_ms(now),
+    }  # fmt: skip
+    taken_back = [{**made, "leave_id": number} for number in numbers if said.get(number) == ""]
+    if taken_back:
+        session.execute(insert(LeaveStep), taken_back)
+    return said
+
+
 def why_not_withdrawn(item: Leave, by: User, eyes: Deciders, now: datetime) -> str:
     """A key of `WHY` where `by`, who may enter leave and is not the person concerned, may not
     withdraw it; else "".
@@ -273,7 +300,7 @@ def absences(
     rows = plain(session, _touching_asked(official is not None), asked).all()
     if not rows:
         return []
-    stands = _stands(session, township, rows, roster or roster_of(session, township))
+    found = stands(session, township, rows, roster or roster_of(session, township))
     return [
         Absence(
             row.official,
@@ -283,7 +310,7 @@ def absences(
             approved=None if one.state in ("refused", "withdrawn") else one.state == "approved",
             reason=row.reason or None,
         )
-        for row, one in zip(rows, stands, strict=True)
+        for row, one in zip(rows, found, strict=True)
     ]
 
 
@@ -298,132 +325,16 @@ def _touching_asked(of_one: bool) -> Select[*tuple[Any, ...]]:
     return query.where(LeaveRow.official == bindparam("code")) if of_one else query
 
 
-@cache
-def _answers_asked() -> tuple[Select[*tuple[Any, ...]], Select[*tuple[Any, ...]]]:
-    """The latest decision of each leave, and all its steps in their order."""
-    township = bindparam("township", type_=BigInteger)
-    ids = bindparam("ids", expanding=True, type_=BigInteger)
-    newest = (
-        select(func.max(LeaveDecision.id))
-        .where(LeaveDecision.township_id == township, LeaveDecision.leave_id.in_(ids))
-        .group_by(LeaveDecision.leave_id)
-    )
-    steps = select(*_STEP).where(LeaveStep.township_id == township, LeaveStep.leave_id.in_(ids))
-    return (
-        select(*_DECISION).where(LeaveDecision.id.in_(newest)),
-        steps.order_by(LeaveStep.id),
-    )
-
-
-def _answers(
-    session: Session, township: Township, ids: Sequence[int]
-) -> tuple[dict[int, Any], dict[int, list[Any]]]:
-    """By leave, the latest decision and the steps."""
-    asked = {"township": township.id, "ids": ids}
-    latest, steps = (plain(session, each, asked).all() for each in _answers_asked())
-    taken: dict[int, list[Any]] = {}
-    for one in steps:
-        taken.setdefault(one.leave_id, []).append(one)
-    return {row.leave_id: row for row in latest}, taken
-
-
-@cache
-def _near_asked() -> Select[*tuple[Any, ...]]:
-    """Leave of some officials that touches a span."""
-    return select(LeaveRow.id, LeaveRow.official, LeaveRow.start_ms, LeaveRow.end_ms).where(
-        LeaveRow.township_id == bindparam("township"),
-        LeaveRow.official.in_(bindparam("codes", expanding=True)),
-        LeaveRow.status == str(Status.ON_LEAVE),
-        LeaveRow.start_ms < bindparam("last"),
-        LeaveRow.end_ms > bindparam("first"),
-    )
-
-
-def _near(
-    session: Session, township: Township, rows: Sequence[Any], roster: Roster, days: int
-) -> list[Any]:
-    """Leave of the officials of these rows as near as so many working days, in one question."""
-    if not rows:
-        return []
-    start, end = min(row.start_ms for row in rows), max(row.end_ms for row in rows)
-    first, last = rules.reach(roster.calendar, start, end, days)
-    asked = {"township": township.id, "codes": sorted({row.official for row in rows}),
-             "first": first, "last": last}  # fmt: skip
-    return list(plain(session, _near_asked(), asked).all())
-
-
-@dataclass(frozen=True)
-class _Stand:
-    """Where leave stands (as `Leave` has it), the latest decision and the steps."""
-
-    decision: Any | None
-    steps: Sequence[Any]
-    state: str
-    approver: str
-    days: int
-    counted: int
-
-
-def _stands(
-    session: Session, township: Township, rows: Sequence[Any], roster: Roster, whole: bool = False
-) -> list[_Stand]:
-    """Where each of these rows (or of their columns alone) stands, in three questions.
-
-    `whole` is to count the days of all leave as far as FAR_DAYS away; else no more are counted than
-    it takes to tell who approves.
-    """
-    calendar = roster.calendar
-    days = [rules.working_days(calendar, row.start_ms, row.end_ms) for row in rows]
-    terms = [in_force(roster.terms, LeaveTerms, day_of(row.start_ms)) for row in rows]
-    joined = [
-        row
-        for row, own, term in zip(rows, days, terms, strict=True)
-        if row.status == Status.ON_LEAVE and (whole or own <= term.township_days)
-    ]
-    # What adjoins over more working days than these makes it the county's without what is beyond.
-    enough = max(term.township_days for term in terms) + 1
-    near = _near(session, township, joined, roster, max(enough, FAR_DAYS) if whole else enough)
-    ids = {row.id for row in rows} | {one.id for one in near}
-    decisions, steps = _answers(session, township, sorted(ids))
-
-    def state(number: int, who: str) -> str:
-        decided = decisions.get(number)
-        return rules.state(
-            who, None if decided is None else decided.approved,
-            [one.step for one in steps.get(number, ())],
-        )  # fmt: skip
-
-    spans: dict[str, list[tuple[int, int, int]]] = {}
-    for one in near:
-        if state(one.id, rules.TOWNSHIP) not in ("refused", "withdrawn"):
-            spans.setdefault(one.official, []).append((one.id, one.start_ms, one.end_ms))
-    concerned = {row.id for row in joined}
-    found = []
-    for row, own, term in zip(rows, days, terms, strict=True):
-        counted = own
-        before = [s[1:] for s in spans.get(row.official, ()) if s[0] < row.id]
-        if before and row.id in concerned:
-            span = rules.piece(calendar, (row.start_ms, row.end_ms), before)
-            counted = rules.working_days(calendar, *span)
-        who = rules.approver(term, row.status, counted)
-        found.append(
-            _Stand(decisions.get(row.id), steps.get(row.id, ()), state(row.id, who), who, own,
-                   counted)
-        )  # fmt: skip
-    return found
-
-
 def _views(
     session: Session, township: Township, rows: Sequence[tuple[Any, str]], whole: bool = False
 ) -> list[Leave]:
     if not rows:
         return []
-    roster = roster_of(session, township)
-    stands = _stands(session, township, [row for row, _ in rows], roster, whole)
-    return [_view(row, name, one) for (row, name), one in zip(rows, stands, strict=True)]
+    found = stands(session, township, [row for row, _ in rows], roster_of(session, township), whole)
+    return [_view(row, name, one) for (row, name), one in zip(rows, found, strict=True)]
 
 
-def _view(row: Any, name: str, stand: _Stand) -> Leave:
+def _view(row: Any, name: str, stand: Stand) -> Leave:
     decision = stand.decision
     return Leave(
         row.id,
