@@ -45,14 +45,23 @@ class Fact(msgspec.Struct, frozen=True, gc=False):
 
 @dataclass(frozen=True)
 class Absence:
-    """Leave or a trip, from `start_ms` until before `end_ms`. Only approved ones move a lamp."""
+    """Leave or a trip, from `start_ms` until before `end_ms`. Only approved ones move a lamp.
+
+    `approved` is False for one that waits for somebody to decide, None for one that was refused or
+    withdrawn: nobody is away for it (`void`).
+    """
 
     official: str
     status: Status
     start_ms: int
     end_ms: int
-    approved: bool = True
+    approved: bool | None = True
     reason: str | None = None
+
+    @property
+    def void(self) -> bool:
+        """Whether it was refused or withdrawn."""
+        return self.approved is None
 
 
 class Whereabouts(msgspec.Struct, frozen=True, gc=False):

@@ -95,7 +95,8 @@ class Case(msgspec.Struct, frozen=True, gc=False):
     """All that one official's day is judged by.
 
     The day reaches from `start_ms` until before `end_ms` (`roster.day_reaches`). `ruled` are its
-    facts after corrections; `reaching` the facts of other days whose interval touches it.
+    facts after corrections; `absences` touch it, and a void one takes back what was declared of its
+    status; `reaching` are the facts of other days whose interval touches it.
     """
 
     day: date
@@ -145,6 +146,9 @@ def judge(case: Case, kiosks: Kiosks, now_ms: int) -> Judgement:
     sure = [f for f in stand if f.verified]
     present = [f for f in sure if f.status in PRESENT]
     approved = [a for a in case.absences if a.approved]
+    waiting = [a for a in case.absences if a.approved is False]
+    # Somebody decided about what was declared: it stands no more (product.md, "Precedence").
+    void = {a.status for a in case.absences if a.void}
     made.visits = tuple(visits_in(sure))
     if approved:
         # On the sheet leave stands until a leader decides (product.md, "Precedence").
@@ -153,24 +157,25 @@ def judge(case: Case, kiosks: Kiosks, now_ms: int) -> Judgement:
         made.verdict = AWAY[approved[-1].status]
     elif present:
         _judge_presence(made, case, present, kiosks, now_ms)
-    elif declared := [f for f in sure if f.status in AWAY]:
+    elif declared := [f for f in sure if f.status in AWAY and f.status not in void]:
         made.pending = True
         made.add(flags.PENDING)
         made.doubtful = _doubtful(declared)
         made.verdict = AWAY[declared[-1].status]
-    elif case.absences:
+    elif waiting:
         made.pending = True
         made.add(flags.PENDING)
-        made.verdict = AWAY[case.absences[-1].status]
-    elif sure and not (stayed := _stayed(case, sure)):  # a check-out alone: somebody was there
-        made.verdict, made.doubtful = "came", _doubtful(sure)
-        made.add(flags.DOUBTFUL if made.doubtful else flags.NO_CHECKIN, sure[0].site)
-    elif stand and not sure:
+        made.verdict = AWAY[waiting[-1].status]
+    elif (left := [f for f in sure if f.status not in AWAY]) and not _stayed(case, left):
+        # A check-out alone: somebody was there.
+        made.verdict, made.doubtful = "came", _doubtful(left)
+        made.add(flags.DOUBTFUL if made.doubtful else flags.NO_CHECKIN, left[0].site)
+    elif any(f.status not in void and f not in left for f in stand):
         made.verdict = "unverified_only"
     else:
-        if sure and stayed:
+        if left:
             made.visits = ()
-            made.add(flags.NO_CHECKIN, sure[0].site, sure[0].record_id)
+            made.add(flags.NO_CHECKIN, left[0].site, left[0].record_id)
         _judge_nothing(made, case, kiosks, now_ms)
     return made
 

@@ -45,6 +45,7 @@ FATE_WORDS: dict[str, tuple[Later, str]] = {
     "refused": (_l("is left out"), "v-leave"),
     "back": (_l("taken back"), "v-came"),
     "kept": (_l("changed since, left as it is"), "v-late"),
+    "begun": (_l("approved and begun, left as it is"), "v-late"),
 }
 DONE_WORDS: dict[str, Later] = {"new": _l("entered"), "changed": _l("changed")}
 #: Why a row is refused (`server.services.imports.plans`).
@@ -232,6 +233,7 @@ def one(number: int) -> str:
         fate_words=FATE_WORDS, done_words=DONE_WORDS, kind_word=KINDS[batch.kind],
         may_undo=may_import(batch.kind) and batch.undoes is None and batch.undone is None,
         kept=batch.undoes is not None and any(row.fate == "kept" for row in rows),
+        begun=sum(row.fate == "begun" for row in rows),
     )  # fmt: skip
 
 

@@ -41,7 +41,8 @@ class Form:
 
 @dataclass(frozen=True)
 class Line:
-    """One request on the page; `waits` says who may decide it, where the reader may not."""
+    """One request on the page; where the reader may not, `waits` says who may decide it, `kept` who
+    may withdraw it, `of_county` who may enter the county's answer."""
 
     leave: leave.Leave
     days: str
@@ -50,6 +51,8 @@ class Line:
     waits: str = ""
     may_decide: bool = False
     may_step: bool = False
+    kept: str = ""
+    of_county: str = ""
 
 
 def days_words(start: datetime, end: datetime) -> str:
@@ -65,6 +68,8 @@ def days_words(start: datetime, end: datetime) -> str:
 
 def _line(item: leave.Leave, user: User, eyes: Deciders) -> Line:
     waits = waits_words(eyes, item, user) if item.state == "pending" else ""
+    kept = leave.why_not_withdrawn(item, user, eyes, now())
+    of_county = leave.why_not_county(item, user, eyes) if item.state == "county" else ""
     return Line(
         item,
         days_words(item.start, item.end),
@@ -73,6 +78,8 @@ def _line(item: leave.Leave, user: User, eyes: Deciders) -> Line:
         waits,
         item.state == "pending" and not waits,
         may(user, Act.ENTER_LEAVE) and (user.official is None or user.official != item.official),
+        ruling_words.refusal_words(kept) if kept else "",
+        ruling_words.refusal_words(of_county) if of_county else "",
     )
 
 

@@ -109,6 +109,9 @@ REFUSALS: dict[str, Later] = {
     "own_leave": _l("This is your own leave: another leader decides."),
     "entered_leave": _l("You entered this leave yourself: another leader decides. Where there is "
                         "none, withdraw it and let the clerk enter it."),
+    "decided_leave": _l("You decided for the township: somebody else enters the county's answer."),
+    "begun_leave": _l("This leave is approved and has begun: only a leader who neither entered it "
+                      "nor takes it may withdraw it."),
     "table_file": _l("That is no XLSX file that can be read: at most 4 MB, and a plain table."),
     "table_columns": _l("The first sheet lacks a column that is needed, or has one twice."),
     "table_rows": _l("The table has no rows, or more than 5,000."),

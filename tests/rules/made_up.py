@@ -106,7 +106,7 @@ absences = st.lists(
         st.sampled_from((Status.ON_LEAVE, Status.BUSINESS_TRIP)),
         st.integers(-48, 48),
         st.integers(1, 72),
-        st.booleans(),
+        st.sampled_from((True, False, None)),
     ),
     max_size=2,
 )

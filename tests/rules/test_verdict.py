@@ -11,7 +11,7 @@ from msgspec import structs
 
 from attendance.clock import ClockClass
 from attendance.days import DAY_MS
-from attendance.statuses import Status
+from attendance.statuses import Kind, Status
 from attendance.whereabouts import Absence, Fact
 from server.rules import flags
 from server.rules.corrections import Ruled
@@ -191,6 +191,25 @@ def test_leave_stands_and_the_clash_is_said() -> None:
     asked = [replace(leave[0], approved=False)]
     assert judged(fact(9 * HOUR), away=asked).verdict in HERE
     assert judged(away=asked).pending
+
+
+def test_a_refusal_takes_back_what_was_declared_of_that_kind() -> None:
+    declared = fact(9 * HOUR, kind=Kind.DECLARE, status=Status.ON_LEAVE)
+    asked = Absence(CODE, Status.ON_LEAVE, MIDNIGHT, MIDNIGHT + DAY_MS, approved=False)
+    refused = replace(asked, approved=None)
+    assert judged(declared).verdict == judged(declared, away=[asked]).verdict == "leave"
+    assert judged(declared, away=[refused]).verdict == "absent"
+    assert judged(away=[refused]).verdict == "absent"
+    assert judged(away=[refused], expected=()).verdict == "not_expected"
+    assert judged(declared, away=[replace(refused, status=Status.BUSINESS_TRIP)]).verdict == "leave"
+    anew = judged(declared, away=[refused, asked])
+    assert (anew.verdict, anew.pending) == ("leave", True), "asked for again"
+    assert judged(declared, away=[refused, replace(asked, approved=True)]).verdict == "leave"
+    came = judged(declared, fact(17 * HOUR, 2, out=True), away=[refused])
+    assert came.verdict == "came", "a check-out says that somebody was there"
+    typed = structs.replace(declared, verified=False)
+    assert judged(typed).verdict == "unverified_only"
+    assert judged(typed, away=[refused]).verdict == "absent"
 
 
 def test_a_doubtful_record_of_another_day_keeps_absent_back_until_somebody_decides() -> None:

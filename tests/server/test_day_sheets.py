@@ -257,6 +257,79 @@ def test_a_history_holds_the_rows_of_the_sheets(
     assert history.days[1].row == row_of(office, "li-4")
 
 
+def test_leave_declared_at_a_kiosk_stands_until_somebody_decides(
+    office: Office, desk: Machine, village: Kiosk
+) -> None:
+    clerk, leader = office.user("wenshu", "clerk"), office.user("lingdao", "leader")
+    village.cursor()
+    declared = village.record("li-4", kind=Kind.DECLARE, status=Status.ON_LEAVE)
+    village.sync()
+    to_tomorrow(office)
+    village.sync()
+    now, day = office.clock(), timedelta(days=1)
+    assert row_of(office, "li-4").verdict == "leave"
+
+    def ask(status: Status = Status.ON_LEAVE, start: datetime = MORNING, days: int = 1) -> int:
+        with office.context.database.transaction() as session:
+            place = only_township(session)
+            made = leave.ask(
+                session, place, "li-4", status, start, start + days * day, "", clerk, now
+            )
+            return made.id
+
+    def decide(number: int, approve: bool) -> None:
+        with office.context.database.transaction() as session:
+            leave.decide(session, number, approve, leader, now)
+
+    def step(number: int, what: str) -> None:
+        with office.context.database.transaction() as session:
+            leave.step(session, number, what, "1", clerk, now)
+
+    decide(ask(Status.BUSINESS_TRIP), False)
+    decide(ask(start=MORNING + 2 * day), False)
+    assert row_of(office, "li-4").verdict == "leave", "of another kind, and of another day"
+    first = ask()
+    assert row_of(office, "li-4").verdict == "leave"
+    decide(first, False)
+    row = row_of(office, "li-4")
+    assert row.verdict == "absent"
+    assert [e.record_id for e in row.entries] == [declared.record_id], "it stays to be seen"
+    again = ask()
+    assert (row_of(office, "li-4").verdict, row_of(office, "li-4").pending) == ("leave", True)
+    step(again, "withdrawn")
+    decide(first, True)
+    assert row_of(office, "li-4").verdict == "leave"
+    decide(first, False)
+    assert row_of(office, "li-4").verdict == "absent"
+
+
+@pytest.mark.parametrize("how", ["refused by the county", "withdrawn", "withdrawn once approved"])
+def test_what_else_takes_back_a_declaration(
+    office: Office, desk: Machine, village: Kiosk, how: str
+) -> None:
+    clerk, leader = office.user("wenshu", "clerk"), office.user("lingdao", "leader")
+    village.cursor()
+    village.record("li-4", kind=Kind.DECLARE, status=Status.ON_LEAVE)
+    village.sync()
+    to_tomorrow(office)
+    village.sync()
+    now = office.clock()
+    with office.context.database.transaction() as session:
+        days = timedelta(days=9 if "county" in how else 1)
+        place = only_township(session)
+        made = leave.ask(
+            session, place, "li-4", Status.ON_LEAVE, MORNING, MORNING + days, "", clerk, now
+        )
+        if how != "withdrawn":
+            leave.decide(session, made.id, True, leader, now)
+    assert row_of(office, "li-4").verdict == "leave"
+    with office.context.database.transaction() as session:
+        what = "county_refused" if "county" in how else "withdrawn"
+        by = leader if "once" in how else clerk
+        leave.step(session, made.id, what, "县字 1 号", by, now)
+    assert row_of(office, "li-4").verdict == "absent"
+
+
 def test_the_next_township_sees_nothing(office: Office, desk: Machine, village: Kiosk) -> None:
     village.record()
     village.sync()

@@ -12,12 +12,14 @@ import openpyxl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sqlalchemy import select
+from sqlalchemy import event, select
 
 from server.errors import InputInvalid
-from server.models import ImportBatch, ImportDraft, LeaveStep, Official, RosterDay
+from server.models import ImportBatch, ImportDraft, LeaveRow, LeaveStep, Official, RosterDay, User
 from server.services.imports import tables
 from server.services.imports.plans import COLUMNS, NEEDED, weekdays_of
+from server.services.township import leave as township_leave
+from server.services.township.townships import only_township
 from tests.conftest import NewDatabase
 
 from .test_settings import roster, trail
@@ -317,3 +319,88 @@ def test_weekdays_as_offices_write_them(typed: str, mask: int | None) -> None:
 )  # fmt: skip
 def test_dates_as_offices_write_them(typed: str | date, found: bool) -> None:
     assert (tables.date_of(typed) == date(2026, 11, 5)) is found
+
+
+def test_undoing_leaves_approved_leave_that_has_begun_to_another_leader(world: World) -> None:
+    body = xlsx(
+        ["编号", "类别", "开始日期", "结束日期", "事由"],
+        ["A023", "请休假", "2026-11-05", "2026-11-05", ""],
+        ["A024", "请休假", "2026-11-05", "2026-11-05", ""],
+        ["A025", "请休假", "2026-12-24", "2026-12-24", ""],
+    )
+    clerk, leader = world.client("clerk"), world.client("leader")
+    database = world.app.extensions["quxiang"].database
+
+    def imported() -> str:
+        """Imports the table; its first row and its last are approved."""
+        where, text = previewed(clerk, "leave", body)
+        location = applied(clerk, where, text).location
+        with database.transaction() as session:
+            user = session.query(User).filter_by(name="leader").one()
+            first = session.query(LeaveRow).order_by(LeaveRow.id.desc()).limit(3).all()[-1].id
+            for number in (first, first + 2):
+                township_leave.decide(session, number, True, user, world.hand())
+        return str(location)
+
+    text = undone(clerk, imported())
+    assert fates(text) == {"已批准且已开始，保持不变": 1, "已撤回": 2}
+    assert "因请假已批准且已开始而保持不变的行：1。" in text
+    assert "此后有人改动过的行保持不变" not in text
+    with database.transaction() as session:
+        user = session.query(User).filter_by(name="leader").one()
+        place = only_township(session, "示例乡")
+        (held,) = township_leave.listing(session, place, "A023")
+        assert held.state == "approved"
+        township_leave.step(session, held.id, "withdrawn", "", user, world.hand())
+    text = undone(leader, imported())
+    assert fates(text) == {"已撤回": 3}, "a leader who did not import them"
+
+
+def test_undoing_leave_asks_no_more_for_more_rows(world: World) -> None:
+    clerk = world.client("clerk")
+    engine = world.app.extensions["quxiang"].database.engine
+
+    def asked(rows: int, month: int) -> int:
+        """How many statements it takes to take back an import of so many rows."""
+        body = xlsx(
+            ["编号", "类别", "开始日期", "结束日期", "事由"],
+            *(["A026", "请休假", f"2027-{month:02}-{n + 1:02}", f"2027-{month:02}-{n + 1:02}", ""]
+              for n in range(rows)),
+        )  # fmt: skip
+        where, text = previewed(clerk, "leave", body)
+        location = applied(clerk, where, text).location
+        data = {"csrf_token": token(clerk, location), "sure": "1"}
+        seen: list[str] = []
+
+        def note(_c: object, _cursor: object, statement: str, *_more: object) -> None:
+            seen.append(statement)
+
+        event.listen(engine, "before_cursor_execute", note)
+        try:
+            answer = clerk.post(f"{location}/undo", data=data)
+        finally:
+            event.remove(engine, "before_cursor_execute", note)
+        assert fates(clerk.get(answer.location).text) == {"已撤回": rows}
+        return len(seen)
+
+    asked(1, 3)  # what is kept between requests is kept
+    few = asked(2, 5)
+    assert asked(20, 7) == few
+
+
+def test_undoing_leaves_what_was_withdrawn_since_and_ones_own_leave(world: World) -> None:
+    body = xlsx(
+        ["编号", "类别", "开始日期", "结束日期", "事由"],
+        *([code, "请休假", "2027-09-01", "2027-09-01", ""] for code in ("A001", "A027", "A028")),
+    )
+    clerk, leader = world.client("clerk"), world.client("leader")  # the leader is A001
+    where, text = previewed(clerk, "leave", body)
+    location = applied(clerk, where, text).location
+    with world.app.extensions["quxiang"].database.transaction() as session:
+        user = session.query(User).filter_by(name="clerk").one()
+        number = session.query(LeaveRow).filter_by(official="A027").one().id
+        township_leave.step(session, number, "withdrawn", "", user, world.hand())
+    steps = count(world, LeaveStep)
+    text = undone(leader, str(location))
+    assert fates(text) == {"此后有改动，保持不变": 2, "已撤回": 1}
+    assert count(world, LeaveStep) == steps + 1

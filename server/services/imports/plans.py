@@ -371,6 +371,8 @@ class _Leave(_Maker):
             return
         first, last = day_start_ms(min(days)), day_start_ms(max(days) + timedelta(1))
         for held in leave.absences(session, township, first, last):
+            if held.void:
+                continue
             span = (held.start_ms, held.end_ms, str(held.status))
             self.held.setdefault(held.official, []).append(span)
 

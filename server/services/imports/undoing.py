@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from attendance.days import day_of, to_ms
 from attendance.decoding import json_of
 from attendance.i18n import say
-from server.errors import InputInvalid, NotAllowed
+from server.errors import InputInvalid
 from server.models import ImportBatch, Official, RosterDay, Township, User, WorkGroup
 from server.services.access.permissions import require
 from server.services.imports.batches import (
@@ -29,10 +29,12 @@ from server.services.imports.batches import (
 from server.services.imports.plans import Act
 from server.services.township import leave, rosters, settings
 
+BACK, KEPT, BEGUN = "back", "kept", "begun"
+
 
 class Undone(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What became of one row when its import was undone: `back`, or `kept` since it was changed
-    since."""
+    """What became of one row when its import was undone: BACK, KEPT since it was changed since, or
+    BEGUN: approved leave that only another may withdraw (`leave.why_not_withdrawn`)."""
 
     number: int
     official: str
@@ -46,7 +48,8 @@ def undo(
     """Appends what takes an import back, once. What was changed since is left as it is.
 
     Officials who came with it leave the roster, particulars and patterns are what they were,
-    exceptions are taken back, and leave is not taken. Raises NotAllowed, NotFound, InputInvalid.
+    exceptions are taken back, and leave is not taken; of leave that is approved and has begun only
+    what `by` may withdraw. Raises NotAllowed, NotFound, InputInvalid.
     """
     held = batch_of(session, township, batch_id)
     require(by, NEEDS[held.kind], township)
@@ -56,13 +59,13 @@ def undo(
     back = {"officials": _undo_officials, "rosters": _undo_rosters, "leave": _undo_leave}
     fates = back[held.kind](session, township, batch_id, rows, by, now)
     undone = [
-        Undone(row.number, row.official, row.name, "back" if good else "kept")
-        for row, good in zip(rows, fates, strict=True)
+        Undone(row.number, row.official, row.name, fate)
+        for row, fate in zip(rows, fates, strict=True)
     ]
     made = ImportBatch(
         township_id=township.id, kind=held.kind, name=held.name, sha256=held.sha256,
-        rows=sum(fates), body=msgspec.json.encode(undone).decode(), undoes=batch_id, by=by.name,
-        at_ms=to_ms(now),
+        rows=fates.count(BACK), body=msgspec.json.encode(undone).decode(), undoes=batch_id,
+        by=by.name, at_ms=to_ms(now),
     )  # fmt: skip
     session.add(made)
     session.flush()
@@ -71,7 +74,7 @@ def undo(
 
 def _undo_officials(
     session: Session, township: Township, _batch: int, rows: list[Written], by: User, now: datetime
-) -> list[bool]:
+) -> list[str]:
     groups = {
         g.name: g
         for g in session.scalars(select(WorkGroup).where(WorkGroup.township_id == township.id))
@@ -89,7 +92,7 @@ def _undo_officials(
         own = patterns.setdefault(person.id, {})
         moved = row.sites_after is not None and tuple(sorted(own)) != row.sites_after
         if present != row.after or moved or by.official == row.official or not person.active:
-            fates.append(False)
+            fates.append(KEPT)
             continue
         if row.sites_before is not None:
             rosters.expect_at(session, person, set(row.sites_before), own, by.name, now)
@@ -97,14 +100,14 @@ def _undo_officials(
             person.active, person.updated_ms = False, to_ms(now)
         else:
             settings.put_particulars(session, township, person, row.before, now, groups)
-        fates.append(True)
+        fates.append(BACK)
     session.flush()
     return fates
 
 
 def _undo_rosters(
     session: Session, township: Township, batch: int, rows: list[Written], by: User, now: datetime
-) -> list[bool]:
+) -> list[str]:
     ids, patterns = ids_of(session, township), patterns_of(session, township)
     acts = [Act(r.official, first=r.days[0][0], last=r.days[-1][0]) for r in rows if r.days]
     latest = latest_of(session, township, acts)
@@ -113,7 +116,7 @@ def _undo_rosters(
     for row in rows:
         person = ids[row.official]
         if by.official == row.official:
-            fates.append(False)
+            fates.append(KEPT)
         elif row.pattern_after is not None:
             held = patterns.get(person, {}).get(row.site or 0)
             same = held is not None and (Pattern(held.weekdays, held.shift_id) == row.pattern_after)
@@ -121,7 +124,7 @@ def _undo_rosters(
                 first = max(day_of(to_ms(now)), date.fromisoformat(held.first_day or "2000-01-01"))
                 set_pattern(session, township, person, row.site or 0, held, row.pattern_before,
                              first, by, now)  # fmt: skip
-            fates.append(same)
+            fates.append(BACK if same else KEPT)
         else:
             mine = [d for d in row.days if d[0] >= today and latest[person, d[0]].batch_id == batch]
             session.add_all(
@@ -131,23 +134,19 @@ def _undo_rosters(
                 )
                 for day, what, site, shift in mine
             )  # fmt: skip
-            fates.append(len(mine) == len(row.days))
+            fates.append(BACK if len(mine) == len(row.days) else KEPT)
     session.flush()
     return fates
 
 
 def _undo_leave(
-    session: Session, _township: Township, batch: int, rows: list[Written], by: User, now: datetime
-) -> list[bool]:
-    fates = []
-    for row in rows:
-        try:
-            leave.step(session, row.leave_id or 0, "withdrawn", f"撤销导入 № {batch}", by, now)
-        except (InputInvalid, NotAllowed):  # withdrawn by hand since, or one's own
-            fates.append(False)
-        else:
-            fates.append(True)
-    return fates
+    session: Session, township: Township, batch: int, rows: list[Written], by: User, now: datetime
+) -> list[str]:
+    numbers = [row.leave_id or 0 for row in rows]
+    said = leave.withdraw(session, township, numbers, f"撤销导入 № {batch}", by, now)
+    # KEPT: withdrawn by hand since, or one's own.
+    fates = {"": BACK, "begun_leave": BEGUN}
+    return [fates.get(said.get(number, "gone"), KEPT) for number in numbers]
 
 
 def undone_of(session: Session, township: Township, batch_id: int) -> list[Undone]:

@@ -1,4 +1,5 @@
-"""Who may decide leave: a leader, neither who entered it nor whose leave it is."""
+"""Who may decide leave, and take back what was decided: a leader, neither who entered it nor
+whose leave it is."""
 
 from __future__ import annotations
 
@@ -12,13 +13,23 @@ from server.errors import NotAllowed
 from server.models import Township, User
 from server.services.access.permissions import MAY, Act
 
-#: Why an account may not decide a request, in words for the command line; pages have their own.
+#: Why an account may not decide about it, in words for the command line; pages have their own.
 WHY = {
     "own_leave": ("本人的申请须由另一位领导审批", "another leader decides one's own request"),
     "entered_leave": (
         "登记请假的人不能审批：请另一位领导审批，没有其他领导账号的，请撤销后由党政办登记",
         "whoever entered leave does not decide it: another leader does, or, where there is none, "
         "withdraw it and let the clerk enter it",
+    ),
+    "decided_leave": (
+        "审批这条请假的领导不能登记县级答复：请党政办或其他人登记",
+        "whoever decided for the township does not enter the county's answer: let the clerk or "
+        "somebody else enter it",
+    ),
+    "begun_leave": (
+        "已批准且已开始的请假，须由登记人和本人以外的领导撤销",
+        "approved leave that has begun is withdrawn by a leader who neither entered it nor "
+        "takes it",
     ),
 }  # fmt: skip
 
@@ -38,8 +49,12 @@ class Deciders:
         (a code) that the account `asked_by` entered."""
         if official is not None and official == whose:
             return "own_leave"
-        same_person = official is not None and official == self.officials.get(asked_by)
-        return "entered_leave" if account == asked_by or same_person else ""
+        return "entered_leave" if self.same_person(account, official, asked_by) else ""
+
+    def same_person(self, account: str, official: str | None, other: str | None) -> bool:
+        """Whether the account (of `official`) and the account `other` are one person's."""
+        own = official is not None and official == self.officials.get(other or "")
+        return account == other or own
 
     def names(self, whose: str, asked_by: str) -> list[str]:
         """The leaders' accounts that may decide it, by name."""

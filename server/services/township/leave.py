@@ -9,33 +9,33 @@ from datetime import datetime
 from functools import cache
 from typing import Any
 
-from sqlalchemy import BigInteger, ColumnElement, Select, bindparam, func, select
+from sqlalchemy import ColumnElement, Select, bindparam, func, insert, select
 from sqlalchemy.orm import Session
 
-from attendance.days import day_of, from_ms, to_ms
+from attendance.days import from_ms, to_ms
 from attendance.i18n import say
 from attendance.statuses import Status
 from attendance.whereabouts import Absence
 from server.db import plain
 from server.errors import InputInvalid, NotAllowed, NotFound
 from server.models import LeaveDecision, LeaveRow, LeaveStep, Official, Township, User
-from server.rules import leave as rules
-from server.rules.terms import LeaveTerms, in_force
-from server.services.access.permissions import Act, may, not_own
+from server.services.access.permissions import Act, may, not_own, require
 from server.services.sheets.roster import Roster, roster_of
-from server.services.township.deciders import require_other
+from server.services.township.deciders import WHY, Deciders, deciders, require_other
+from server.services.township.leavestands import Stand, stands
 from server.services.township.townships import clean
 
 #: Longest leave that can be entered at once: maternity leave with its extensions stays below.
 MAX_DAYS = 366
-_LEAVE, _DECISION, _STEP = (of.__table__.columns for of in (LeaveRow, LeaveDecision, LeaveStep))
+_LEAVE = LeaveRow.__table__.columns
 
 
 @dataclass(frozen=True)
 class Leave:
     """One leave or trip with its latest decision.
 
-    `state` is one of `server.rules.leave.STATES`; `days` are the working days that it touches;
+    `state` is one of `server.rules.leave.STATES`; `days` are the working days that it touches,
+    `counted` those together with leave entered before it that adjoins it (of a trip its own);
     `approver` who has the last word on that many; `reference` the county's paper.
     """
 
@@ -54,6 +54,7 @@ class Leave:
     days: int = 0
     approver: str = "township"
     reference: str = ""
+    counted: int = 0
 
 
 def ask(
@@ -138,8 +139,10 @@ def step(
 ) -> LeaveStep:
     """Appends the county's answer, with the number of its paper, or that leave is not taken.
 
-    The county's answer is entered by who may enter leave, never by the person concerned; so is a
-    withdrawal. Raises NotFound, NotAllowed, InputInvalid (no number; nothing to answer).
+    The county's answer is entered by who may enter leave, never by the person concerned, nor by who
+    decided for the township (`why_not_county`). A withdrawal is, but of approved leave that has
+    begun, which takes who may decide it (`why_not_withdrawn`). Raises NotFound, NotAllowed (`own`,
+    `decided_leave`, `begun_leave`), InputInvalid (no number; nothing to answer).
     """
     if not may(by, Act.ENTER_LEAVE):
         raise NotAllowed(say("该账号无权登记", "this account may not enter that"))
@@ -158,6 +161,11 @@ def step(
             say("请填写县级批文编号", "give the number of the county's paper"),
             "reference",
         )
+    eyes = deciders(session, row.township_id)
+    withdrawn = what == "withdrawn"
+    why = why_not_withdrawn(held, by, eyes, now) if withdrawn else why_not_county(held, by, eyes)
+    if why:
+        raise NotAllowed(say(*WHY[why]), why)
     made = LeaveStep(
         township_id=row.township_id, leave_id=row.id, step=what, reference=reference, by=by.name,
         by_official=by.official, at_ms=to_ms(now),
@@ -165,6 +173,55 @@ def step(
     session.add(made)
     session.flush()
     return made
+
+
+def withdraw(
+    session: Session, township: Township, numbers: Sequence[int], reference: str, by: User,
+    now: datetime,
+) -> dict[int, str]:  # fmt: skip
+    """Appends that leave of these numbers is not taken; as many questions for one as for all.
+
+    By number, "" or why it stays as it is: `withdrawn` before, `own`, or a key of `WHY`
+    (`why_not_withdrawn`). Raises NotAllowed.
+    """
+    require(by, Act.ENTER_LEAVE, township)
+    asked = select(*_LEAVE).where(LeaveRow.township_id == township.id, LeaveRow.id.in_(numbers))
+    rows = [(row, "") for row in plain(session, asked)]
+    eyes, said = deciders(session, township), {}
+    for item in _views(session, township, rows):
+        if by.official is not None and by.official == item.official:
+            said[item.id] = "own"
+        elif item.state == "withdrawn":
+            said[item.id] = "withdrawn"
+        else:
+            said[item.id] = why_not_withdrawn(item, by, eyes, now)
+    made = {
+        "township_id": township.id, "step": "withdrawn", "reference": clean(reference, 120),
+        "by": by.name, "by_official": by.official, "at_ms": to_ms(now),
+    }  # fmt: skip
+    taken_back = [{**made, "leave_id": number} for number in numbers if said.get(number) == ""]
+    if taken_back:
+        session.execute(insert(LeaveStep), taken_back)
+    return said
+
+
+def why_not_withdrawn(item: Leave, by: User, eyes: Deciders, now: datetime) -> str:
+    """A key of `WHY` where `by`, who may enter leave and is not the person concerned, may not
+    withdraw it; else "".
+
+    What a leader approved is the sheet's once it has begun: nobody undoes it who could not have
+    decided it.
+    """
+    if item.state not in ("approved", "county") or item.start > now:
+        return ""
+    other = not eyes.why_not(by.name, by.official, item.official, item.asked_by)
+    return "" if may(by, Act.DECIDE_LEAVE) and other else "begun_leave"
+
+
+def why_not_county(item: Leave, by: User, eyes: Deciders) -> str:
+    """A key of `WHY` where `by` may not enter the county's answer: the county's word is not that of
+    who gave the township's."""
+    return "decided_leave" if eyes.same_person(by.name, by.official, item.decided_by) else ""
 
 
 def _row_of(session: Session, leave_id: int, by: User) -> LeaveRow:
@@ -222,7 +279,8 @@ def listing(
         query = query.where(LeaveRow.official == official)
     if undecided:
         query = query.where(_undecided(township))
-    return _views(session, township, [(row, name) for row, name in session.execute(query)])
+    rows = [(row, name) for row, name in session.execute(query)]
+    return _views(session, township, rows, whole=True)
 
 
 def absences(
@@ -233,32 +291,27 @@ def absences(
     official: str | None = None,
     roster: Roster | None = None,
 ) -> list[Absence]:
-    """Leave and trips that touch `first_ms..last_ms` and may hold, undecided ones included.
+    """Leave and trips that touch `first_ms..last_ms`, undecided and void ones included.
 
-    `Absence.approved` tells them apart; what was refused or withdrawn is left out. `roster` is the
-    township's, where the caller has asked for it.
+    `Absence.approved` tells them apart. `roster` is the township's, where the caller has asked for
+    it.
     """
     asked = {"township": township.id, "first": first_ms, "last": last_ms, "code": official}
     rows = plain(session, _touching_asked(official is not None), asked).all()
     if not rows:
         return []
-    decisions, steps = _answers(session, township, [row.id for row in rows])
-    roster = roster or roster_of(session, township)
-    found = []
-    for row in rows:
-        state = _stand(row, decisions.get(row.id), steps.get(row.id, ()), roster)[0]
-        if state not in ("refused", "withdrawn"):
-            found.append(
-                Absence(
-                    row.official,
-                    Status(row.status),
-                    row.start_ms,
-                    row.end_ms,
-                    approved=state == "approved",
-                    reason=row.reason or None,
-                )
-            )
-    return found
+    found = stands(session, township, rows, roster or roster_of(session, township))
+    return [
+        Absence(
+            row.official,
+            Status(row.status),
+            row.start_ms,
+            row.end_ms,
+            approved=None if one.state in ("refused", "withdrawn") else one.state == "approved",
+            reason=row.reason or None,
+        )
+        for row, one in zip(rows, found, strict=True)
+    ]
 
 
 # Put together once: every sheet asks it at every look.
@@ -272,53 +325,17 @@ def _touching_asked(of_one: bool) -> Select[*tuple[Any, ...]]:
     return query.where(LeaveRow.official == bindparam("code")) if of_one else query
 
 
-@cache
-def _answers_asked() -> tuple[Select[*tuple[Any, ...]], Select[*tuple[Any, ...]]]:
-    """The latest decision of each leave, and all its steps in their order."""
-    township = bindparam("township", type_=BigInteger)
-    ids = bindparam("ids", expanding=True, type_=BigInteger)
-    newest = (
-        select(func.max(LeaveDecision.id))
-        .where(LeaveDecision.township_id == township, LeaveDecision.leave_id.in_(ids))
-        .group_by(LeaveDecision.leave_id)
-    )
-    steps = select(*_STEP).where(LeaveStep.township_id == township, LeaveStep.leave_id.in_(ids))
-    return (
-        select(*_DECISION).where(LeaveDecision.id.in_(newest)),
-        steps.order_by(LeaveStep.id),
-    )
-
-
-def _answers(
-    session: Session, township: Township, ids: Sequence[int]
-) -> tuple[dict[int, Any], dict[int, list[Any]]]:
-    """By leave, the latest decision and the steps."""
-    asked = {"township": township.id, "ids": ids}
-    latest, steps = (plain(session, each, asked).all() for each in _answers_asked())
-    taken: dict[int, list[Any]] = {}
-    for one in steps:
-        taken.setdefault(one.leave_id, []).append(one)
-    return {row.leave_id: row for row in latest}, taken
-
-
 def _views(
-    session: Session,
-    township: Township,
-    rows: Sequence[tuple[Any, str]],
-    roster: Roster | None = None,
+    session: Session, township: Township, rows: Sequence[tuple[Any, str]], whole: bool = False
 ) -> list[Leave]:
     if not rows:
         return []
-    latest, steps = _answers(session, township, [row.id for row, _ in rows])
-    roster = roster or roster_of(session, township)
-    return [
-        _view(row, name, latest.get(row.id), steps.get(row.id, ()), roster) for row, name in rows
-    ]
+    found = stands(session, township, [row for row, _ in rows], roster_of(session, township), whole)
+    return [_view(row, name, one) for (row, name), one in zip(rows, found, strict=True)]
 
 
-def _view(row: Any, name: str, decision: Any | None, steps: Sequence[Any], roster: Roster) -> Leave:
-    """Of the rows, or of their columns alone."""
-    state, who, days = _stand(row, decision, steps, roster)
+def _view(row: Any, name: str, stand: Stand) -> Leave:
+    decision = stand.decision
     return Leave(
         row.id,
         row.official,
@@ -329,21 +346,11 @@ def _view(row: Any, name: str, decision: Any | None, steps: Sequence[Any], roste
         row.reason,
         row.asked_by,
         from_ms(row.asked_ms),
-        state,
+        stand.state,
         None if decision is None else decision.by,
         None if decision is None else from_ms(decision.at_ms),
-        days,
-        who,
-        next((one.reference for one in reversed(steps) if one.reference), ""),
+        stand.days,
+        stand.approver,
+        next((one.reference for one in reversed(stand.steps) if one.reference), ""),
+        stand.counted,
     )
-
-
-def _stand(
-    row: Any, decision: Any | None, steps: Sequence[Any], roster: Roster
-) -> tuple[str, str, int]:
-    """State, who has the last word, and working days."""
-    days = rules.working_days(roster.calendar, row.start_ms, row.end_ms)
-    terms = in_force(roster.terms, LeaveTerms, day_of(row.start_ms))
-    who = rules.approver(terms, row.status, days)
-    decided = None if decision is None else decision.approved
-    return rules.state(who, decided, [one.step for one in steps]), who, days
