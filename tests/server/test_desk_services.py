@@ -309,6 +309,25 @@ def test_a_finding_from_draw_to_closing(
             findings.one(session, only_township(session, "白水乡"), finding.id)
 
 
+def test_who_a_finding_is_about_explains_but_never_decides(
+    office: Office, people: dict[str, User]
+) -> None:
+    now = office.clock()
+    with office.context.database.session(write=True) as session:
+        township, own = only_township(session), people["own"]
+        finding = findings.open_finding(session, township, "absent", TODAY, "不在村",
+                                        people["inspector"], now, "zhang-3")  # fmt: skip
+        findings.add_event(session, township, finding.id, "note", "当天去了邻村", own, now)
+        findings.add_event(session, township, finding.id, "answered", "有会议记录", own, now)
+        assert findings.one(session, township, finding.id).state == "answered"
+        for what in ("closed", "reopened"):
+            with pytest.raises(NotAllowed):
+                findings.add_event(session, township, finding.id, what, "好", own, now)
+        findings.add_event(session, township, finding.id, "closed", "属实", people["leader"], now)
+        with pytest.raises(NotAllowed):
+            findings.add_event(session, township, finding.id, "reopened", "不", own, now)
+
+
 def test_a_pattern_changes_from_today_on_and_the_past_keeps_its_own(
     session: Session, township: Township, people: dict[str, User], office: Office
 ) -> None:

@@ -116,7 +116,9 @@ def add_event(
 ) -> FindingEvent:
     """Appends an event: an answer, a closing (inspectors and leaders), a reopening, a note.
 
-    Raises NotAllowed (role; nobody closes or answers about themselves), NotFound, InputInvalid.
+    Whoever a finding is about may answer it or note on it where their role does: that explains and
+    decides nothing. Raises NotAllowed (role; nobody closes or reopens what is about themselves),
+    NotFound, InputInvalid.
     """
     require(by, Act.ANSWER, township)
     found = one(session, township, finding_id)
