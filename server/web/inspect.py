@@ -177,13 +177,25 @@ def one_draw(number: int) -> str:
         draw=made,
         name=lambda code: roster.by_code[code].name if code in roster.by_code else code,
         phone=lambda code: roster.by_code[code].phone if code in roster.by_code else "",
-        looked=lambda code: [look for look in made.looked if look.official == code],
+        looked=lambda code, site: _looked(made, code, site),
         said=said,
         seen=spotchecks.SEEN,
+        today=today(),
         seen_word=ruling_words.seen_word,
         sure_word=ruling_words.sure_word,
         may_record=lambda code: may(user, Act.INSPECT) and user.official != code,
     )
+
+
+def _looked(made: spotchecks.Draw, code: str, site: str) -> list[spotchecks.Looked]:
+    """What was seen of somebody at one of the sites where they were drawn; what names none of them,
+    since a site was renamed, stands at the first."""
+    drawn_at = [s for s, codes in made.drawn.people.items() if code in codes]
+    return [
+        look for look in made.looked
+        if look.official == code
+        and (look.site == site or (look.site not in drawn_at and site == drawn_at[0]))
+    ]  # fmt: skip
 
 
 @blueprint.post("/spotchecks/<int(max=9223372036854775807):number>")
@@ -194,13 +206,17 @@ def record(number: int) -> Response:
 
     def work() -> str:
         made = spotchecks.one(session, user.township, number)
-        seen_ms = forms.moment(made.day, form.get("time", ""))
+        official, text = form.get("official", ""), form.get("text", "")
+        seen_ms, site = forms.moment(made.day, form.get("time", "")), form.get("site") or None
         if seen_ms is None:
             seen_ms = to_ms(now())
-        official, text = form.get("official", ""), form.get("text", "")
+        else:
+            seen_ms = spotchecks.typed_at(
+                session, user.township, official, made.day, seen_ms, now()
+            )
         check = spotchecks.record(
             session, user.township, number, official, form.get("seen", ""), seen_ms, text, user,
-            now(), forms.attached(),
+            now(), forms.attached(), site,
         )  # fmt: skip
         if form.get("finding"):
             findings.open_finding(
