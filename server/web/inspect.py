@@ -24,7 +24,7 @@ from server.services.sheets.days import Look, PersonDay
 from server.services.sheets.entries import Entry, entries_by_id
 from server.services.sheets.roster import roster_of
 from server.web import auth, forms, ruling_words, security, sheets, words
-from server.web.picks import PAGE, Chosen, date_asked, today
+from server.web.picks import PAGE, Chosen, date_asked, page_asked, pages_of, today
 from server.web.say import gettext
 
 blueprint = Blueprint("inspect", __name__)
@@ -132,10 +132,13 @@ def kind_words(kind: str) -> str:
 def draws() -> str:
     """All draws, and the form for a new one."""
     auth.note("view_spotchecks")
-    user = auth.user_now()
+    user, session, page = auth.user_now(), db.session(), page_asked()
     return render_template(
         "spotchecks.html",
-        draws=spotchecks.listing(db.session(), user.township),
+        draws=spotchecks.listing(session, user.township, PAGE, (page - 1) * PAGE),
+        page=page,
+        pages=pages_of(spotchecks.number(session, user.township)),
+        page_link=lambda n: url_for("inspect.draws", page=n),
         today=today(),
         may_draw=may(user, Act.INSPECT),
     )
@@ -232,17 +235,24 @@ def record(number: int) -> Response:
 @blueprint.get("/findings")
 @auth.needs(auth.STAFF)
 def listing() -> str:
-    """Findings, newest first, and the form for a new one."""
-    state = request.args.get("state", "")
-    if state not in ("", *STATES):
+    """Findings, newest first, and the form for a new one; the page that holds the one whose number
+    `finding` is, where that is asked for."""
+    state, asked = _state_asked(), request.args.get("finding", "")
+    if asked and not (asked.isascii() and asked.isdigit() and len(asked) < 19):
         abort(400)
+    page = page_asked()
     auth.note("view_findings", state)
     user, session = auth.user_now(), db.session()
+    if asked:
+        page = findings.number(session, user.township, state, int(asked)) // PAGE + 1
     roster = roster_of(session, user.township)
     return render_template(
         "findings.html",
-        found=findings.listing(session, user.township, state),
+        found=findings.listing(session, user.township, state, limit=PAGE, first=(page - 1) * PAGE),
         state=state,
+        page=page,
+        pages=pages_of(findings.number(session, user.township, state)),
+        page_link=lambda n: url_for("inspect.listing", state=state or None, page=n),
         states=STATES,
         kinds=KINDS,
         state_word=ruling_words.finding_state_word,
@@ -256,6 +266,14 @@ def listing() -> str:
         may_open=may(user, Act.INSPECT),
         typed={k: request.args.get(k, "") for k in ("official", "record_id", "date")},
     )
+
+
+def _state_asked() -> str:
+    """A state of findings, "" for all; 400 for anything else."""
+    state = request.args.get("state", "")
+    if state not in ("", *STATES):
+        abort(400)
+    return state
 
 
 def _steps_for(found: Found) -> list[str]:
@@ -298,5 +316,5 @@ def step(number: int) -> Response:
         )
         return str(number)
 
-    back = url_for("inspect.listing")
+    back = url_for("inspect.listing", state=_state_asked() or None, finding=number)
     return forms.carried_out(f"finding_{what}", back, gettext("Recorded."), work)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from attendance.days import DAY_MS, day_of, day_start_ms, from_ms, to_ms
@@ -196,13 +196,21 @@ def one(session: Session, township: Township, draw_id: int) -> Draw:
     return _views(session, township, [row])[0]
 
 
-def listing(session: Session, township: Township, limit: int = 50) -> list[Draw]:
-    """Draws with what was seen, newest first, in two queries."""
+def number(session: Session, township: Township) -> int:
+    """How many draws there ever were."""
+    asked = select(func.count()).select_from(SpotDraw).where(SpotDraw.township_id == township.id)
+    return session.scalar(asked) or 0
+
+
+def listing(session: Session, township: Township, limit: int, first: int = 0) -> list[Draw]:
+    """Draws with what was seen, newest first, `limit` of them from number `first` (from 0) on, in
+    two queries."""
     rows = session.scalars(
         select(SpotDraw)
         .where(SpotDraw.township_id == township.id)
         .order_by(SpotDraw.id.desc())
         .limit(limit)
+        .offset(first)
     ).all()
     return _views(session, township, list(rows))
 
