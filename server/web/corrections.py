@@ -148,8 +148,8 @@ def propose(code: str) -> Answer | tuple[str, int]:
         back = url_for("corrections.one_day", code=code, date=day.isoformat())
         return forms.again(back, ruling_words.refusal_words(error.key), 403)
     except (InputInvalid, NotFound, ValueError, OverflowError) as error:
-        session.rollback()
         key = getattr(error, "key", "not_found")
+        auth.note_redrawn("view_day_of", f"{code} {day.isoformat()}")
         return _form(code, day, typed, ruling_words.refusal_words(key)), 400
     audit.note(session, user, "propose_correction", f"{made.id} {code} {day.isoformat()}", now(),
                auth.remote())  # fmt: skip

@@ -169,6 +169,9 @@ def progress(token: str) -> str:
 def file(token: str) -> Response:
     """The finished paper."""
     try:
-        return _file(jobs.job(auth.user_now(), token))
+        made = jobs.job(auth.user_now(), token)
     except NotFound:
         abort(404)
+    if made.file is not None:
+        auth.note("view_export", f"{made.meta.name}.{made.meta.kind}")
+    return _file(made)

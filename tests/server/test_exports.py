@@ -217,6 +217,13 @@ def test_a_long_table_is_written_beside_the_worker_with_its_rows_counted(
                        for row in page.iter_rows() if row[0].value) >= 150  # fmt: skip
         else:
             assert len(answer.data.decode("utf-8-sig").splitlines()) == 301
+    made = [folder.name for folder in (large.config.data / "exports").iterdir()]
+    assert len(made) == 2
+    before = len(trail(large, "view_export"))
+    for token in made:
+        assert clerk.get(f"/exports/{token}/file").status_code == 200
+    fetched = sorted(target for _, target in trail(large, "view_export")[before:])
+    assert fetched == ["month-2026-11.csv", "month-2026-11.xlsx"], "each time is a look"
 
 
 def test_what_is_handed_over_is_written_as_it_would_be_at_once(tmp_path: Path) -> None:
