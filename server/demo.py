@@ -42,6 +42,8 @@ _ACCOUNTS = (
     ("shenji", Role.AUDITOR, "县级审计员", "county auditor"),
 )  # fmt: skip
 _REASONS = ("meeting", "training", "errand")
+#: How far off a wall clock without a battery is, and how far a boot clock leapt, in milliseconds.
+_DEAD_MS, _LEAP_MS = -2 * 86_400_000, 14 * 3_600_000
 
 
 @dataclass
@@ -69,8 +71,20 @@ class _Kiosk:
         self.boot_id = str(uuid.UUID(int=self.rng.getrandbits(128), version=4))
         self.booted_ms = ms
 
-    def record(self, ms: int, kind: Kind, official: str, status: Status, **more: object) -> None:
-        """Appends one record, made at `ms`."""
+    def record(
+        self,
+        ms: int,
+        kind: Kind,
+        official: str,
+        status: Status,
+        *,
+        wall_off_ms: int | None = None,
+        boot_off_ms: int = 0,
+        **more: object,
+    ) -> None:
+        """Appends one record, made at `ms`, its clocks as far off as is said (the wall clock as far
+        as the kiosk's where nothing is)."""
+        wall_off_ms = self.wall_off_ms if wall_off_ms is None else wall_off_ms
         fields: dict[str, object] = {
             "method": Method.FACE,
             "score": round(self.rng.uniform(0.55, 0.85), 3),
@@ -92,9 +106,9 @@ class _Kiosk:
                 kind=kind,
                 official=official,
                 status=status,
-                wall_ms=ms + self.wall_off_ms,
+                wall_ms=ms + wall_off_ms,
                 boot_id=self.boot_id,
-                boottime_ns=(ms - self.booted_ms) * 1_000_000,
+                boottime_ns=(ms + boot_off_ms - self.booted_ms) * 1_000_000,
                 anchor=None if self.anchor is None else self.anchor[0],
                 **fields,  # type: ignore[arg-type]
             )
@@ -157,6 +171,10 @@ class _Demo:
         # Neither the first day nor the last two, whose records may not all be here.
         working = [d for d in self.days[1:-2] if self.calendar.is_working(d)]
         self.odd = demo_odd.choose(self.people, OFFICE, working[-len(demo_odd.KINDS) :])
+        home = {p.official: p.sites[0] for p in self.people}
+        odd_at = {home[official] for _, official in self.odd}
+        # What luck brings to a kiosk would hide what is to be seen there.
+        self.calm = {n for n, (name, _) in enumerate(self.sites) if name in odd_at}
 
     def run(self) -> Iterator[str]:
         passwords = self._found()
@@ -267,7 +285,7 @@ class _Demo:
             session.query(User).filter_by(name=name).one() for name in ("wenshu", "lingdao")
         )
         for n, person in enumerate(self.people):
-            if n % 9 != 4:
+            if n % demo_odd.LEAVE_EVERY != demo_odd.LEAVE_FIRST:
                 continue
             first = self.days[(n * 5) % len(self.days)]
             status = Status.BUSINESS_TRIP if n % 2 else Status.ON_LEAVE
@@ -287,8 +305,21 @@ class _Demo:
             for number, kiosk in enumerate(self.kiosks):
                 self._one_day(session, kiosk, number, day, moments.get(number, []))
         else:
-            for kiosk in self.kiosks:
+            nights = self._nights(day, base)
+            for number, kiosk in enumerate(self.kiosks):
+                for ms, _, official in nights.get(number, ()):
+                    kiosk.record(ms, Kind.CHECKOUT, official, Status.LEFT)
                 self._sync(session, kiosk, base + 12 * 3_600_000)
+
+    def _nights(self, day: date, base: int) -> dict[int, list[tuple[int, str, str]]]:
+        """Who goes home that morning from a night on watch, by kiosk."""
+        places = {name: n for n, (name, _) in enumerate(self.sites)}
+        found: dict[int, list[tuple[int, str, str]]] = {}
+        for person in self.people:
+            if self.odd.get((day - timedelta(1), person.official)) == "night":
+                left = (base + 485 * 60_000, "out", person.official)
+                found.setdefault(places[person.sites[0]], []).append(left)
+        return found
 
     def _moments(self, day: date, base: int) -> dict[int, list[tuple[int, str, str]]]:
         """What happens at which kiosk: (moment, what, official), in order."""
@@ -298,16 +329,20 @@ class _Demo:
         if day == self.today and to_ms(self.now) < late:
             # Whoever looks before the morning is over is to see a board with people on it.
             early, late = max(base, to_ms(self.now) - 3_600_000), to_ms(self.now) - 60_000
-        found: dict[int, list[tuple[int, str, str]]] = {}
+        found = self._nights(day, base)
+        home = {official for listed in found.values() for _, _, official in listed}
         for person in self.people:
             luck = self.rng.random()
             site = places[person.sites[0]]
             arrives = int(self.rng.triangular(early, max(early, late), early + (late - early) / 3))
             leaves = base + int(self.rng.triangular(17.0, 18.2, 17.6) * 3_600_000)
+            if person.official in home:
+                continue
             odd = self.odd.get((day, person.official))
             if odd is not None:
+                site = demo_odd.kiosk_of(odd, site, len(self.sites))
                 found.setdefault(site, []).extend(
-                    demo_odd.moments(odd, arrives, leaves, person.official)
+                    demo_odd.moments(odd, base, arrives, leaves, person.official)
                 )
                 continue
             if luck < 0.04 or (weekend and luck > 0.6):
@@ -333,14 +368,17 @@ class _Demo:
         moments: list[tuple[int, str, str]],
     ) -> None:
         base = day_start_ms(day)
+        kinds = {what for _, what, _ in moments}
         if number and number % 9 == 0 and day >= self.today - timedelta(2):
             kiosk.offline_until_ms = base + 10 * 86_400_000  # the hailstorm: nobody knows yet
-        elif any(what == "silent" for _, what, _ in moments):
-            kiosk.offline_until_ms = base + 86_400_000
-        elif number and self.rng.random() < 0.03:
+        elif "silent" in kinds:
+            kiosk.offline_until_ms, moments = base + 86_400_000, []
+        elif "yesterday" in kinds:
+            kiosk.offline_until_ms = base + 18 * 3_600_000
+        elif number and number not in self.calm and self.rng.random() < 0.03:
             kiosk.offline_until_ms = base + self.rng.randrange(1, 4) * 86_400_000
             # Some come back with a clock battery that is dead.
-            kiosk.wall_off_ms = 0 if self.rng.random() < 0.6 else -2 * 86_400_000
+            kiosk.wall_off_ms = 0 if self.rng.random() < 0.6 else _DEAD_MS
         if kiosk.offline_until_ms > base - 86_400_000:
             kiosk.reboot(
                 base + 5 * 3_600_000 if to_ms(self.now) > base + 6 * 3_600_000 else base
@@ -354,12 +392,19 @@ class _Demo:
         for ms, what, official in sorted([*moments, *syncs]):
             if ms > to_ms(self.now):
                 break
-            if what == "silent":
-                continue
             if what == "sync":
                 self._sync(session, kiosk, ms)
             elif what == "out":
                 kiosk.record(ms, Kind.CHECKOUT, official, Status.LEFT)
+            elif what in ("doubtful", "yesterday"):
+                # The power fails before and after: no proof is of that boot, and the battery dead.
+                kiosk.reboot(ms - 600_000)
+                kiosk.record(ms, Kind.CHECKIN, official, presence, wall_off_ms=_DEAD_MS)
+                kiosk.reboot(ms + 600_000)
+            elif what == "leap":
+                kiosk.record(ms, Kind.CHECKIN, official, presence, boot_off_ms=_LEAP_MS)
+            elif what == "leapt out":
+                kiosk.record(ms, Kind.CHECKOUT, official, Status.LEFT, boot_off_ms=_LEAP_MS)
             elif what == "sample":
                 kiosk.record(ms, Kind.CHECKIN, official, presence, liveness="off")
             elif what == "amend":
