@@ -16,7 +16,15 @@ BOM = "\ufeff"
 
 
 def neutral(cell: object) -> str:
-    """The cell as text that stays text: an apostrophe before what begins like a formula."""
+    """The cell as text that stays text: an apostrophe before what begins like a formula.
+
+    Numbers stay numbers; one with a fraction is an amount of money, as in `server.xlsx`, and has
+    two decimals.
+    """
+    if isinstance(cell, float):
+        return f"{cell:.2f}"
+    if isinstance(cell, int):
+        return str(cell)
     text = "" if cell is None else str(cell)
     return f"'{text}" if text.startswith(FORMULA) else text
 

@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import random
-import uuid
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 
 from sqlalchemy.orm import Session
 
 from attendance import wire
-from attendance.chain import genesis, next_head
+from attendance.chain import genesis
 from attendance.days import SHANGHAI, day_start_ms, from_ms, to_ms
 from attendance.i18n import say
-from attendance.records import Record, encode_record
 from attendance.signing import DeviceKeys, to_text
 from attendance.statuses import Kind, Method, SiteKind, Status, presence_at
 from server import demo_desk, demo_odd, demo_portraits
 from server.config import ServerConfig, ServerKeys, make_keys, store_url
 from server.db import Database, migrate
+from server.demo_kiosk import DEAD_MS, LEAP_MS, Kiosk
 from server.demo_names import GIVEN, SURNAMES, TITLES, village
 from server.errors import AlreadyInitialised
 from server.models import Device, Role, Township, User
@@ -42,67 +40,6 @@ _ACCOUNTS = (
     ("shenji", Role.AUDITOR, "县级审计员", "county auditor"),
 )  # fmt: skip
 _REASONS = ("meeting", "training", "errand")
-
-
-@dataclass
-class _Kiosk:
-    """A made-up kiosk: its keys, its chain, and its boot."""
-
-    device: str
-    keys: DeviceKeys
-    kind: SiteKind
-    rng: random.Random
-    head: bytes
-    booted_ms: int
-    boot_id: str
-    seq: int = 0
-    waiting: list[bytes] = field(default_factory=list)
-    first_waiting: int = 1
-    before: bytes = b""
-    anchor: tuple[str, int] | None = None
-    offline_until_ms: int = 0
-    wall_off_ms: int = 0
-    last: str | None = None
-
-    def reboot(self, ms: int) -> None:
-        """A new boot at `ms`; boot clocks start again."""
-        self.boot_id = str(uuid.UUID(int=self.rng.getrandbits(128), version=4))
-        self.booted_ms = ms
-
-    def record(self, ms: int, kind: Kind, official: str, status: Status, **more: object) -> None:
-        """Appends one record, made at `ms`."""
-        fields: dict[str, object] = {
-            "method": Method.FACE,
-            "score": round(self.rng.uniform(0.55, 0.85), 3),
-            "margin": round(self.rng.uniform(0.2, 0.5), 3),
-            "liveness": "passive",
-            "gallery": 1,
-            **more,
-        }
-        if fields["method"] is not Method.FACE:
-            fields.update(score=None, margin=None, liveness=None, gallery=None)
-        self.seq += 1
-        self.last = str(uuid.UUID(int=self.rng.getrandbits(128), version=4))
-        payload = encode_record(
-            Record(
-                device=self.device,
-                epoch=1,
-                seq=self.seq,
-                record_id=self.last,
-                kind=kind,
-                official=official,
-                status=status,
-                wall_ms=ms + self.wall_off_ms,
-                boot_id=self.boot_id,
-                boottime_ns=(ms - self.booted_ms) * 1_000_000,
-                anchor=None if self.anchor is None else self.anchor[0],
-                **fields,  # type: ignore[arg-type]
-            )
-        )
-        if not self.waiting:
-            self.first_waiting, self.before = self.seq, self.head
-        self.waiting.append(payload)
-        self.head = next_head(self.head, payload)
 
 
 def make_demo(
@@ -152,11 +89,15 @@ class _Demo:
             (village(n), SiteKind.VILLAGE) for n in range(sites)
         ]
         self.people = self._people(officials)
-        self.kiosks: list[_Kiosk] = []
+        self.kiosks: list[Kiosk] = []
         self.calendar = Calendar()
         # Neither the first day nor the last two, whose records may not all be here.
         working = [d for d in self.days[1:-2] if self.calendar.is_working(d)]
         self.odd = demo_odd.choose(self.people, OFFICE, working[-len(demo_odd.KINDS) :])
+        home = {p.official: p.sites[0] for p in self.people}
+        odd_at = {home[official] for _, official in self.odd}
+        # What luck brings to a kiosk would hide what is to be seen there.
+        self.calm = {n for n, (name, _) in enumerate(self.sites) if name in odd_at}
 
     def run(self) -> Iterator[str]:
         passwords = self._found()
@@ -239,7 +180,7 @@ class _Demo:
         start: datetime,
         site: str | None,
         kind: SiteKind,
-    ) -> _Kiosk:
+    ) -> Kiosk:
         what = "desk" if site is None else "kiosk"
         code = pairing.make_code(
             session, township, what, start, self.keys, site, None if site is None else kind
@@ -258,7 +199,7 @@ class _Demo:
         )
         head = genesis(reply.device, 1)
         rng = random.Random(self.rng.random())  # noqa: S311  # nosec B311 # guards nothing
-        made = _Kiosk(reply.device, device_keys, kind, rng, head, to_ms(start), "")
+        made = Kiosk(reply.device, device_keys, kind, rng, head, to_ms(start), "")
         made.reboot(to_ms(start))
         return made
 
@@ -267,7 +208,7 @@ class _Demo:
             session.query(User).filter_by(name=name).one() for name in ("wenshu", "lingdao")
         )
         for n, person in enumerate(self.people):
-            if n % 9 != 4:
+            if n % demo_odd.LEAVE_EVERY != demo_odd.LEAVE_FIRST:
                 continue
             first = self.days[(n * 5) % len(self.days)]
             status = Status.BUSINESS_TRIP if n % 2 else Status.ON_LEAVE
@@ -287,8 +228,21 @@ class _Demo:
             for number, kiosk in enumerate(self.kiosks):
                 self._one_day(session, kiosk, number, day, moments.get(number, []))
         else:
-            for kiosk in self.kiosks:
+            nights = self._nights(day, base)
+            for number, kiosk in enumerate(self.kiosks):
+                for ms, _, official in nights.get(number, ()):
+                    kiosk.record(ms, Kind.CHECKOUT, official, Status.LEFT)
                 self._sync(session, kiosk, base + 12 * 3_600_000)
+
+    def _nights(self, day: date, base: int) -> dict[int, list[tuple[int, str, str]]]:
+        """Who goes home that morning from a night on watch, by kiosk."""
+        places = {name: n for n, (name, _) in enumerate(self.sites)}
+        found: dict[int, list[tuple[int, str, str]]] = {}
+        for person in self.people:
+            if self.odd.get((day - timedelta(1), person.official)) == "night":
+                left = (base + 485 * 60_000, "out", person.official)
+                found.setdefault(places[person.sites[0]], []).append(left)
+        return found
 
     def _moments(self, day: date, base: int) -> dict[int, list[tuple[int, str, str]]]:
         """What happens at which kiosk: (moment, what, official), in order."""
@@ -298,16 +252,20 @@ class _Demo:
         if day == self.today and to_ms(self.now) < late:
             # Whoever looks before the morning is over is to see a board with people on it.
             early, late = max(base, to_ms(self.now) - 3_600_000), to_ms(self.now) - 60_000
-        found: dict[int, list[tuple[int, str, str]]] = {}
+        found = self._nights(day, base)
+        home = {official for listed in found.values() for _, _, official in listed}
         for person in self.people:
             luck = self.rng.random()
             site = places[person.sites[0]]
             arrives = int(self.rng.triangular(early, max(early, late), early + (late - early) / 3))
             leaves = base + int(self.rng.triangular(17.0, 18.2, 17.6) * 3_600_000)
+            if person.official in home:
+                continue
             odd = self.odd.get((day, person.official))
             if odd is not None:
+                site = demo_odd.kiosk_of(odd, site, len(self.sites))
                 found.setdefault(site, []).extend(
-                    demo_odd.moments(odd, arrives, leaves, person.official)
+                    demo_odd.moments(odd, base, arrives, leaves, person.official)
                 )
                 continue
             if luck < 0.04 or (weekend and luck > 0.6):
@@ -327,20 +285,23 @@ class _Demo:
     def _one_day(
         self,
         session: Session,
-        kiosk: _Kiosk,
+        kiosk: Kiosk,
         number: int,
         day: date,
         moments: list[tuple[int, str, str]],
     ) -> None:
         base = day_start_ms(day)
+        kinds = {what for _, what, _ in moments}
         if number and number % 9 == 0 and day >= self.today - timedelta(2):
             kiosk.offline_until_ms = base + 10 * 86_400_000  # the hailstorm: nobody knows yet
-        elif any(what == "silent" for _, what, _ in moments):
-            kiosk.offline_until_ms = base + 86_400_000
-        elif number and self.rng.random() < 0.03:
+        elif "silent" in kinds:
+            kiosk.offline_until_ms, moments = base + 86_400_000, []
+        elif "yesterday" in kinds:
+            kiosk.offline_until_ms = base + 18 * 3_600_000
+        elif number and number not in self.calm and self.rng.random() < 0.03:
             kiosk.offline_until_ms = base + self.rng.randrange(1, 4) * 86_400_000
             # Some come back with a clock battery that is dead.
-            kiosk.wall_off_ms = 0 if self.rng.random() < 0.6 else -2 * 86_400_000
+            kiosk.wall_off_ms = 0 if self.rng.random() < 0.6 else DEAD_MS
         if kiosk.offline_until_ms > base - 86_400_000:
             kiosk.reboot(
                 base + 5 * 3_600_000 if to_ms(self.now) > base + 6 * 3_600_000 else base
@@ -354,12 +315,19 @@ class _Demo:
         for ms, what, official in sorted([*moments, *syncs]):
             if ms > to_ms(self.now):
                 break
-            if what == "silent":
-                continue
             if what == "sync":
                 self._sync(session, kiosk, ms)
             elif what == "out":
                 kiosk.record(ms, Kind.CHECKOUT, official, Status.LEFT)
+            elif what in ("doubtful", "yesterday"):
+                # The power fails before and after: no proof is of that boot, and the battery dead.
+                kiosk.reboot(ms - 600_000)
+                kiosk.record(ms, Kind.CHECKIN, official, presence, wall_off_ms=DEAD_MS)
+                kiosk.reboot(ms + 600_000)
+            elif what == "leap":
+                kiosk.record(ms, Kind.CHECKIN, official, presence, boot_off_ms=LEAP_MS)
+            elif what == "leapt out":
+                kiosk.record(ms, Kind.CHECKOUT, official, Status.LEFT, boot_off_ms=LEAP_MS)
             elif what == "sample":
                 kiosk.record(ms, Kind.CHECKIN, official, presence, liveness="off")
             elif what == "amend":
@@ -380,7 +348,7 @@ class _Demo:
         if near:
             self._sync(session, kiosk, min(base + 24 * 3_600_000, to_ms(self.now)))
 
-    def _sync(self, session: Session, kiosk: _Kiosk, ms: int) -> None:
+    def _sync(self, session: Session, kiosk: Kiosk, ms: int) -> None:
         """One exchange at `ms`, through the same services that answer the wire."""
         if ms > to_ms(self.now) or ms < kiosk.offline_until_ms:
             return
@@ -398,7 +366,7 @@ class _Demo:
             if not kiosk.waiting:
                 self._cursor(session, kiosk, device, ms)
 
-    def _cursor(self, session: Session, kiosk: _Kiosk, device: Device, ms: int) -> None:
+    def _cursor(self, session: Session, kiosk: Kiosk, device: Device, ms: int) -> None:
         health = wire.Health(
             camera="ok",
             lamps="rgb",

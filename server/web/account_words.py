@@ -18,6 +18,8 @@ ACTS: dict[str, Later] = {
     "account_off": _l("Put an account out of force"),
     "account_password": _l("Gave an account a one-time password"),
     "account_second": _l("Reset an account's second step"),
+    "view_accounts": _l("Looked at the accounts"),
+    "view_account": _l("Looked at an account and where it is signed in"),
     "view_duty": _l("Looked at the duty roster"),
     "view_plates": _l("Looked at who has a plate"),
     "csv_audit": _l("Saved the audit trail"),

@@ -170,6 +170,14 @@ def note(what: str, target: str = "") -> None:
         audit.note(session, user, what, target, now(), remote())
 
 
+def note_redrawn(what: str, target: str = "") -> None:
+    """The same where a form's answer is a page that names people: what the form left of its session
+    is dropped, so commit before what is to stay, and the account is read anew."""
+    db.close_session()
+    load_user()
+    note(what, target)
+
+
 def note_refused(user: User) -> None:
     """Notes in the trail that a page was not for this account: some of them, not thousands."""
     who = f"refused:{user.id}"

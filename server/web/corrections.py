@@ -21,7 +21,7 @@ from server.services.sheets import daysheet
 from server.services.township.townships import officials, sites
 from server.web import auth, forms, ruling_words, security, sheets
 from server.web.language import clock_words, short_day
-from server.web.picks import date_asked, today
+from server.web.picks import PAGE, date_asked, page_asked, pages_of, today
 from server.web.say import gettext
 
 blueprint = Blueprint("corrections", __name__)
@@ -47,15 +47,20 @@ def what_words(one: Ruled) -> str:
 @blueprint.get("/corrections")
 @auth.needs(auth.STAFF)
 def page() -> str:
-    """Corrections, newest first, those that wait first of all."""
+    """Corrections, newest first, of a state or all."""
     state = request.args.get("state", "")
     if state not in ("", *ruling_words.CORRECTION_STATES):
         abort(400)
     auth.note("view_corrections", state)
-    user = auth.user_now()
+    user, session, page = auth.user_now(), db.session(), page_asked()
     return render_template(
         "corrections.html",
-        listed=corrections.listing(db.session(), user.township, state),
+        listed=corrections.listing(
+            session, user.township, state, limit=PAGE, first=(page - 1) * PAGE
+        ),
+        page=page,
+        pages=pages_of(corrections.number(session, user.township, state)),
+        page_link=lambda n: url_for("corrections.page", state=state or None, page=n),
         state=state,
         states=list(ruling_words.CORRECTION_STATES),
         state_word=ruling_words.correction_state_word,
@@ -143,8 +148,8 @@ def propose(code: str) -> Answer | tuple[str, int]:
         back = url_for("corrections.one_day", code=code, date=day.isoformat())
         return forms.again(back, ruling_words.refusal_words(error.key), 403)
     except (InputInvalid, NotFound, ValueError, OverflowError) as error:
-        session.rollback()
         key = getattr(error, "key", "not_found")
+        auth.note_redrawn("view_day_of", f"{code} {day.isoformat()}")
         return _form(code, day, typed, ruling_words.refusal_words(key)), 400
     audit.note(session, user, "propose_correction", f"{made.id} {code} {day.isoformat()}", now(),
                auth.remote())  # fmt: skip

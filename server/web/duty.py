@@ -185,6 +185,7 @@ def receive() -> Answer | tuple[str, int]:
         abort(403)
     except (InputInvalid, ValueError):
         why = gettext("Give the visitor's name, the matter, and a deadline within half a year.")
+        auth.note_redrawn("view_visits")
         return _visits(why, typed), 400
     audit.note(session, user, "log_visit", made.number, present, auth.remote())
     session.commit()
@@ -219,6 +220,7 @@ def proceed(visit_id: int) -> Answer | tuple[str, int]:
             abort(400)
         why = gettext("What is done needs an outcome that the visitor may read.")
         given["official"] = request.form.get("official", "")[:32]
+        auth.note_redrawn("view_visits")
         return _visits(why, step=visit_id, given=given), 400
     audit.note(session, user, "visit_step", f"{visit_id} {given['state']}", present, auth.remote())
     session.commit()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -104,7 +105,8 @@ def month(kind: str) -> Response | Answer:
 @blueprint.get("/allowance.<any(xlsx, csv, pdf):kind>")
 @auth.needs(auth.STAFF)
 def allowance(kind: str) -> Response | Answer:
-    """The statement as it was signed, or as it stands now."""
+    """The statement as it was signed, or as it stands now; of a CSV, which has one table alone, its
+    lines where `lines=1` asks for them."""
     asked, chosen = month_asked(month_after(today().isoformat()[:7], -1)), Chosen.asked()
     auth.note(f"{kind}_allowance", asked)
     township, session = auth.user_now().township, db.session()
@@ -119,7 +121,10 @@ def allowance(kind: str) -> Response | Answer:
         p for p in made.people
         if chosen.fits_stated(roster, p.official, p.name, p.group)
     ]  # fmt: skip
-    return answer(papers.allowance_paper(made, signed, people), kind)
+    paper = papers.allowance_paper(made, signed, people)
+    if kind == "csv" and request.args.get("lines") == "1":
+        paper = replace(paper, name=f"{paper.name}-lines", sheets=paper.sheets[-1:])
+    return answer(paper, kind)
 
 
 @blueprint.get("/findings.<any(xlsx, csv, pdf):kind>")
@@ -164,6 +169,9 @@ def progress(token: str) -> str:
 def file(token: str) -> Response:
     """The finished paper."""
     try:
-        return _file(jobs.job(auth.user_now(), token))
+        made = jobs.job(auth.user_now(), token)
     except NotFound:
         abort(404)
+    if made.file is not None:
+        auth.note("view_export", f"{made.meta.name}.{made.meta.kind}")
+    return _file(made)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 
 from flask import Blueprint, abort, flash, redirect, request, url_for
@@ -11,6 +12,7 @@ from server import db
 from server.context import now
 from server.errors import InputInvalid, NotAllowed, NotFound
 from server.services.access.permissions import may
+from server.services.evidence import audit
 from server.services.imports import batches, undoing
 from server.services.imports.plans import COLUMNS, FATES, NEEDED, plan
 from server.services.imports.tables import MAX_BYTES, MAX_ROWS
@@ -146,6 +148,8 @@ def send() -> Response:
         session.rollback()
         flash(ruling_words.refusal_words(error.key), "bad")
         return redirect(url_for("imports.page"), 303)
+    said = f"{kind} {draft.name} {hashlib.sha256(body).hexdigest()}"
+    audit.note(session, user, "import_draft", said, now(), auth.remote())
     session.commit()
     return redirect(url_for("imports.preview", token=draft.token), 303)
 
@@ -170,11 +174,17 @@ def about_words(kind: str, about: str) -> str:
 @blueprint.get("/settings/import/draft/<token>")
 @auth.needs(auth.STAFF)
 def preview(token: str) -> str:
-    """Every row's fate; nothing is written."""
-    user, session = auth.user_now(), db.session()
+    """Every row's fate, with what the roster holds now beside it; nothing is written."""
     chosen, fate = Chosen.asked(), request.args.get("fate", "")
     if fate not in ("", *FATES):
         abort(400)
+    user = auth.user_now()
+    try:
+        asked = batches.draft_of(db.session(), user.township, token, user)
+    except NotFound:
+        abort(404)
+    auth.note("view_preview", f"{asked.kind} {asked.name}")
+    session = db.session()
     try:
         draft = batches.draft_of(session, user.township, token, user)
         made = plan(session, user.township, draft.kind, draft.content, user, now())

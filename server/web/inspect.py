@@ -24,7 +24,7 @@ from server.services.sheets.days import Look, PersonDay
 from server.services.sheets.entries import Entry, entries_by_id
 from server.services.sheets.roster import roster_of
 from server.web import auth, forms, ruling_words, security, sheets, words
-from server.web.picks import PAGE, Chosen, date_asked, today
+from server.web.picks import PAGE, Chosen, date_asked, page_asked, pages_of, today
 from server.web.say import gettext
 
 blueprint = Blueprint("inspect", __name__)
@@ -132,10 +132,13 @@ def kind_words(kind: str) -> str:
 def draws() -> str:
     """All draws, and the form for a new one."""
     auth.note("view_spotchecks")
-    user = auth.user_now()
+    user, session, page = auth.user_now(), db.session(), page_asked()
     return render_template(
         "spotchecks.html",
-        draws=spotchecks.listing(db.session(), user.township),
+        draws=spotchecks.listing(session, user.township, PAGE, (page - 1) * PAGE),
+        page=page,
+        pages=pages_of(spotchecks.number(session, user.township)),
+        page_link=lambda n: url_for("inspect.draws", page=n),
         today=today(),
         may_draw=may(user, Act.INSPECT),
     )
@@ -177,13 +180,25 @@ def one_draw(number: int) -> str:
         draw=made,
         name=lambda code: roster.by_code[code].name if code in roster.by_code else code,
         phone=lambda code: roster.by_code[code].phone if code in roster.by_code else "",
-        looked=lambda code: [look for look in made.looked if look.official == code],
+        looked=lambda code, site: _looked(made, code, site),
         said=said,
         seen=spotchecks.SEEN,
+        today=today(),
         seen_word=ruling_words.seen_word,
         sure_word=ruling_words.sure_word,
         may_record=lambda code: may(user, Act.INSPECT) and user.official != code,
     )
+
+
+def _looked(made: spotchecks.Draw, code: str, site: str) -> list[spotchecks.Looked]:
+    """What was seen of somebody at one of the sites where they were drawn; what names none of them,
+    since a site was renamed, stands at the first."""
+    drawn_at = [s for s, codes in made.drawn.people.items() if code in codes]
+    return [
+        look for look in made.looked
+        if look.official == code
+        and (look.site == site or (look.site not in drawn_at and site == drawn_at[0]))
+    ]  # fmt: skip
 
 
 @blueprint.post("/spotchecks/<int(max=9223372036854775807):number>")
@@ -194,13 +209,17 @@ def record(number: int) -> Response:
 
     def work() -> str:
         made = spotchecks.one(session, user.township, number)
-        seen_ms = forms.moment(made.day, form.get("time", ""))
+        official, text = form.get("official", ""), form.get("text", "")
+        seen_ms, site = forms.moment(made.day, form.get("time", "")), form.get("site") or None
         if seen_ms is None:
             seen_ms = to_ms(now())
-        official, text = form.get("official", ""), form.get("text", "")
+        else:
+            seen_ms = spotchecks.typed_at(
+                session, user.township, official, made.day, seen_ms, now()
+            )
         check = spotchecks.record(
             session, user.township, number, official, form.get("seen", ""), seen_ms, text, user,
-            now(), forms.attached(),
+            now(), forms.attached(), site,
         )  # fmt: skip
         if form.get("finding"):
             findings.open_finding(
@@ -216,17 +235,24 @@ def record(number: int) -> Response:
 @blueprint.get("/findings")
 @auth.needs(auth.STAFF)
 def listing() -> str:
-    """Findings, newest first, and the form for a new one."""
-    state = request.args.get("state", "")
-    if state not in ("", *STATES):
+    """Findings, newest first, and the form for a new one; the page that holds the one whose number
+    `finding` is, where that is asked for."""
+    state, asked = _state_asked(), request.args.get("finding", "")
+    if asked and not (asked.isascii() and asked.isdigit() and len(asked) < 19):
         abort(400)
+    page = page_asked()
     auth.note("view_findings", state)
     user, session = auth.user_now(), db.session()
+    if asked:
+        page = findings.number(session, user.township, state, int(asked)) // PAGE + 1
     roster = roster_of(session, user.township)
     return render_template(
         "findings.html",
-        found=findings.listing(session, user.township, state),
+        found=findings.listing(session, user.township, state, limit=PAGE, first=(page - 1) * PAGE),
         state=state,
+        page=page,
+        pages=pages_of(findings.number(session, user.township, state)),
+        page_link=lambda n: url_for("inspect.listing", state=state or None, page=n),
         states=STATES,
         kinds=KINDS,
         state_word=ruling_words.finding_state_word,
@@ -240,6 +266,14 @@ def listing() -> str:
         may_open=may(user, Act.INSPECT),
         typed={k: request.args.get(k, "") for k in ("official", "record_id", "date")},
     )
+
+
+def _state_asked() -> str:
+    """A state of findings, "" for all; 400 for anything else."""
+    state = request.args.get("state", "")
+    if state not in ("", *STATES):
+        abort(400)
+    return state
 
 
 def _steps_for(found: Found) -> list[str]:
@@ -282,5 +316,5 @@ def step(number: int) -> Response:
         )
         return str(number)
 
-    back = url_for("inspect.listing")
+    back = url_for("inspect.listing", state=_state_asked() or None, finding=number)
     return forms.carried_out(f"finding_{what}", back, gettext("Recorded."), work)

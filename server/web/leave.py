@@ -127,6 +127,11 @@ def page() -> str:
     return _page(Form())
 
 
+def _again(form: Form, refused: str) -> str:
+    auth.note_redrawn("view_leave")
+    return _page(form, refused)
+
+
 @blueprint.post("/leave")
 @auth.needs(auth.roles_of(Act.ENTER_LEAVE))
 def ask() -> Response | tuple[str, int]:
@@ -148,7 +153,7 @@ def ask() -> Response | tuple[str, int]:
             now(),
         )
     except NotFound:
-        return _page(form, gettext("Choose an official.")), 400
+        return _again(form, gettext("Choose an official.")), 400
     except NotAllowed:
         abort(403)
     except (InputInvalid, ValueError, OverflowError):
@@ -156,7 +161,7 @@ def ask() -> Response | tuple[str, int]:
             "Give two dates: the last day is not before the first, and at most %(n)s days.",
             n=leave.MAX_DAYS,
         )
-        return _page(form, said), 400
+        return _again(form, said), 400
     span = f"{form.official} {form.status} {form.first}..{form.last}"
     audit.note(session, user, "ask_leave", span, now(), auth.remote())
     session.commit()

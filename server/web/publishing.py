@@ -171,10 +171,10 @@ def make() -> Response | tuple[str, int]:
         )
         made = paper.pdf(sheets(found, kind, user.township.name))
     except InputInvalid as error:
-        session.rollback()
+        auth.note_redrawn("view_plates")
         return _choose(str(REFUSALS[error.key]), chosen), 400
     except PaperMissing as error:
-        session.rollback()
+        auth.note_redrawn("view_plates")
         return _choose(str(error), chosen), 503
     audit.note(session, user, "make_plates", f"{kind} {len(found)}", now(), auth.remote())
     session.commit()

@@ -100,6 +100,8 @@ REFUSALS: dict[str, Later] = {
     "draw": _l("Draw 1 to 100 sites and 1 to 50 people at each."),
     "nobody": _l("Nobody is expected anywhere that day."),
     "seen": _l("Choose what was seen, and a time that is past."),
+    "seen_time": _l("Give the time at which this was seen: one of the day of the draw, and past."),
+    "seen_site": _l("Say at which of the sites this was seen."),
     "finding": _l("Choose a kind and say what was found."),
     "event": _l("That step cannot follow now."),
     "text": _l("Say what there is to say."),

@@ -30,6 +30,7 @@ def page() -> str:
 
 
 def _page(refused: str = "", fresh: tuple[str, str] | None = None) -> str:
+    auth.note_redrawn("view_accounts")
     session, user = db.session(), auth.user_now()
     return render_template(
         "accounts.html",
@@ -73,11 +74,12 @@ def _asked(number: int) -> User:
 @auth.needs(MANAGES)
 def one(number: int) -> str:
     """One account: what can be done about it, and where it is signed in."""
-    return _one(_asked(number))
+    return _one(number)
 
 
-def _one(user: User, fresh: str = "") -> str:
-    session, by = db.session(), auth.user_now()
+def _one(number: int, fresh: str = "") -> str:
+    auth.note_redrawn("view_account", _asked(number).name)
+    session, by, user = db.session(), auth.user_now(), _asked(number)
     return render_template(
         "account_of.html",
         account=user,
@@ -168,10 +170,10 @@ def password(number: int) -> str | tuple[str, int]:
     except InputInvalid as error:
         session.rollback()
         flash(ruling_words.refusal_words(error.key), "bad")
-        return _one(_asked(number)), 400
+        return _one(number), 400
     audit.note(session, by, "account_password", user.name, now(), auth.remote())
     session.commit()
-    return _one(user, fresh)
+    return _one(number, fresh)
 
 
 def _done(what: str, number: int, said: str, work: Callable[[], str]) -> Response:

@@ -208,10 +208,14 @@ def day_csv() -> Response:
 @blueprint.get("/sites")
 @auth.needs(auth.STAFF)
 def sites() -> str:
-    """Every site and its kiosks: when last heard, how complete, what was set aside."""
-    waiting = proposals.pending(db.session(), auth.user_now().township, now())
-    if waiting:
-        auth.note("view_proposals", str(len(waiting)))
+    """Every site and its kiosks: when last heard, how complete, what was set aside; who withdrew a
+    consent, is to be enrolled again, or has pictures that wait, which is a look at them."""
+    session, township = db.session(), auth.user_now().township
+    waiting = proposals.pending(session, township, now())
+    gone, again = erasures.withdrawals(session, township), reenrolments.asked(session, township)
+    named = {one.official for listed in (waiting, gone, again) for one in listed}
+    if named:
+        auth.note("view_sites", " ".join(sorted(named)))
     session, township, day = db.session(), auth.user_now().township, today()
     kiosks = townships.kiosks(session, township)
     paired = {kiosk.site for kiosk in kiosks}
@@ -223,8 +227,8 @@ def sites() -> str:
         silent=lambda moment: moment is None or to_ms(now()) - to_ms(moment) > STALE_AFTER_MS,
         state_word=words.device_state_word,
         health_words=words.health_words,
-        withdrawals=erasures.withdrawals(session, township),
+        withdrawals=gone,
         proposals=waiting,
-        again=reenrolments.asked(session, township),
+        again=again,
         at=lambda at_ms: clock_words(at_ms, day),
     )

@@ -25,7 +25,8 @@ DAY = date(2026, 11, 19)
 CODE = "A007"
 PAGES = (
     "/corrections", f"/corrections/{CODE}?date={DAY}", "/findings", "/findings.csv", "/spotchecks",
-    "/spotchecks/1", "/leave", "/visits", f"/officials/{CODE}",
+    "/findings?state=closed", "/findings?finding=1", "/corrections?state=approved",
+    "/corrections?state=undone", "/spotchecks/1", "/leave", "/visits", f"/officials/{CODE}",
     "/duty/roster", "/duty", f"/discrepancies?first={DAY}&last={DAY}", f"/day?date={DAY}",
     "/month?month=2026-11", "/charts?month=2026-11", "/allowance?month=2026-11", "/sites",
     "/plates", "/publication", "/account",

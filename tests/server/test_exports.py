@@ -120,6 +120,34 @@ def test_as_csv(world: World, path: str, head: str) -> None:
         assert "下乡" in " ".join(flat) or "在村" in " ".join(flat)
 
 
+def rows_of(world: World, path: str) -> list[list[str]]:
+    data = world.client("clerk").get(path).data.decode("utf-8-sig")
+    return list(csv.reader(io.StringIO(data, newline="")))
+
+
+def test_the_lines_of_the_allowance_are_a_csv_of_their_own(world: World) -> None:
+    month = "month=2026-11"
+    lines = rows_of(world, f"/allowance.csv?{month}&lines=1")
+    wanted = cells(sheet(world, f"/allowance.xlsx?{month}").worksheets[-1])
+    assert len(lines) == len(wanted) > 36
+    assert lines[0] == wanted[0]
+    assert all(len(line) == len(wanted[0]) and line[3] for line in lines), "each with its reason"
+    total = next(row for row in rows_of(world, f"/allowance.csv?{month}") if row[1] == "合计")
+    assert {line[9] for line in lines[1:]} == {"0.00", "35.00"}
+    assert sum(float(line[9]) for line in lines[1:]) == float(total[7]) > 0
+    assert re.fullmatch(r"\d+\.00", total[7]), "money has two decimals"
+    answer = world.client("clerk").get(f"/allowance.csv?{month}&lines=1&q=A00")
+    assert "allowance-2026-11-lines.csv" in answer.headers["Content-Disposition"]
+    assert len(answer.text.splitlines()) < len(lines), "filtered as on the page"
+    page = world.client("clerk").get(f"/allowance?{month}&q=A00").text
+    assert 'href="/allowance.csv?lines=1&amp;month=2026-11&amp;q=A00"' in page
+
+
+def test_numbers_are_numbers_in_a_csv_and_text_alone_is_kept_from_running() -> None:
+    rows = [[-35.0, 35.5, -3, 7, None, "-3", "=1", "-"]]
+    assert csv_text(["a"], rows) == "a\r\n-35.00,35.50,-3,7,,'-3,'=1,'-\r\n"
+
+
 def test_exports_are_in_the_trail_and_closed_to_strangers(world: World) -> None:
     assert world.app.test_client().get("/month.xlsx").status_code == 303
     world.client("leader").get("/month.csv?month=2026-10")
@@ -189,6 +217,13 @@ def test_a_long_table_is_written_beside_the_worker_with_its_rows_counted(
                        for row in page.iter_rows() if row[0].value) >= 150  # fmt: skip
         else:
             assert len(answer.data.decode("utf-8-sig").splitlines()) == 301
+    made = [folder.name for folder in (large.config.data / "exports").iterdir()]
+    assert len(made) == 2
+    before = len(trail(large, "view_export"))
+    for token in made:
+        assert clerk.get(f"/exports/{token}/file").status_code == 200
+    fetched = sorted(target for _, target in trail(large, "view_export")[before:])
+    assert fetched == ["month-2026-11.csv", "month-2026-11.xlsx"], "each time is a look"
 
 
 def test_what_is_handed_over_is_written_as_it_would_be_at_once(tmp_path: Path) -> None:

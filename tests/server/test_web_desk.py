@@ -129,6 +129,29 @@ def test_a_spot_check_and_its_finding_from_the_pages(world: World) -> None:  # n
     assert post(inspector, "/findings", f"/findings/{number[1]}", **closing) == 303
 
 
+def test_an_old_draw_asks_when_it_was_seen(world: World) -> None:  # noqa: F811
+    inspector = world.client("inspector")
+    asked = {"date": "2026-11-19", "sites": "1", "people": "1"}
+    assert post(inspector, "/spotchecks", "/spotchecks", **asked) == 303
+    found = re.search(r'/spotchecks/(\d+)"', inspector.get("/spotchecks").text)
+    assert found
+    page = f"/spotchecks/{found[1]}"
+    text = inspector.get(page).text
+    assert "不填为现在" not in text
+    code, site = (re.search(f'name="{name}" value="([^"]+)"', text) for name in
+                  ("official", "site"))  # fmt: skip
+    assert code
+    assert site
+    seen = {"official": code[1], "site": site[1], "seen": "there", "csrf_token": token(
+        inspector, page)}  # fmt: skip
+    refused = inspector.post(page, data=seen)
+    assert refused.status_code == 400
+    assert "请填写看到的时间" in refused.text
+    assert inspector.post(page, data={**seen, "time": "09:30"}).status_code == 303
+    elsewhere = {**seen, "time": "09:30", "site": "无此村"}
+    assert inspector.post(page, data=elsewhere).status_code == 404
+
+
 def test_leave_that_waits_for_a_leader_is_found(world: World) -> None:  # noqa: F811
     leader = world.client("leader")
     everything, waiting = (leader.get(f"/leave{q}").text for q in ("", "?state=pending"))

@@ -8,7 +8,7 @@ from datetime import date, datetime
 from functools import cache
 from typing import Any
 
-from sqlalchemy import Select, bindparam, select
+from sqlalchemy import Select, bindparam, func, select
 from sqlalchemy.orm import Session, aliased
 
 from attendance.days import day_of, from_ms, to_ms
@@ -163,19 +163,48 @@ def listing(
     state: str = "",
     official: str | None = None,
     day: date | None = None,
-    limit: int = 200,
+    limit: int | None = None,
+    first: int = 0,
 ) -> list[Ruled]:
-    """Corrections, newest first, with their decisions; filtered where asked."""
-    query = _query(township).order_by(Correction.id.desc()).limit(limit)
+    """Corrections, newest first, with their decisions; filtered where asked: all of them, or
+    `limit` from number `first` (from 0) on."""
+    query = _query(township).order_by(Correction.id.desc())
+    if limit is not None:
+        query = query.limit(limit).offset(first)
     if official is not None:
         query = query.where((Correction.official == official) | (Correction.really == official))
     if day is not None:
         query = query.where(Correction.day == day.isoformat())
+    return _views(session, township, _of_state(session, township, query, state))
+
+
+def number(session: Session, township: Township, state: str = "") -> int:
+    """How many corrections there are, of one state where asked."""
+    query = (
+        select(func.count())
+        .select_from(Correction)
+        .outerjoin(CorrectionDecision, CorrectionDecision.correction_id == Correction.id)
+        .where(Correction.township_id == township.id)
+    )
+    return session.scalar(_of_state(session, township, query, state)) or 0
+
+
+def _of_state(session: Session, township: Township, query: Any, state: str) -> Any:
+    """The query with those alone that are in a state, all where it is ""."""
+    if not state:
+        return query
     if state == "proposed":
-        query = query.where(CorrectionDecision.id.is_(None))
-    elif state:
-        query = query.where(CorrectionDecision.approved == (state != "refused"))
-    return [one for one in _views(session, township, query) if not state or one.state == state]
+        return query.where(CorrectionDecision.id.is_(None))
+    query = query.where(CorrectionDecision.approved == (state != "refused"))
+    if state == "refused":
+        return query
+    # Whether an undo holds hangs on those of itself: followed outside of SQL, of few corrections.
+    asked = session.scalars(select(Correction.undoes).where(
+        Correction.township_id == township.id, Correction.undoes.is_not(None)
+    ))  # fmt: skip
+    undone = undone_of(session, township.id, (one for one in asked if one is not None))
+    within = Correction.id.in_(sorted(undone))
+    return query.where(within if state == "undone" else ~within)
 
 
 def by_ids(session: Session, township: Township, ids: Iterable[int]) -> dict[int, Ruled]:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import date, datetime
+from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import case, func, select
 from sqlalchemy.orm import Session
 
 from attendance.days import from_ms, to_ms
@@ -26,6 +27,9 @@ from server.rules.findings import KINDS, may_follow, state
 from server.services.access.permissions import Act, may, not_own, require
 from server.services.township.rosters import official_of, site_named
 from server.services.township.townships import clean
+
+#: Findings whose events are asked for one by one; for more, all of the township's are.
+MOST_NAMED = 1000
 
 
 @dataclass(frozen=True)
@@ -116,7 +120,9 @@ def add_event(
 ) -> FindingEvent:
     """Appends an event: an answer, a closing (inspectors and leaders), a reopening, a note.
 
-    Raises NotAllowed (role; nobody closes or answers about themselves), NotFound, InputInvalid.
+    Whoever a finding is about may answer it or note on it where their role does: that explains and
+    decides nothing. Raises NotAllowed (role; nobody closes or reopens what is about themselves),
+    NotFound, InputInvalid.
     """
     require(by, Act.ANSWER, township)
     found = one(session, township, finding_id)
@@ -147,16 +153,56 @@ def one(session: Session, township: Township, finding_id: int) -> Found:
     return found[0]
 
 
+def number(session: Session, township: Township, wanted: str = "", above: int = 0) -> int:
+    """How many findings there are, of one state where asked (`server.rules.findings.STATES`), and
+    newer than the one with the id `above`."""
+    query = select(func.count()).select_from(Finding).where(Finding.township_id == township.id)
+    if above:
+        query = query.where(Finding.id > above)
+    return session.scalar(_of_state(query, township, wanted)) or 0
+
+
+def _of_state(query: Any, township: Township, wanted: str) -> Any:  # Selects, as in corrections
+    """The query with those alone whose events leave them in a state, all where it is "".
+
+    The same as `server.rules.findings.state`: whatever was before is open from the last reopening
+    on; since then, closed once it was closed, else answered once it was answered.
+    """
+    if not wanted:
+        return query
+
+    def last(what: str) -> Any:
+        return func.coalesce(func.max(case((FindingEvent.what == what, FindingEvent.id))), 0)
+
+    held = (
+        select(
+            FindingEvent.finding_id,
+            case(
+                (last("closed") > last("reopened"), "closed"),
+                (last("answered") > last("reopened"), "answered"),
+                else_="open",
+            ).label("state"),
+        )
+        .where(FindingEvent.township_id == township.id)
+        .group_by(FindingEvent.finding_id)
+        .subquery()
+    )
+    joined = query.outerjoin(held, held.c.finding_id == Finding.id)
+    return joined.where(func.coalesce(held.c.state, "open") == wanted)
+
+
 def listing(
     session: Session,
     township: Township,
     wanted: str = "",
     official: str | None = None,
     finding_id: int | None = None,
-    limit: int = 500,
+    limit: int | None = None,
     ids: Collection[int] | None = None,
+    first: int = 0,
 ) -> list[Found]:
-    """Findings, newest first, of one state, official or set where asked, in two queries."""
+    """Findings, newest first, of one state, official or set where asked, in two queries: all of
+    them, or `limit` from number `first` (from 0) on."""
     query = (
         select(Finding, Official.name, Site.name)
         .outerjoin(
@@ -166,29 +212,26 @@ def listing(
         .outerjoin(Site, Site.id == Finding.site_id)
         .where(Finding.township_id == township.id)
         .order_by(Finding.id.desc())
-        .limit(limit)
     )
+    if limit is not None:
+        query = query.limit(limit).offset(first)
     if official is not None:
         query = query.where(Finding.official == official)
     if finding_id is not None:
         query = query.where(Finding.id == finding_id)
     if ids is not None:
         query = query.where(Finding.id.in_(ids))
-    rows = session.execute(query).all()
+    rows = session.execute(_of_state(query, township, wanted)).all()
     steps: dict[int, list[Step]] = {}
     if rows:
-        for event in session.scalars(
-            select(FindingEvent)
-            .where(
-                FindingEvent.township_id == township.id,
-                FindingEvent.finding_id.in_([row[0].id for row in rows]),
-            )
-            .order_by(FindingEvent.id)
-        ):
+        events = select(FindingEvent).where(FindingEvent.township_id == township.id)
+        if len(rows) <= MOST_NAMED:
+            events = events.where(FindingEvent.finding_id.in_([row[0].id for row in rows]))
+        for event in session.scalars(events.order_by(FindingEvent.id)):
             steps.setdefault(event.finding_id, []).append(
                 Step(event.what, event.text, event.attachment_id, event.by, from_ms(event.at_ms))
             )
-    found = [
+    return [
         Found(
             f.id, f.kind, date.fromisoformat(f.day), f.official, name or "", site or "",
             f.record_id, f.spot_check_id, f.correction_id, f.text, f.by, from_ms(f.at_ms),
@@ -196,4 +239,3 @@ def listing(
         )
         for f, name, site in rows
     ]  # fmt: skip
-    return [f for f in found if not wanted or f.state == wanted]

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from attendance.days import DAY_MS, day_of, day_start_ms, from_ms, to_ms
@@ -15,6 +15,7 @@ from server.errors import InputInvalid, NotFound
 from server.models import Attachment, SpotCheck, SpotDraw, Township, User
 from server.rules import corrections, draw
 from server.rules.calendar import days_between
+from server.rules.roster import Expected
 from server.rules.where import Answer, where_at
 from server.services.access.permissions import Act, not_own, require
 from server.services.sheets.days import PersonDay, days_of, others_of, person_days
@@ -25,6 +26,8 @@ from server.services.township.townships import clean
 
 SEEN = ("there", "not_there", "elsewhere", "excused")
 MAX_SITES, MAX_PEOPLE = 100, 50
+#: After the beginning of a draw's day nothing is seen on it any more, whatever shifts there are.
+LOOK_MS = DAY_MS + DAY_MS // 2
 
 
 @dataclass(frozen=True)
@@ -111,17 +114,31 @@ def record(
     by: User,
     now: datetime,
     attachment: Attachment | None = None,
+    site: str | None = None,
 ) -> SpotCheck:
-    """Appends what the inspector saw of somebody who was drawn. Raises NotAllowed, NotFound,
-    InputInvalid."""
+    """Appends what the inspector saw at `seen_ms` of somebody who was drawn at `site`, which may be
+    left out (None) where they were drawn at one alone.
+
+    `seen_ms` lies between the beginning of the day of the draw and `now`, and before that
+    official's day ends: by midnight, or the morning after a night shift, at most LOOK_MS after its
+    beginning. Raises NotAllowed, NotFound, InputInvalid.
+    """
     require(by, Act.INSPECT, township)
     not_own(by, official)
     made = one(session, township, draw_id)
-    site = next((s for s, codes in made.drawn.people.items() if official in codes), None)
+    drawn_at = [s for s, codes in made.drawn.people.items() if official in codes]
+    if not drawn_at or site not in (None, *drawn_at):
+        raise NotFound(say("此人未在该站点被抽中", "that official was not drawn there"))
     if site is None:
-        raise NotFound(say("此人未被抽中", "that official was not drawn"))
+        if len(drawn_at) > 1:
+            raise InputInvalid("seen_site", say("请选择站点", "say at which site"), "site")
+        site = drawn_at[0]
     if seen not in SEEN or seen_ms > to_ms(now):
         raise InputInvalid("seen", say("请选择看到的情况", "choose what was seen"), "seen")
+    start_ms = day_start_ms(made.day)
+    if not start_ms <= seen_ms < _day_on(session, township, official, made.day, now).end_ms:
+        said = say("请填写抽查当天看到的时间", "give a time on the day of the draw")
+        raise InputInvalid("seen_time", said, "time")
     roster = roster_of(session, township)
     place = next((p for p in roster.places.values() if p.name == site), None)  # renamed since?
     row = SpotCheck(
@@ -136,6 +153,39 @@ def record(
     return row
 
 
+def typed_at(
+    session: Session, township: Township, official: str, day: date, at_ms: int, now: datetime
+) -> int:
+    """The moment that is meant by a time of day typed on the page of a draw of `day`, in ms.
+
+    `at_ms` is that time on `day`. Before a night shift begins it is the morning after's, where that
+    still belongs to `day` and is past. A code that the roster does not hold has no night shift.
+    """
+    held = _day_on(session, township, official, day, now)
+    begins = [e.hours.start_ms(day) for e in held.expected if e.hours and e.hours.overnight]
+    after = at_ms + DAY_MS
+    morning = bool(begins) and at_ms < min(begins) and after < held.end_ms and after <= to_ms(now)
+    return after if morning else at_ms
+
+
+@dataclass(frozen=True)
+class _Bounds:
+    """Until before when looks of a draw's day may be, and where somebody is expected that day."""
+
+    end_ms: int
+    expected: Sequence[Expected] = ()
+
+
+def _day_on(
+    session: Session, township: Township, official: str, day: date, now: datetime
+) -> _Bounds:
+    start_ms = day_start_ms(day)
+    if official not in roster_of(session, township).by_code:
+        return _Bounds(start_ms + DAY_MS)
+    held = person_days(session, township, official, [day], now)[2][0].people[official]
+    return _Bounds(min(held.end_ms, start_ms + LOOK_MS), held.expected)
+
+
 def one(session: Session, township: Township, draw_id: int) -> Draw:
     """One draw. Raises NotFound."""
     row = session.scalar(
@@ -146,13 +196,21 @@ def one(session: Session, township: Township, draw_id: int) -> Draw:
     return _views(session, township, [row])[0]
 
 
-def listing(session: Session, township: Township, limit: int = 50) -> list[Draw]:
-    """Draws with what was seen, newest first, in two queries."""
+def number(session: Session, township: Township) -> int:
+    """How many draws there ever were."""
+    asked = select(func.count()).select_from(SpotDraw).where(SpotDraw.township_id == township.id)
+    return session.scalar(asked) or 0
+
+
+def listing(session: Session, township: Township, limit: int, first: int = 0) -> list[Draw]:
+    """Draws with what was seen, newest first, `limit` of them from number `first` (from 0) on, in
+    two queries."""
     rows = session.scalars(
         select(SpotDraw)
         .where(SpotDraw.township_id == township.id)
         .order_by(SpotDraw.id.desc())
         .limit(limit)
+        .offset(first)
     ).all()
     return _views(session, township, list(rows))
 
