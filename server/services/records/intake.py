@@ -16,6 +16,7 @@ from server.commits import is_together, savepoint
 from server.errors import ApiProblem
 from server.models import Contact, Device, EpochRow, Quarantined, RecordRow, RejectedRecord
 from server.services.evidence import audit
+from server.services.records import apart
 from server.services.records.arrivals import Arrivals, arrivals, fits, taken
 from server.services.records.cursors import is_settled, note_fork
 from server.services.records.uploads import Upload, read_batch
@@ -231,7 +232,11 @@ def _append(
     results = [
         wire.Result(seq=first + i, record_id=r.record_id, result="stored") for i, r in found.good
     ]
+    if found.good:
+        apart.came_again(session, device, upload.batch.epoch, first + start, upload.batch.last)
     if found.bad:
+        piled = [(first + i, upload.payloads[i]) for i in found.bad]
+        apart.hold(session, device, upload.batch.epoch, piled, now)
         results += [_pile(session, device, upload, i, why, now) for i, why in found.bad.items()]
         results.sort(key=lambda result: result.seq)
     return results
@@ -292,6 +297,7 @@ def _quarantine(
             )
         )
     )
+    fresh = [i for i in range(start, len(upload.payloads)) if upload.heads[i] not in held]
     rows = [
         {
             "township_id": device.township_id,
@@ -303,8 +309,9 @@ def _quarantine(
             "why": why,
             "received_ms": to_ms(now),
         }
-        for index in range(start, len(upload.payloads))
-        if upload.heads[index] not in held
+        for index in fresh
     ]
     if rows:
         session.execute(insert(Quarantined), rows)
+        put_by = [(first + index, upload.payloads[index]) for index in fresh]
+        apart.hold(session, device, epoch, put_by, now)
