@@ -102,6 +102,7 @@ REFUSALS: dict[str, Later] = {
     "finding": _l("Choose a kind and say what was found."),
     "event": _l("That step cannot follow now."),
     "text": _l("Say what there is to say."),
+    "apart": _l("Tick records that still wait for a review."),
     "leave_step": _l("Give the number of the county's paper."),
     "own": _l("This is about yourself: somebody else must do it."),
     "another": _l("You proposed this yourself: another person decides."),

@@ -11,7 +11,7 @@ from html import unescape
 
 import pytest
 
-from server.models import AuditEntry, Official, User
+from server.models import AuditEntry, Official, Quarantined, RecordRow, User
 from server.services.evidence import audit
 from server.web.trail import LENGTH
 from tests.conftest import NewDatabase
@@ -127,13 +127,22 @@ def test_every_page_that_names_somebody_is_a_look(world: World) -> None:
     database = world.app.extensions["quxiang"].database
     with database.session() as session:
         names = [n for (n,) in session.query(Official.name) if n != "外乡人"]
+    with database.transaction() as session:
+        row = session.query(RecordRow).filter_by(official="A002").first()
+        assert row is not None
+        device = row.device_id
+        session.add(Quarantined(
+            township_id=row.township_id, device_id=device, epoch=9, seq=1, payload=row.payload,
+            head=bytes(32), why="fork", received_ms=row.received_ms,
+        ))  # fmt: skip
 
     def count() -> int:
         with database.session() as session:
             return session.query(AuditEntry).filter_by(who="leader").count()
 
     adapter = world.app.url_map.bind("localhost")
-    given = {"code": "A002", "month": "2026-11", "kind": "csv", "number": 1, "token": "x"}
+    given = {"code": "A002", "month": "2026-11", "kind": "csv", "number": 1, "token": "x",
+             "device": device}  # fmt: skip
     unnoted, named = [], 0
     for rule in world.app.url_map.iter_rules():
         if "GET" not in (rule.methods or ()) or rule.endpoint.startswith(PUBLIC):
