@@ -20,6 +20,7 @@ from server.services.records import apart
 from server.services.records.arrivals import Arrivals, arrivals, fits, taken
 from server.services.records.cursors import is_settled, note_fork
 from server.services.records.uploads import Upload, read_batch
+from server.services.rulings import alarms
 
 #: Quarantined records kept of one device: a stolen key must not fill the disk.
 MAX_QUARANTINED = 100_000
@@ -138,7 +139,8 @@ def _open_epoch(session: Session, device: Device, batch: wire.Batch, now: dateti
 
 
 def _note_lost(session: Session, device: Device, now: datetime) -> None:
-    """Says in the audit trail which records a card no longer had: from the first to the last.
+    """Says in the audit trail, and by a finding, which records a card no longer had: from the first
+    to the last.
 
     What it still had it said with its last cursor of the old epoch. After a fork that was settled
     nothing was lost.
@@ -148,8 +150,10 @@ def _note_lost(session: Session, device: Device, now: datetime) -> None:
     mine = select(Contact).where(Contact.device_id == device.id, Contact.epoch <= device.epoch)
     last = session.scalar(mine.order_by(Contact.id.desc()).limit(1))
     if last is not None and (last.epoch, last.seq) < (device.epoch, device.seq):
-        lost = f"{last.epoch}/{last.seq + 1} - {device.epoch}/{device.seq}"
+        first, end = (last.epoch, last.seq + 1), (device.epoch, device.seq)
+        lost = "{}/{} - {}/{}".format(*first, *end)
         audit.note_for(session, device.township_id, f"device:{device.id}", "card_lost", lost, now)
+        alarms.lost(session, device, first, end, now)
 
 
 def _known(
