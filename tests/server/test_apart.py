@@ -6,8 +6,11 @@ import re
 from argparse import Namespace
 from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
+from importlib import import_module
 
 import pytest
+from alembic.migration import MigrationContext
+from alembic.operations import Operations
 from flask.testing import FlaskClient
 from sqlalchemy import select
 
@@ -16,7 +19,7 @@ from attendance.statuses import Kind
 from server import cli_evidence
 from server.config import LEAST_KEEP_DAYS, load_keys
 from server.errors import InputInvalid, NotAllowed, NotFound
-from server.models import ApartReview, AuditEntry, User
+from server.models import ApartReview, AuditEntry, Device, User
 from server.rules.calendar import days_between
 from server.services.evidence import checkpoints
 from server.services.evidence.prune import prune
@@ -395,3 +398,60 @@ def test_the_command_lists_the_same(
     with office.context.database.session() as session:
         noted = session.scalars(select(AuditEntry).where(AuditEntry.who == "command"))
         assert ("view_apart", village.device) in {(e.what, e.target) for e in noted}
+
+
+def test_a_later_contact_that_knew_fewer_moves_nothing(
+    office: Office, desk: Machine, village: Kiosk
+) -> None:
+    leader = office.user("wu", "leader")
+
+    def unreadable() -> None:
+        office.clock.step(days=1)
+        village.reboot()
+        village.record("zhang-3")
+        village.payloads[-1] = village.payloads[-1].replace(b'"in_village"', b'"in_town"')
+        assert acks(village, len(village.payloads)) == ["rejected"]
+
+    village.sync()
+    first = ms(office.clock())
+    unreadable()
+    office.clock.step(hours=1)
+    kept, village.payloads = village.payloads, []  # its card is put back for an hour
+    village.reboot()
+    assert village.cursor().state == "ahead"
+    village.payloads = kept
+    unreadable()
+    assert review(office, village.device, leader, [held(office, village.device)[0].key])
+    assert office.device(village.device).apart_from_ms == first
+
+
+def test_nobody_reviews_a_kiosk_of_another_township(
+    office: Office, desk: Machine, village: Kiosk
+) -> None:
+    leader = office.user("wu", "leader")
+    far = office.kiosk("远村", "village", "白水乡")
+    set_aside(office, far)
+    keys = [one.key for one in held(office, far.device)]
+    for chosen in ((far.device, keys), (village.device, keys)):
+        with pytest.raises((NotFound, InputInvalid)):
+            review(office, chosen[0], leader, chosen[1])
+    assert [one.waits for one in held(office, far.device)] == [True]
+    for method in ("get", "post"):
+        assert getattr(browser(office, "wu"), method)(f"/sites/{far.device}/apart").status_code in (
+            400, 404,
+        )  # fmt: skip
+
+
+def test_what_an_earlier_release_set_aside_is_held_back_too(
+    office: Office, desk: Machine, village: Kiosk
+) -> None:
+    set_aside(office, village)
+    upgrade = import_module("server.migrations.versions.0089_apart_reviews")
+    with office.context.database.transaction() as session:
+        session.get_one(Device, village.device).apart_from_ms = None
+        session.flush()
+        with Operations.context(MigrationContext.configure(session.connection())):
+            upgrade._hold_what_is_there()
+    # At 07:00 the kiosk said last that it had fewer records.
+    assert office.device(village.device).apart_from_ms == ms(shanghai(DAY, 7))
+    assert verdict(office, DAY) == "not_known"
