@@ -137,6 +137,7 @@ def _parser() -> argparse.ArgumentParser:
         ("list", evidence.device_list, "list kiosks and desks and their state"),
         ("revoke", change, "count nothing more of a device; it is kept for a review"),
         ("settle", change, "let a forked kiosk go on in a new epoch, a revoked device in"),
+        ("apart", evidence.device_apart, "list what was set aside of a kiosk, and who reviewed it"),
         ("paper", evidence.device_paper, "find a head code of a village's paper log in the chain"),
     ):
         command = actions.add_parser(name, help=what, description=what)

@@ -45,6 +45,38 @@ def device_change(args: argparse.Namespace) -> int:
     return 0
 
 
+def device_apart(args: argparse.Namespace) -> int:
+    """One line for each record that was set aside of a kiosk; the look is noted in the trail."""
+    from attendance.days import SHANGHAI, from_ms, to_ms
+    from server.services.evidence import audit
+    from server.services.records import apart
+
+    def clock(ms: int | None) -> str:
+        return "-" if ms is None else f"{from_ms(ms).astimezone(SHANGHAI):%Y-%m-%d %H:%M}"
+
+    with transaction(config_of(args)) as session:
+        kiosk = apart.kiosk_of(session, None, args.id)
+        audit.note_for(session, kiosk.township_id, "command", "view_apart", kiosk.id, utcnow())
+        found = apart.listing(session, kiosk)
+    for one in found:
+        claim, review = one.claim, one.review
+        if review is not None:
+            said = f"{review.by} {clock(to_ms(review.at))}: {review.note}"
+            state = say(f"已核查 {said}", f"reviewed {said}")
+        elif one.counted:
+            state = say("后来已计入", "counted since")
+        else:
+            state = say("待核查", "waits for a review")
+        claimed = (claim.official, claim.kind, claim.status, claim.method)
+        print(
+            f"{one.epoch}/{one.seq}", *(part or "-" for part in claimed), clock(claim.wall_ms),
+            " ".join(one.why.split()), clock(one.received_ms), state, sep="\t",
+        )  # fmt: skip
+    if not found:
+        print(say(f"{args.id} 没有被搁置的记录", f"nothing of {args.id} was set aside"))
+    return 0
+
+
 def device_paper(args: argparse.Namespace) -> int:
     """Whether a code from a village's paper log lies on the chain that is here."""
     from attendance.days import SHANGHAI

@@ -10,7 +10,13 @@ from server.models.devices import (
     PairingCodeRow,
     WithdrawalRow,
 )
-from server.models.evidence import EpochRow, Quarantined, RecordRow, RejectedRecord
+from server.models.evidence import (
+    ApartReview,
+    EpochRow,
+    Quarantined,
+    RecordRow,
+    RejectedRecord,
+)
 from server.models.logins import LoginSession, LoginThrottle, RecoveryCode, SecondFactor
 from server.models.office import (
     TOWNSHIP_ROLES,
@@ -60,6 +66,7 @@ from server.rules.calendar import MONDAY_TO_FRIDAY
 __all__ = [
     "MONDAY_TO_FRIDAY",
     "TOWNSHIP_ROLES",
+    "ApartReview",
     "ApiToken",
     "Attachment",
     "AuditEntry",

@@ -19,7 +19,9 @@ class Device(OfTownship, Base):
     version ever accepted for it, whether or not its package is still held. `fork_ms` is set once
     the device showed two histories. Where that was settled, the kiosk goes on in an epoch above
     `settled_epoch`, and what its other history holds is set aside. Records up to `(pruned_epoch,
-    pruned_seq)`, after which the head was `pruned_head`, are no longer held.
+    pruned_seq)`, after which the head was `pruned_head`, are no longer held. `apart_from_ms`: from
+    that moment on it may have seen people whom only records say that were set aside and that nobody
+    has reviewed (`server.services.records.apart`); None where none wait.
     """
 
     __tablename__ = "device"
@@ -44,6 +46,7 @@ class Device(OfTownship, Base):
     pending: Mapped[int] = mapped_column(Big, default=0)
     last_contact_ms: Mapped[int | None] = mapped_column(Big)
     complete_until_ms: Mapped[int | None] = mapped_column(Big)
+    apart_from_ms: Mapped[int | None] = mapped_column(Big)
     health: Mapped[dict[str, Any] | None] = mapped_column(JSON)
 
     site: Mapped[Site | None] = relationship(lazy="joined")

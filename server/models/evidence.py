@@ -1,4 +1,5 @@
-"""What kiosks sent. All append-only: nothing here is ever updated or deleted."""
+"""What kiosks sent, and who looked at what was set aside of it. All append-only: nothing here is
+ever updated or deleted."""
 
 from __future__ import annotations
 
@@ -154,3 +155,24 @@ class Quarantined(OfTownship, Base):
     head: Mapped[bytes] = mapped_column(LargeBinary(32))
     why: Mapped[str] = mapped_column(String(10))
     received_ms: Mapped[int] = mapped_column(Big)
+
+
+class ApartReview(OfTownship, Base):
+    """That a person looked at one record set aside: of `quarantined` or of `rejected_record`.
+
+    It names the record by its place and the head after it, since its own row goes with time. `by`
+    is the account's name, `by_official` the code of the cadre who owns it, where they are one.
+    """
+
+    __tablename__ = "apart_review"
+    __table_args__ = (UniqueConstraint("device_id", "epoch", "seq", "head"),)
+
+    id: Mapped[int] = mapped_column(Id, primary_key=True)
+    device_id: Mapped[str] = mapped_column(ForeignKey("device.id"))
+    epoch: Mapped[int] = mapped_column(Big)
+    seq: Mapped[int] = mapped_column(Big)
+    head: Mapped[bytes] = mapped_column(LargeBinary(32))
+    note: Mapped[str] = mapped_column(String(500))
+    by: Mapped[str] = mapped_column(String(60))
+    by_official: Mapped[str | None] = mapped_column(String(32))
+    at_ms: Mapped[int] = mapped_column(Big)

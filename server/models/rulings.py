@@ -150,7 +150,8 @@ class SpotCheck(OfTownship, Base):
 class Finding(OfTownship, Base):
     """Something that an inspector wants answered. `kind` is one of `server.rules.findings.KINDS`.
 
-    Its state is that of its last event.
+    One that the server opened by itself is `by` `device:ID` and says so in Chinese and, in a second
+    line, in English (`server.services.rulings.alarms`). Its state is that of its last event.
     """
 
     __tablename__ = "finding"

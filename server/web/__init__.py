@@ -14,6 +14,7 @@ from server.services.programs.webhooks import MAKERS
 from server.web import (
     account,
     allowance,
+    apart,
     auth,
     board,
     charts,
@@ -79,6 +80,8 @@ SECTIONS = {
     "corrections.one_day": "corrections.page",
     "corrections.propose": "corrections.page",
     "inspect.one_draw": "inspect.draws",
+    "apart.page": "supervise.sites",
+    "apart.review": "supervise.sites",
 }
 #: Blueprints whose every page belongs to one of the navigation.
 AREAS = {
@@ -110,7 +113,7 @@ def register(app: Flask) -> None:
     board.register(app)
     for part in (
         supervise, grids, inspect, corrections, allowance, officials, leave, duty, person, settings,
-        planning, imports, exports, charts,
+        planning, imports, exports, charts, apart,
     ):  # fmt: skip
         app.register_blueprint(part.blueprint)
     app.jinja_env.trim_blocks = True

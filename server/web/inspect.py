@@ -259,6 +259,8 @@ def listing() -> str:
         kind_word=ruling_words.finding_kind_word,
         event_word=ruling_words.finding_event_word,
         done_word=ruling_words.finding_done_word,
+        finding_text=ruling_words.finding_text,
+        who_words=words.who_words,
         steps_for=_steps_for,
         people=[p for p in roster.people if p.active and p.official != user.official],
         sites=list(roster.site_kinds),

@@ -246,10 +246,11 @@ def findings_paper(found: Sequence[Found], state: str, township: str) -> Paper:
     between = "；" if lang() == "zh" else "; "
     rows = [
         [f.id, f.day.isoformat(), ruling_words.finding_kind_word(f.kind), f.name or "", f.site,
-         f.text, ruling_words.finding_state_word(f.state),
-         f"{f.by} {clock_words(to_ms(f.at))}",
+         ruling_words.finding_text(f.text), ruling_words.finding_state_word(f.state),
+         f"{words.who_words(f.by)} {clock_words(to_ms(f.at))}",
          between.join(
-             f"{ruling_words.finding_done_word(s.what)} {s.by} {clock_words(to_ms(s.at))} {s.text}"
+             f"{ruling_words.finding_done_word(s.what)} {words.who_words(s.by)} "
+             f"{clock_words(to_ms(s.at))} {ruling_words.finding_text(s.text)}"
              for s in f.steps
          )]
         for f in found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from server.web.language import lang
 from server.web.say import Later, _l
 
 CORRECTIONS: dict[str, Later] = {
@@ -105,6 +106,7 @@ REFUSALS: dict[str, Later] = {
     "finding": _l("Choose a kind and say what was found."),
     "event": _l("That step cannot follow now."),
     "text": _l("Say what there is to say."),
+    "apart": _l("Tick records that still wait for a review."),
     "leave_step": _l("Give the number of the county's paper."),
     "own": _l("This is about yourself: somebody else must do it."),
     "another": _l("You proposed this yourself: another person decides."),
@@ -186,6 +188,12 @@ def finding_event_word(what: str) -> str:
 def finding_done_word(what: str) -> str:
     """A step of a finding that was taken, in words."""
     return str(FINDING_DONE.get(what, what))
+
+
+def finding_text(text: str) -> str:
+    """What stands in a finding: as it was typed; of the server's own in the reader's language."""
+    chinese, _, english = text.partition("\n")
+    return english if english and lang() == "en" else chinese
 
 
 def refusal_words(key: str) -> str:

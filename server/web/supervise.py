@@ -9,7 +9,7 @@ from itertools import groupby
 
 from flask import Blueprint, Response, render_template, request
 
-from attendance.days import to_ms
+from attendance.days import day_of, to_ms
 from attendance.whereabouts import STALE_AFTER_MS
 from server import db
 from server.context import now
@@ -21,7 +21,7 @@ from server.services.sheets.daysheet import DayRow, DaySheet, SiteState
 from server.services.township import townships
 from server.web import auth, sheets, words
 from server.web.csvs import csv_file
-from server.web.language import clock_words, lang
+from server.web.language import clock_words, lang, short_day
 from server.web.picks import PAGE, Chosen, date_asked, today
 from server.web.say import _l, gettext
 
@@ -224,6 +224,7 @@ def sites() -> str:
         kiosks=kiosks,
         empty=[site for site in townships.sites(session, township) if site.name not in paired],
         moment=lambda moment: moment_words(moment, day),
+        day_words=lambda moment: short_day(day_of(to_ms(moment))),
         silent=lambda moment: moment is None or to_ms(now()) - to_ms(moment) > STALE_AFTER_MS,
         state_word=words.device_state_word,
         health_words=words.health_words,

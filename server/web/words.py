@@ -114,6 +114,8 @@ ACTS.update(
         "draw_spotcheck": _l("Drew a spot check"),
         "record_spotcheck": _l("Recorded a spot check"),
         "view_findings": _l("Looked at findings"),
+        "view_apart": _l("Looked at records set aside"),
+        "review_apart": _l("Reviewed records set aside"),
         "open_finding": _l("Opened a finding"),
         "finding_note": _l("Noted on a finding"),
         "finding_answered": _l("Answered a finding"),

@@ -214,7 +214,7 @@ CASES = (
     Case("the second batch before the first", _later_first, ("409 gap",)),
     Case("a gap", lambda w: w.ask(w.batch(w.payloads(2, 40), 40, bytes(32))), ("409 gap",)),
     Case("the end of all numbers", _number("last", 2**63 - 1), ("400 malformed",)),
-    Case("a fork", _fork, ("409 fork",), ("quarantined", "audit_entry")),
+    Case("a fork", _fork, ("409 fork",), ("quarantined", "audit_entry", "finding")),
     Case("a foreign key", _foreign, ("401 signature",)),
     Case("a foreign key inside", _foreign_inside, ("401 signature",)),
     Case("the batch of another kiosk", _of_another, ("401 signature",), ("device", "epoch")),
@@ -245,7 +245,8 @@ CASES = (
     Case("an endless body", _endless(True), ("413 too_large",)),
     Case("an endless body of nobody", _endless(False), ("401 unknown_device",)),
 )  # fmt: skip
-KEPT = ("record", "rejected_record", "quarantined", "epoch", "contact", "device", "audit_entry")
+KEPT = ("record", "rejected_record", "quarantined", "epoch", "contact", "device", "audit_entry",
+        "finding")  # fmt: skip
 
 
 def honest(target: Target) -> Attacker:

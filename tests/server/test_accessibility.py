@@ -8,7 +8,7 @@ import pytest
 from playwright.sync_api import Browser, expect
 from sqlalchemy import select
 
-from server.models import Official, User
+from server.models import Official, Quarantined, RecordRow, User
 from server.services.access import accounts, tokens
 from server.services.programs import webhooks
 from server.services.public.publication import page_of
@@ -97,6 +97,35 @@ def test_no_page_of_an_administrator_or_auditor_does(browser: Browser, served: S
     finally:
         reader.close()
     assert {path: said for path, said in found.items() if said} == {}
+
+
+def test_no_page_of_records_set_aside_does(browser: Browser, served: Served) -> None:
+    """Of one kiosk, read from a telephone and at a desk, before and after a review."""
+    with served.world.app.extensions["quxiang"].database.transaction() as session:
+        rows = session.scalars(select(RecordRow).where(RecordRow.official == "A007")).all()
+        device = rows[0].device_id
+        for seq, payload in enumerate((rows[0].payload, b'{"official":"A007"}', b"x"), 1):
+            session.add(Quarantined(
+                township_id=rows[0].township_id, device_id=device, epoch=9, seq=seq,
+                payload=payload, head=bytes([seq]) * 32, why="fork",
+                received_ms=rows[0].received_ms,
+            ))  # fmt: skip
+    path, found = f"/sites/{device}/apart", {}
+    for size, lang, note in (("telephone", "zh", "问过本人"), ("desk", "en", "asked them")):
+        reader = Reader(browser, served.url, size, lang)
+        try:
+            reader.sign_in("leader")
+            page = check_width(reader, path)
+            found[size, path] = troubles(page)
+            for box in page.locator("[name=one]").all()[1:]:
+                box.uncheck()
+            page.fill("main [name=note]", note)
+            page.click("main form button >> nth=0")
+            expect(page.locator("main")).to_contain_text(note)
+            found[size, "reviewed"] = troubles(page)
+        finally:
+            reader.close()
+    assert {key: said for key, said in found.items() if said} == {}
 
 
 def test_a_page_renews_itself_without_being_loaded_anew(browser: Browser, served: Served) -> None:

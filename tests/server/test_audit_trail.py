@@ -22,6 +22,8 @@ from server.models import (
     Device,
     Official,
     Proposal,
+    Quarantined,
+    RecordRow,
     User,
     WithdrawalRow,
 )
@@ -208,6 +210,14 @@ def test_every_page_that_names_somebody_is_a_look(world: World) -> None:
         sent = {**SENT, "inspect.record": {"official": code, "seen": ""}}
         row = session.query(Official).filter_by(official="A002").one()
         changed = (("编号", "姓名", "电话"), ("A002", row.name, "1"))
+    with database.transaction() as session:
+        kept = session.query(RecordRow).filter_by(official="A002").first()
+        assert kept is not None
+        device = kept.device_id
+        session.add(Quarantined(
+            township_id=kept.township_id, device_id=device, epoch=9, seq=1, payload=kept.payload,
+            head=bytes(32), why="fork", received_ms=kept.received_ms,
+        ))  # fmt: skip
     adapter = world.app.url_map.bind("localhost")
     unnoted, named = [], set()
     for role in ("leader", "inspector", "clerk", "admin"):
@@ -218,7 +228,7 @@ def test_every_page_that_names_somebody_is_a_look(world: World) -> None:
                 return session.query(AuditEntry).filter_by(who=who).count()
 
         given = {"code": "A002", "month": "2026-11", "kind": "csv", "number": 1, "token": "x",
-                 "visit_id": 1, "leave_id": 1, "which": 1}  # fmt: skip
+                 "visit_id": 1, "leave_id": 1, "which": 1, "device": device}  # fmt: skip
         if role in ("clerk", "admin"):
             given["token"] = handed_in(browser, *changed).rsplit("/", 1)[1]
         csrf = token_of(browser.get("/account").text)

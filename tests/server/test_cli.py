@@ -400,6 +400,9 @@ def test_checkpoints_witnesses_and_devices_from_the_command_line(run: Run, tmp_p
     refused(run("device", "paper", device[0], unknown), "no record of", "changed since")
     refused(run("device", "paper", device[0], "1234"), "eight characters")
     refused(run("device", "paper", "nobody00", code), "no kiosk nobody00")
+    assert "was set aside" in run("device", "apart", device[0]).stdout
+    assert "没有被搁置的记录" in run("device", "apart", device[0], zh=True).stdout
+    refused(run("device", "apart", "nobody00"), "no kiosk nobody00")
     refused(run("device", "settle", device[0]), "nothing to settle")
     refused(run("device", "revoke", "nobody00"), "device list")
     assert run("device", "revoke", device[0]).returncode == 0

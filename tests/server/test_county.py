@@ -80,7 +80,7 @@ def test_every_change_is_refused(world: World) -> None:
     assert browser.post("/county", data=form).status_code == 303
     before, asked = rows(world), 0
     values = {"number": 1, "leave_id": 1, "visit_id": 1, "which": 1, "code": "A001",
-              "month": "2026-10", "token": "x", "kind": "officials"}  # fmt: skip
+              "month": "2026-10", "token": "x", "kind": "officials", "device": "x"}  # fmt: skip
     adapter = world.app.url_map.bind("localhost")
     for rule in world.app.url_map.iter_rules():
         for method in sorted((rule.methods or set()) - {"GET", "HEAD", "OPTIONS"}):

@@ -23,6 +23,7 @@ class Act(StrEnum):
     DECIDE = "decide_correction"
     INSPECT = "inspect"
     ANSWER = "answer_finding"
+    REVIEW = "review_apart"
     SIGN = "sign_month"
     MANAGE_ACCOUNTS = "manage_accounts"
 
@@ -42,6 +43,7 @@ MAY: dict[Act, frozenset[Role]] = {
     Act.DECIDE: frozenset({Role.LEADER}),
     Act.INSPECT: frozenset({Role.INSPECTOR}),
     Act.ANSWER: frozenset({Role.CLERK, Role.INSPECTOR, Role.LEADER}),
+    Act.REVIEW: frozenset({Role.INSPECTOR, Role.LEADER}),
     Act.SIGN: frozenset({Role.LEADER}),
     Act.MANAGE_ACCOUNTS: frozenset({Role.ADMIN}),
 }

@@ -34,6 +34,10 @@ COLUMNS: dict[str, tuple[str, ...]] = {
     "quarantined": (
         "id", "township_id", "device_id", "epoch", "seq", "payload", "head", "why", "received_ms",
     ),
+    "apart_review": (
+        "id", "township_id", "device_id", "epoch", "seq", "head", "note", "by", "by_official",
+        "at_ms",
+    ),
     "contact": (
         "id", "township_id", "device_id", "server_ms", "boot_id", "boottime_ns", "epoch", "seq",
         "pending", "proof_server_ms", "proof_boot_id", "proof_boottime_ns", "proof_rtt_ns",

@@ -32,6 +32,7 @@ from server.models import (
 from server.services.evidence import audit, checkpoints, retention, verify
 from server.services.evidence.protected import COLUMNS
 from server.services.evidence.retention import PRUNED, Place, Point
+from server.services.records import apart
 
 #: A clock that is this far ahead of the newest checkpoint is not believed.
 MOST_SILENT = timedelta(days=31)
@@ -78,6 +79,10 @@ def prune(
     rows = sum(_remove(database, table, point.limits.get(table)) for table in PRUNED)
     for table in PRUNED:
         _remove_leaves(database, table, point.limits.get(table))
+    with database.transaction() as session:
+        waiting = select(Device).where(Device.apart_from_ms.is_not(None)).with_for_update(of=Device)
+        for device in session.scalars(waiting).unique():
+            apart.look_again(session, device)
     return Pruned(rows, from_ms(point.closed_ms))
 
 

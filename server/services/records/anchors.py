@@ -219,6 +219,11 @@ class Timeline:
             )
         return found, contradicted
 
+    def anchored(self, record: Record) -> Estimate | None:
+        """When one of the records was by the proofs of its boot alone; None where there is none."""
+        anchor = self._proofs[record.boot_id].best(record.boottime_ns)
+        return None if anchor is None else from_anchor(anchor, record.boottime_ns)
+
     def _around(self, seq: int) -> tuple[int, int]:
         """The last contact before a record of the batch and the first after it."""
         at = bisect_left(self._seqs, seq)

@@ -16,6 +16,7 @@ from server.models import AuditEntry, Device, RecordRow, RejectedRecord
 from server.services.evidence import audit
 from server.services.records import anchors
 from server.services.records.once import once
+from server.services.rulings import alarms
 
 #: A record may be made while the kiosk's question is on its way: that long, at the most.
 IN_FLIGHT_MS = anchors.UNREPORTED_RTT_NS // 1_000_000
@@ -112,7 +113,8 @@ def head_at(session: Session, device: str, epoch: int, seq: int) -> bytes | None
 def note_fork(session: Session, device: Device, epoch: int, seq: int, now: datetime) -> None:
     """Marks a device that showed two histories; what it sends from now on is kept uncounted.
 
-    Noted again where an earlier record is found to differ: the last note is where they part.
+    That opens a finding. Noted again, in the finding too, where an earlier record is found to
+    differ: the last note is where they part.
     """
     who = f"device:{device.id}"
     if device.fork_ms is not None:
@@ -125,8 +127,10 @@ def note_fork(session: Session, device: Device, epoch: int, seq: int, now: datet
         noted = session.scalar(query)
         if noted is None or (epoch, seq) >= tuple(map(int, noted.split("/"))):
             return
+        alarms.parted_earlier(session, device, (epoch, seq), now)
     else:
         device.fork_ms = to_ms(now)
+        alarms.forked(session, device, (epoch, seq), now)
     audit.note_for(session, device.township_id, who, "fork", f"{epoch}/{seq}", now)
 
 

@@ -16,9 +16,11 @@ from server.commits import is_together, savepoint
 from server.errors import ApiProblem
 from server.models import Contact, Device, EpochRow, Quarantined, RecordRow, RejectedRecord
 from server.services.evidence import audit
+from server.services.records import apart
 from server.services.records.arrivals import Arrivals, arrivals, fits, taken
 from server.services.records.cursors import is_settled, note_fork
 from server.services.records.uploads import Upload, read_batch
+from server.services.rulings import alarms
 
 #: Quarantined records kept of one device: a stolen key must not fill the disk.
 MAX_QUARANTINED = 100_000
@@ -137,7 +139,8 @@ def _open_epoch(session: Session, device: Device, batch: wire.Batch, now: dateti
 
 
 def _note_lost(session: Session, device: Device, now: datetime) -> None:
-    """Says in the audit trail which records a card no longer had: from the first to the last.
+    """Says in the audit trail, and by a finding, which records a card no longer had: from the first
+    to the last.
 
     What it still had it said with its last cursor of the old epoch. After a fork that was settled
     nothing was lost.
@@ -147,8 +150,10 @@ def _note_lost(session: Session, device: Device, now: datetime) -> None:
     mine = select(Contact).where(Contact.device_id == device.id, Contact.epoch <= device.epoch)
     last = session.scalar(mine.order_by(Contact.id.desc()).limit(1))
     if last is not None and (last.epoch, last.seq) < (device.epoch, device.seq):
-        lost = f"{last.epoch}/{last.seq + 1} - {device.epoch}/{device.seq}"
+        first, end = (last.epoch, last.seq + 1), (device.epoch, device.seq)
+        lost = "{}/{} - {}/{}".format(*first, *end)
         audit.note_for(session, device.township_id, f"device:{device.id}", "card_lost", lost, now)
+        alarms.lost(session, device, first, end, now)
 
 
 def _known(
@@ -231,7 +236,11 @@ def _append(
     results = [
         wire.Result(seq=first + i, record_id=r.record_id, result="stored") for i, r in found.good
     ]
+    if found.good:
+        apart.came_again(session, device, upload.batch.epoch, first + start, upload.batch.last)
     if found.bad:
+        piled = [(first + i, upload.payloads[i]) for i in found.bad]
+        apart.hold(session, device, upload.batch.epoch, piled, now)
         results += [_pile(session, device, upload, i, why, now) for i, why in found.bad.items()]
         results.sort(key=lambda result: result.seq)
     return results
@@ -292,6 +301,7 @@ def _quarantine(
             )
         )
     )
+    fresh = [i for i in range(start, len(upload.payloads)) if upload.heads[i] not in held]
     rows = [
         {
             "township_id": device.township_id,
@@ -303,8 +313,9 @@ def _quarantine(
             "why": why,
             "received_ms": to_ms(now),
         }
-        for index in range(start, len(upload.payloads))
-        if upload.heads[index] not in held
+        for index in fresh
     ]
     if rows:
         session.execute(insert(Quarantined), rows)
+        put_by = [(first + index, upload.payloads[index]) for index in fresh]
+        apart.hold(session, device, epoch, put_by, now)

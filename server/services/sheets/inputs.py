@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import Select, String, bindparam, func, select, text
 from sqlalchemy.orm import Session
 
-from attendance.days import DAY_MS, day_start_ms
+from attendance.days import DAY_MS, day_of, day_start_ms
 from attendance.whereabouts import Absence, Fact
 from server.db import plain
 from server.models import (
@@ -83,11 +83,19 @@ def inputs_of(
 
 
 def kiosks_of(session: Session, township: Township) -> Kiosks:
-    """The township's kiosks by site."""
+    """The township's kiosks by site.
+
+    One is complete only until the day of the first record of it that was set aside and that nobody
+    has reviewed (`server.services.records.apart`).
+    """
     at: dict[int, list[Kiosk]] = {}
-    for site_id, *kiosk in plain(session, _kiosks_asked(), {"township": township.id}).all():
+    for row in plain(session, _kiosks_asked(), {"township": township.id}).all():
+        site_id, device, paired_ms, revoked_ms, until_ms, contact_ms, apart_ms = row
+        if apart_ms is not None and until_ms is not None:
+            until_ms = min(until_ms, day_start_ms(day_of(apart_ms)))
         if site_id is not None:
-            at.setdefault(site_id, []).append(Kiosk(*kiosk))
+            kiosk = Kiosk(device, paired_ms, revoked_ms, until_ms, contact_ms)
+            at.setdefault(site_id, []).append(kiosk)
     return Kiosks(at, retention.removed_until(session))
 
 
@@ -102,6 +110,7 @@ def _kiosks_asked() -> Select[*tuple[Any, ...]]:
             Device.revoked_ms,
             Device.complete_until_ms,
             Device.last_contact_ms,
+            Device.apart_from_ms,
         )
         .where(Device.township_id == bindparam("township"), Device.kind == "kiosk")
         .order_by(Device.id)

@@ -48,7 +48,10 @@ class OfficialRow:
 
 @dataclass(frozen=True)
 class KioskState:
-    """One kiosk on the sites page. `state` is `ok`, `fork` or `revoked`."""
+    """One kiosk on the sites page. `state` is `ok`, `fork` or `revoked`.
+
+    `apart_from`: from when on days wait for a review of what was set aside (`Device`).
+    """
 
     device: str
     site: str
@@ -65,6 +68,7 @@ class KioskState:
     health: dict[str, object]
     rejected: int
     quarantined: int
+    apart_from: datetime | None
 
 
 def create_township(session: Session, name: str, now: datetime) -> Township:
@@ -235,6 +239,7 @@ def kiosks(session: Session, township: Township) -> list[KioskState]:
             health=dict(d.health or {}),
             rejected=rejected.get(d.id, 0),
             quarantined=quarantined.get(d.id, 0),
+            apart_from=None if d.apart_from_ms is None else from_ms(d.apart_from_ms),
         )
         for d in rows
     ]
