@@ -106,7 +106,8 @@ class CursorRequest(Request, frozen=True, kw_only=True):
     """Where the kiosk's chain stands, and its boot clock at the moment of asking.
 
     `anchor` and `rtt_ns` report the round trip of the anchor got last; `pending` counts records
-    that no ack has answered yet.
+    that no ack has answered yet; `gallery` is the highest version ever taken, which is the one in
+    force unless the kiosk cannot read it.
     """
 
     v: int = VERSION
@@ -302,7 +303,11 @@ class SiteRow(Reply, frozen=True, kw_only=True):
 
 
 class KioskRow(Reply, frozen=True, kw_only=True):
-    """A paired kiosk as the desk sees it; `gallery` is the version that the server holds for it."""
+    """A paired kiosk as the desk sees it.
+
+    `gallery` is the highest version that the server ever held for it, or that it says it took: the
+    desk's next one is above.
+    """
 
     device: str
     site: str

@@ -116,7 +116,7 @@ def do_import(args: argparse.Namespace) -> int:
     with Site(args.data) as site:
         package = _package_for(args.file, site.config.device)
         now = SystemClock().read()
-        installed = site.vault.install(package, site.config, site.keys, now.wall_ms)
+        installed = site.vault.install(package, site.config, site.keys, now.wall_ms, site.store)
         receipts = settle_erasures(site.vault, site.store, site.keys, now)
     print(
         say(

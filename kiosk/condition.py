@@ -145,6 +145,22 @@ def expiring(expires_ms: int | None, now_ms: int) -> Trouble | None:
     )
 
 
+def unreadable(version: int, taken: int) -> Trouble | None:
+    """A gallery that the kiosk took and cannot read any more: `version` is in force, `taken` the
+    highest that it had."""
+    if version >= taken:
+        return None
+    return Trouble(
+        "gallery",
+        ("人脸库读不出", "The gallery cannot be read"),
+        (
+            "认不出的可输入编号和密码签到；联网后自动重新取用，或用 U 盘导入；再次出现请更换存储卡",
+            "who is not recognised checks in by id and PIN; it is fetched again with the next "
+            "contact, or bring a USB file; put in another card if this comes back",
+        ),
+    )
+
+
 class Survey:
     """Looks at the parts of a running kiosk. `look` may be called from any thread."""
 

@@ -171,7 +171,8 @@ class SyncClient:
             boottime_ns=now.boottime_ns,
             wall_ms=min(max(MIN_MS, now.wall_ms), MAX_MS),
             pending=self._store.pending(),
-            gallery=self._vault.version,
+            # So that a desk that was put back to a backup counts on from there.
+            gallery=max(self._vault.version, self._store.gallery_taken()),
             anchor=last.id if last else None,
             rtt_ns=last.rtt_ns if last else None,
             health=self._health() if self._health else None,
@@ -317,7 +318,7 @@ class SyncClient:
         try:
             package = wire.decode(answer.body, wire.GalleryPackage, wire.MAX_GALLERY * 2)
             now_ms = self._clock.read().wall_ms
-            self._vault.install(package, self._config, self._keys, now_ms)
+            self._vault.install(package, self._config, self._keys, now_ms, self._store)
         except GalleryRefused as error:
             return False, error
         except (WireInvalid, OSError) as error:

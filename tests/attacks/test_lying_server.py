@@ -17,7 +17,7 @@ from attendance.signing import DeviceKeys, fingerprint, from_text, to_text
 from attendance.statuses import SiteKind, Status
 from enroll.errors import KioskKeyChanged, ReceiptForged
 from enroll.withdraw import withdraw_consent
-from kiosk.condition import expiring
+from kiosk.condition import expiring, unreadable
 from kiosk.errors import PairingRefused, ServerRefused
 from kiosk.exchange import last_snapshot
 from kiosk.pairing import pair as pair_kiosk
@@ -223,6 +223,34 @@ def test_an_older_gallery_or_a_tombstone_left_out_never_comes_into_force(town: T
     assert faces(site) == []
     town.sync()
     assert [r.version for r in town.desk.ledger.receipts() if r.device == device] == [2]
+
+
+def test_an_older_gallery_does_not_come_back_by_a_vault_that_cannot_be_read(town: Town) -> None:
+    site = town.kiosk("梅村")
+    town.enrol("mume", "梅村")
+    town.sync()
+    assert exchange(site).gallery_installed
+    first = town.held(site)
+    withdraw_consent(town.desk, "mume")
+    town.sync()
+    assert exchange(site).gallery_version == 2
+    town.sync()
+    assert [o for o in town.desk.ledger.owed() if o.device == site.config.device] == []
+    (box,) = (site.folder / "vault").glob("*.box")
+    data = bytearray(box.read_bytes())
+    data[50] ^= 1  # a card that dies, or a hand
+    box.write_bytes(bytes(data))
+    with Site(site.folder) as again:
+        assert again.vault.version == 0
+        assert unreadable(again.vault.version, again.store.gallery_taken()) is not None
+        town.liar.lies = {wire.CURSOR: cursor_with(gallery=1), wire.GALLERY: lambda _: first}
+        fault = exchange(again).gallery_fault
+        assert fault is not None
+        assert "is older than 2, which this kiosk had already" in both(fault)[1]
+        assert again.vault.contents() is None, "nobody who withdrew is known again"
+        town.liar.lies.clear()
+        assert exchange(again).gallery_version == 2, "the one that it had comes anew"
+        assert faces(again) == []
 
 
 def test_a_forged_receipt_of_erasure_settles_nothing(town: Town) -> None:

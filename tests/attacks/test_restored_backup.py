@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -10,6 +11,8 @@ import pytest
 from sqlalchemy import func, select
 
 from attendance.statuses import Kind, Method, Status
+from enroll.desk import Desk
+from enroll.withdraw import withdraw_consent
 from kiosk.store import Draft
 from server.backup import backup, restore
 from server.config import ServerConfig, load_keys
@@ -24,6 +27,13 @@ def town(tmp_path: Path, new_database: NewDatabase) -> Iterator[Town]:
     made = Town(tmp_path, new_database())
     yield made
     made.close()
+
+
+def put_back(town: Town, source: Path, config: ServerConfig) -> None:
+    """The server is gone; that backup of it serves from now on."""
+    town.stop()
+    restore(config, source, datetime.now(UTC))
+    town.serve(config)
 
 
 def record(town: Town, count: int) -> None:
@@ -69,10 +79,7 @@ def test_a_restored_older_backup_heals_itself(
         checkpoints.write_witness(session, load_keys(town.config).sign_public, witness)
     assert bad_rows(town, witness) == []
 
-    town.stop()
-    old = ServerConfig(tmp_path / "old", new_database())
-    restore(old, tmp_path / "b.tar", datetime.now(UTC))
-    town.serve(old)
+    put_back(town, tmp_path / "b.tar", ServerConfig(tmp_path / "old", new_database()))
     assert stored(town) == list(range(1, 51))
     assert bad_rows(town) == []
     (missing,) = bad_rows(town, witness)
@@ -94,3 +101,35 @@ def test_a_restored_older_backup_heals_itself(
     assert rewritten.startswith(f"checkpoint {lost} the witness holds another root")
     assert "a backup was restored" in rewritten
     assert exchange(site).sent == 0
+
+
+def test_a_desk_and_a_server_from_older_backups_count_on_from_what_the_kiosk_took(
+    town: Town, tmp_path: Path, new_database: NewDatabase
+) -> None:
+    site = town.kiosk("石桥村")
+    town.enrol("plum", "石桥村")
+    town.sync()
+    exchange(site)
+    backup(town.config, tmp_path / "b.tar")
+    town.desk.close()
+    shutil.copytree(town.desk.data, tmp_path / "desk-then")
+    town.desk = Desk(town.desk.data, lambda: datetime.now(UTC))
+    for number in range(3):
+        town.enrol(f"new-{number}", "石桥村")
+        town.sync()
+        assert exchange(site).gallery_installed
+    assert site.vault.version == 4
+
+    put_back(town, tmp_path / "b.tar", ServerConfig(tmp_path / "old", new_database()))
+    town.desk.close()
+    town.desk = Desk(tmp_path / "desk-then", lambda: datetime.now(UTC))
+    withdraw_consent(town.desk, "plum")
+    exchange(site)  # says which gallery it took last
+    town.sync()
+    report = exchange(site)
+    assert (report.gallery_fault, report.gallery_version) == (None, 5)
+    contents = site.vault.contents()
+    assert contents is not None
+    assert not any(person.templates for person in contents.people)
+    town.sync()
+    assert town.desk.ledger.owed() == []

@@ -215,8 +215,12 @@ def test_each_warning_is_shown_while_it_lasts_and_goes_by_itself(tmp_path: Path)
             upkeep.turn()
             shown.append([each["what_en"] for each in feed.get("troubles")])
             assert all(each["advice_zh"] and each["advice_en"] for each in feed.get("troubles"))
+        store.note_gallery(3)  # of which the vault has nothing that can be read
+        now[0] += WARN_S
+        upkeep.turn()
+        assert [each["what_zh"] for each in feed.get("troubles")] == ["人脸库读不出"]
     touch, waits = "The touch screen is missing", "Records have waited for days"
     assert shown == [
         [], ["Storage is nearly full"], ["Storage is full"], [touch], [touch, waits], [],
     ]  # fmt: skip
-    assert said == ["disk", "disk", "touch", "outbox"], "each told once"
+    assert said == ["disk", "disk", "touch", "outbox", "gallery"], "each told once"

@@ -274,7 +274,7 @@ def test_the_gallery_comes_down_and_withdrawal_leaves_a_receipt(site: Site) -> N
 def test_a_power_cut_before_the_receipt_leaves_none_out(site: Site) -> None:
     site.enrol(2, "A-1", tombstones=("A-2",))
     package = site.township.galleries[site.device]
-    site.vault.install(package, site.config, site.keys, site.clock.wall_ms)
+    site.vault.install(package, site.config, site.keys, site.clock.wall_ms, site.store)
     assert site.store.pending() == 0
     assert site.client.exchange().sent == 1
     assert site.officials() == ["A-2"]
