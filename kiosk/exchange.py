@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
@@ -12,7 +13,7 @@ import requests
 from attendance import wire
 from attendance.clock import WALL_TOLERANCE_MS, Anchor
 from attendance.days import MAX_MS, MIN_MS
-from attendance.errors import WireInvalid
+from attendance.errors import ChainBroken, WireInvalid
 from attendance.signing import DeviceKeys
 from attendance.wire import CursorReply, Health, Snapshot
 from kiosk.clock import Clock
@@ -118,16 +119,11 @@ class SyncClient:
         self._settle_erasures()
         cursor = self._ask_cursor()
         desk_changed = self._learn_desk(cursor)
-        if cursor.state in ("fork", "revoked"):
-            self._hand_over(cursor)
-            raise _set_apart(cursor.state)
-        self._looked_back = None
-        if cursor.state == "ahead":
-            # It vouched for our head, so what waits for an ack is there already, byte for byte.
-            self._send(cursor)
-            self._open_epoch(cursor)
-            cursor = self._ask_cursor()
-        sent, acked = self._send(cursor)
+        try:
+            cursor, sent, acked = self._records_up(cursor)
+        except (ServerRefused, ChainBroken):
+            self._erase_all_the_same(cursor)
+            raise
         gallery_installed, fault = self._fetch_gallery(cursor.gallery)
         if gallery_installed and self._settle_erasures():
             more, receipts = self._send(cursor)
@@ -155,6 +151,27 @@ class SyncClient:
         )
 
     # -- steps ------------------------------------------------------------------------------
+
+    def _records_up(self, cursor: CursorReply) -> tuple[CursorReply, int, Acked]:
+        """Sends what the server lacks; the cursor after which, how many, and their acks."""
+        if cursor.state in ("fork", "revoked"):
+            self._hand_over(cursor)
+            raise _set_apart(cursor.state)
+        self._looked_back = None
+        if cursor.state == "ahead":
+            # It vouched for our head, so what waits for an ack is there already, byte for byte.
+            self._send(cursor)
+            self._open_epoch(cursor)
+            self._settle_erasures()
+            cursor = self._ask_cursor()
+        return cursor, *self._send(cursor)
+
+    def _erase_all_the_same(self, cursor: CursorReply) -> None:
+        """Takes a newer gallery although the records do not go up: who withdrew is not to wait
+        until somebody settles that. The receipt is written now and goes later."""
+        with contextlib.suppress(ServerRefused, ServerUnreachable):  # the first fault is told
+            if self._fetch_gallery(cursor.gallery)[0]:
+                self._settle_erasures()
 
     def _settle_erasures(self) -> bool:
         return bool(settle_erasures(self._vault, self._store, self._keys, self._clock.read()))
