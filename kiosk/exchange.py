@@ -24,7 +24,7 @@ from kiosk.link import Gap, Link
 from kiosk.portraits import Portraits
 from kiosk.proposals import sender
 from kiosk.store import Store
-from kiosk.vault import Vault, settle_erasures
+from kiosk.vault import Vault, gallery_taken, settle_erasures
 
 #: An exchange with nothing new writes the card at most this often.
 NOTE_EVERY_MS = 60_000
@@ -189,7 +189,7 @@ class SyncClient:
             wall_ms=min(max(MIN_MS, now.wall_ms), MAX_MS),
             pending=self._store.pending(),
             # So that a desk that was put back to a backup counts on from there.
-            gallery=max(self._vault.version, self._store.gallery_taken()),
+            gallery=max(self._vault.version, gallery_taken(self._store)),
             anchor=last.id if last else None,
             rtt_ns=last.rtt_ns if last else None,
             health=self._health() if self._health else None,

@@ -425,21 +425,6 @@ class Store(Database):
                     return record
         return None
 
-    def gallery_taken(self) -> int:
-        """The highest gallery version that this kiosk ever took, 0 for none."""
-        return int(self.meta("gallery_taken") or 0)
-
-    def note_gallery(self, version: int) -> None:
-        """Keeps, durably, that a gallery was taken: none below it may ever come back."""
-        if version <= self.gallery_taken():
-            return
-        with self.transaction() as db:
-            db.execute(
-                "INSERT INTO meta VALUES ('gallery_taken', ?) ON CONFLICT (key) DO UPDATE "
-                "SET value = excluded.value WHERE CAST(value AS INTEGER) < excluded.value",
-                (version,),
-            )
-
     # -- odds and ends ----------------------------------------------------------------------
 
     def meta(self, key: str) -> str | None:

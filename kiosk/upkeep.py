@@ -20,7 +20,7 @@ from kiosk.people import People
 from kiosk.screen.feed import ScreenFeed
 from kiosk.store import Draft, Store
 from kiosk.troubles import Trouble, Troubles
-from kiosk.vault import Vault
+from kiosk.vault import Vault, gallery_taken
 from recognition.errors import RecognitionError
 from recognition.gallery import Gallery
 
@@ -190,7 +190,7 @@ class Upkeep:
         ends = None if manifest is None else manifest.expires_ms
         self._troubles.set("expiring", expiring(ends, self._display.now_ms()))
         with contextlib.suppress(StoreUnusable):
-            taken = self._store.gallery_taken()
+            taken = gallery_taken(self._store)
             self._troubles.set("vault", unreadable(self._vault.version, taken))
         if self._survey is not None:
             now = self._survey()

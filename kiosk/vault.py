@@ -140,7 +140,7 @@ class Vault:
                         f"gallery version {manifest.version} is not newer than "
                         f"{self.version}, which is in force",
                     )
-                taken = store.gallery_taken()
+                taken = gallery_taken(store)
                 if manifest.version < taken:
                     raise GalleryRefused(
                         f"人脸库版本 {manifest.version} 比本机用过的 {taken} 旧，未采用："
@@ -152,7 +152,7 @@ class Vault:
                 opened = keys.open(sealed)
                 contents = decode_contents(opened)
                 check_contents(contents, manifest)
-                store.note_gallery(manifest.version)  # before anything of it can be in force
+                note_gallery(store, manifest.version)  # before anything of it can be in force
                 self._write(manifest.version, signed, opened)
         except (GalleryRefused, StoreUnusable):
             raise
@@ -221,6 +221,23 @@ class Vault:
             os.close(fd)
 
 
+def gallery_taken(store: Store) -> int:
+    """The highest gallery version that this kiosk ever took, 0 for none."""
+    return int(store.meta("gallery_taken") or 0)
+
+
+def note_gallery(store: Store, version: int) -> None:
+    """Keeps, durably, that a gallery was taken: none below it may ever come back."""
+    if version <= gallery_taken(store):
+        return
+    with store.transaction() as db:
+        db.execute(
+            "INSERT INTO meta VALUES ('gallery_taken', ?) ON CONFLICT (key) DO UPDATE "
+            "SET value = excluded.value WHERE CAST(value AS INTEGER) < excluded.value",
+            (version,),
+        )
+
+
 def _shred(path: Path) -> None:
     with contextlib.suppress(OSError), path.open("r+b") as file:
         size = path.stat().st_size
@@ -241,7 +258,7 @@ def settle_erasures(
     """
     manifest, contents = vault.manifest(), vault.contents()
     if manifest is not None:
-        store.note_gallery(manifest.version)  # one that a release before this one took
+        note_gallery(store, manifest.version)  # one that a release before this one took
     known = contents.people if contents else []
     try:
         vault.pile.keep_only((p.official for p in known if p.propose), reading.wall_ms)

@@ -19,6 +19,7 @@ from kiosk.errors import ServerUnreachable
 from kiosk.link import presented
 from kiosk.people import People
 from kiosk.site import Site
+from kiosk.vault import gallery_taken
 
 SOON_S = 30 * 86_400
 """A certificate that ends this soon is told."""
@@ -155,7 +156,7 @@ def rejected(site: Site) -> Check:
 def gallery(site: Site) -> Check:
     """The gallery in force and how long its manifest lasts."""
     contents, manifest = site.vault.contents(), site.vault.manifest()
-    trouble = unreadable(site.vault.version, site.store.gallery_taken())
+    trouble = unreadable(site.vault.version, gallery_taken(site.store))
     if trouble is not None:
         return Check("gallery", State.FAIL, trouble.what, trouble.advice)
     if contents is None or manifest is None:

@@ -24,6 +24,7 @@ from kiosk.exchange import last_snapshot
 from kiosk.pairing import pair as pair_kiosk
 from kiosk.site import Site
 from kiosk.store import Draft
+from kiosk.vault import gallery_taken
 from server.services.paired.devices import settle
 from tests.attacks.town import CLOCK, Lie, Town, exchange
 
@@ -245,7 +246,7 @@ def test_an_older_gallery_does_not_come_back_by_a_vault_that_cannot_be_read(town
     box.write_bytes(bytes(data))
     with Site(site.folder) as again:
         assert again.vault.version == 0
-        assert unreadable(again.vault.version, again.store.gallery_taken()) is not None
+        assert unreadable(again.vault.version, gallery_taken(again.store)) is not None
         town.liar.lies = {wire.CURSOR: cursor_with(gallery=1), wire.GALLERY: lambda _: first}
         fault = exchange(again).gallery_fault
         assert fault is not None

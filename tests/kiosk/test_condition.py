@@ -29,7 +29,7 @@ from kiosk.screen.feed import ScreenFeed
 from kiosk.store import Store
 from kiosk.troubles import Troubles
 from kiosk.upkeep import WARN_S, Upkeep
-from kiosk.vault import Vault
+from kiosk.vault import Vault, note_gallery
 from recognition.gallery import Gallery
 from tests.faults.rig import checkin
 
@@ -215,7 +215,7 @@ def test_each_warning_is_shown_while_it_lasts_and_goes_by_itself(tmp_path: Path)
             upkeep.turn()
             shown.append([each["what_en"] for each in feed.get("troubles")])
             assert all(each["advice_zh"] and each["advice_en"] for each in feed.get("troubles"))
-        store.note_gallery(3)  # of which the vault has nothing that can be read
+        note_gallery(store, 3)  # of which the vault has nothing that can be read
         now[0] += WARN_S
         upkeep.turn()
         assert [each["what_zh"] for each in feed.get("troubles")] == ["人脸库读不出"]

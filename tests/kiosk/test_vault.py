@@ -19,7 +19,7 @@ from kiosk.fakes import FakeClock, package
 from kiosk.people import People
 from kiosk.pins import hash_pin
 from kiosk.store import Store
-from kiosk.vault import Installed, Vault, settle_erasures
+from kiosk.vault import Installed, Vault, gallery_taken, note_gallery, settle_erasures
 
 NOW = 1_780_000_000_000
 DESK = DeviceKeys.generate()
@@ -202,15 +202,15 @@ def test_what_was_once_taken_bounds_what_comes_after_also_where_it_cannot_be_rea
     box.write_bytes(box.read_bytes()[:-1])
     vault.store.close()
     again = Kept(tmp_path)  # the card died in part, the kiosk started anew
-    assert (again.version, again.store.gallery_taken()) == (0, 5)
+    assert (again.version, gallery_taken(again.store)) == (0, 5)
     told = refused(again, old)
     assert "version 2 is older than 5" in told
     assert "run quxiang-enroll sync at the desk" in told
     assert again.version == 0
     assert again.take(newest).version == 5, "the very one that it had, fetched anew"
     assert again.take(sealed(6)).version == 6
-    again.store.note_gallery(4)
-    assert again.store.gallery_taken() == 6
+    note_gallery(again.store, 4)
+    assert gallery_taken(again.store) == 6
     again.store.close()
 
 
@@ -218,7 +218,7 @@ def test_a_gallery_that_an_earlier_release_took_is_noted(vault: Kept) -> None:
     vault.take(sealed(3))
     vault.store.set_meta(gallery_taken=None)  # a release that did not know of it
     assert settle_erasures(vault, vault.store, OWN, FakeClock().read()) == []
-    assert vault.store.gallery_taken() == 3
+    assert gallery_taken(vault.store) == 3
 
 
 def test_what_cannot_be_noted_is_not_taken(vault: Kept) -> None:
