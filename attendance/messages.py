@@ -359,6 +359,13 @@ class Withdrawal(Request, frozen=True, kw_only=True):
     at_ms: UnixMs
 
 
+class Withdrawn(Reply, frozen=True, kw_only=True):
+    """A withdrawal that the server knows of, as the desk once told it."""
+
+    official: str
+    at_ms: int
+
+
 class ErasureRow(Reply, frozen=True, kw_only=True):
     """A kiosk's receipt: its `erasure` record, with the head that vouches for it.
 

@@ -50,6 +50,8 @@ _PATHS: tuple[tuple[str, str, str, str, Any, Any, dict[int, str]], ...] = (
      wire.GalleryPackage, 204, {409: "rollback"}),
     (wire.DESK_WITHDRAWALS, "post", "desk", "An official withdrew consent",
      wire.Withdrawal, 204, {404: "unknown_official"}),
+    (wire.DESK_WITHDRAWALS, "get", "desk", "The withdrawals that the server knows of",
+     None, list[wire.Withdrawn], {}),
     (wire.DESK_ERASURES, "get", "desk", "The kiosks' receipts of erasure",
      None, list[wire.ErasureRow], {}),
     (reenrol.DESK_REENROLMENTS, "get", "desk", "Who is to be enrolled again, and why",

@@ -16,8 +16,9 @@ from enroll.withdraw import withdraw_consent
 from kiosk.store import Draft
 from server.backup import backup, restore
 from server.config import ServerConfig, load_keys
-from server.models import AuditEntry, Device, RecordRow
+from server.models import AuditEntry, Device, Official, RecordRow, WithdrawalRow
 from server.services.evidence import checkpoints, verify
+from tests.attacks.test_nothing_to_steal import portrait
 from tests.attacks.town import CLOCK, Town, exchange
 from tests.conftest import NewDatabase
 
@@ -101,6 +102,37 @@ def test_a_restored_older_backup_heals_itself(
     assert rewritten.startswith(f"checkpoint {lost} the witness holds another root")
     assert "a backup was restored" in rewritten
     assert exchange(site).sent == 0
+
+
+def test_a_restored_server_learns_of_withdrawals_at_the_next_sync(
+    town: Town, tmp_path: Path, new_database: NewDatabase
+) -> None:
+    site = town.kiosk("杏村")
+    town.enrol("plum", "杏村")
+    town.desk.store.set_portrait("plum", portrait())
+    town.sync()
+    exchange(site)
+    backup(town.config, tmp_path / "b.tar")
+    withdraw_consent(town.desk, "plum")
+    town.sync()
+    exchange(site)
+    town.sync()
+
+    def held() -> tuple[str | None, list[str]]:
+        with town.context.database.session() as session:
+            token = session.scalars(select(Official.portrait)).one()
+            return token, list(session.scalars(select(WithdrawalRow.official)))
+
+    assert held() == (None, ["plum"])
+    put_back(town, tmp_path / "b.tar", ServerConfig(tmp_path / "old", new_database()))
+    assert held()[0] is not None
+    assert list(town.config.portraits.iterdir()) != []
+    assert town.sync().withdrawals == ["plum"]
+    assert held() == (None, ["plum"])
+    assert list(town.config.portraits.iterdir()) == []
+    assert exchange(site).gallery_fault is None
+    assert town.sync().withdrawals == []
+    assert town.desk.ledger.owed() == []
 
 
 def test_a_desk_and_a_server_from_older_backups_count_on_from_what_the_kiosk_took(

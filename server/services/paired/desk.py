@@ -231,6 +231,16 @@ def withdraw(session: Session, desk: Device, asked: wire.Withdrawal, now: dateti
     return token
 
 
+def withdrawn(session: Session, desk: Device) -> list[wire.Withdrawn]:
+    """Every withdrawal that this server knows of, oldest first: the desk repeats what it lacks."""
+    rows = session.execute(
+        select(WithdrawalRow.official, WithdrawalRow.at_ms)
+        .where(WithdrawalRow.township_id == desk.township_id)
+        .order_by(WithdrawalRow.id)
+    )
+    return [wire.Withdrawn(official=official, at_ms=at_ms) for official, at_ms in rows]
+
+
 def official_of(session: Session, desk: Device, code: str) -> Official:
     """The official with that code in the desk's township. Raises ApiProblem `unknown_official`."""
     person = session.scalar(
