@@ -83,9 +83,12 @@ class Condition:
             "touch": NO_WAY_IN if self.way is WayIn.NONE else None,
         }
 
-    def shown(self) -> dict[str, int | None]:
+    def shown(self) -> dict[str, int | str | None]:
         """As the page shows it, coarse enough that it is seldom sent anew."""
         return {
+            "clock": self.clock.value,
+            "camera": self.camera,
+            "lamps": self.lamps,
             "free_mb": None if self.free_mb is None else self.free_mb // 10 * 10,
             "oldest_s": None if self.oldest_s is None else self.oldest_s // 60 * 60,
             "rejected": self.rejected,

@@ -218,6 +218,7 @@ def test_each_warning_is_shown_while_it_lasts_and_goes_by_itself(tmp_path: Path)
         note_gallery(store, 3)  # of which the vault has nothing that can be read
         now[0] += WARN_S
         upkeep.turn()
+        assert feed.get("condition") == found[0].shown()
         assert [each["what_zh"] for each in feed.get("troubles")] == ["人脸库读不出"]
     touch, waits = "The touch screen is missing", "Records have waited for days"
     assert shown == [
