@@ -143,8 +143,10 @@ def _package_for(path: Path, device: str) -> GalleryPackage:
         ) from None
     if device not in file.packages:
         raise GalleryRefused(
-            f"{path} 里没有给本终端（{device}）的人脸库：请在登记台重新导出。",
-            f"{path} has no gallery for this kiosk ({device}): export it anew at the desk",
+            f"{path} 里没有给本终端（{device}）的人脸库：请在登记台联网运行一次 "
+            "quxiang-enroll sync，再重新导出。",
+            f"{path} has no gallery for this kiosk ({device}): run quxiang-enroll sync once at the "
+            "desk with the server, then export it anew",
         )
     return file.packages[device]
 
