@@ -59,13 +59,19 @@ class PairHint(Reply, frozen=True, kw_only=True):
 
 
 class PairRequest(Request, frozen=True, kw_only=True):
-    """Pairs a device by a one-time code. The keys are base64 of 32 bytes."""
+    """Pairs a device by a one-time code. The keys are base64 of 32 bytes.
+
+    `device` is left out, but by a kiosk that was paired already and whose server, put back to an
+    older backup, does not know it any more: it asks to be admitted under the id that its records
+    are bound to.
+    """
 
     v: int = VERSION
     code: Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
     kind: Annotated[str, msgspec.Meta(pattern=r"\A(kiosk|desk)\Z")]
     sign_key: Key
     box_key: Key
+    device: DeviceId | msgspec.UnsetType = msgspec.UNSET
 
 
 class PairReply(Reply, frozen=True, kw_only=True):

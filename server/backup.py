@@ -142,10 +142,11 @@ def to_check(since: datetime) -> list[str]:
             "it. Check:",
         ),
         say(
-            "- 终端：此后停用的又可信，须再次停用；此后配对的本机不认识，照 docs/deploy.md "
-            "第 7 节处理：quxiang-server device list",
+            "- 终端：此后停用的又可信，须再次停用；此后配对的本机不认识，须在其上运行 "
+            "quxiang-kiosk pair --again（docs/deploy.md 第 7 节）：quxiang-server device list",
             "- kiosks: one revoked since is trusted again, so revoke it again; one paired since is "
-            "not known, see section 7 of docs/deploy.md: quxiang-server device list",
+            "not known and wants quxiang-kiosk pair --again (docs/deploy.md, 7): "
+            "quxiang-server device list",
         ),
         say(
             "- 账号：此后停用的又可用，密码和角色是当时的；令牌和 webhook 也一样：quxiang-server "

@@ -13,11 +13,15 @@ from sqlalchemy import func, select
 from attendance.statuses import Kind, Method, Status
 from enroll.desk import Desk
 from enroll.withdraw import withdraw_consent
+from kiosk.errors import PairingRefused, ServerRefused
+from kiosk.pairing import pair as pair_kiosk
+from kiosk.site import Site
 from kiosk.store import Draft
 from server.backup import backup, restore
 from server.config import ServerConfig, load_keys
 from server.models import AuditEntry, Device, Official, RecordRow, WithdrawalRow
 from server.services.evidence import checkpoints, verify
+from server.services.paired.devices import revoke
 from tests.attacks.test_nothing_to_steal import portrait
 from tests.attacks.town import CLOCK, Town, exchange
 from tests.conftest import NewDatabase
@@ -102,6 +106,70 @@ def test_a_restored_older_backup_heals_itself(
     assert rewritten.startswith(f"checkpoint {lost} the witness holds another root")
     assert "a backup was restored" in rewritten
     assert exchange(site).sent == 0
+
+
+def test_a_kiosk_paired_since_the_backup_is_admitted_again_with_all_that_it_recorded(
+    town: Town, tmp_path: Path, new_database: NewDatabase
+) -> None:
+    backup(town.config, tmp_path / "b.tar")
+    site = town.kiosk("桃村")
+    town.enrol("peach", "桃村")
+    town.sync()
+    record(town, 3)
+    assert exchange(site).pending == 0
+    assert exchange(site).gallery_version == 1
+    device, keys = site.config.device, site.keys
+    put_back(town, tmp_path / "b.tar", ServerConfig(tmp_path / "old", new_database()))
+    record(town, 1)
+    with pytest.raises(ServerRefused) as caught:
+        exchange(site)
+    assert caught.value.word == "unknown_device"
+    for lang in ("zh", "en"):
+        assert "quxiang-kiosk pair --again" in caught.value.words(lang)
+
+    code = town.code("kiosk", "桃村", "village")
+    with pytest.raises(PairingRefused, match="paired already"):
+        pair_kiosk(site.folder, town.url, code)
+    config = pair_kiosk(site.folder, town.url, code, again=True)
+    assert config == site.config, "the kiosk that it was"
+    with Site(site.folder) as again:
+        report = exchange(again)
+        assert (report.sent, report.stored, report.pending) == (4, 4, 0)
+        assert stored(town) == [1, 2, 3, 4]
+        assert bad_rows(town) == []
+        withdraw_consent(town.desk, "peach")
+        done = town.sync()
+        assert (done.pinned, done.changed) == ([], []), "the desk finds the kiosk that it knows"
+        assert exchange(again).gallery_version > 1
+        town.sync()
+        assert town.desk.ledger.owed() == []
+    with town.context.database.session() as session:
+        row = session.get_one(Device, device)
+        assert (row.sign_key, row.box_key) == (keys.sign_public, keys.box_public)
+        trail = select(AuditEntry.target).where(AuditEntry.what == "pair")
+        assert session.scalars(trail.order_by(AuditEntry.id)).all()[-1] == "kiosk again"
+
+
+def test_an_id_that_is_known_is_given_to_nobody(town: Town, tmp_path: Path) -> None:
+    site, other = town.kiosk("桃村"), town.kiosk("李村")
+    with town.context.database.transaction() as session:
+        revoke(session, site.config.device, datetime.now(UTC))
+    code = town.code("kiosk", "桃村", "village")
+    before = (site.folder / "kiosk.json").read_bytes()
+    thief = tmp_path / "thief"  # another's id, keys of his own
+    thief.mkdir()
+    shutil.copy(other.folder / "kiosk.json", thief)
+    shutil.copy(site.folder / "device.key", thief)
+    for folder in (site.folder, other.folder, thief):
+        with pytest.raises(PairingRefused) as caught:
+            pair_kiosk(folder, town.url, code, again=True)
+        assert "need not be paired again" in caught.value.words("en")
+        assert "不必重新配对" in caught.value.words("zh")
+    assert (site.folder / "kiosk.json").read_bytes() == before
+    with pytest.raises(ServerRefused) as refused:
+        exchange(site)
+    assert refused.value.word == "revoked", "a code lets no revoked kiosk in again"
+    assert pair_kiosk(tmp_path / "new", town.url, code).site == "桃村", "the code stayed good"
 
 
 def test_a_restored_server_learns_of_withdrawals_at_the_next_sync(
