@@ -59,13 +59,19 @@ class PairHint(Reply, frozen=True, kw_only=True):
 
 
 class PairRequest(Request, frozen=True, kw_only=True):
-    """Pairs a device by a one-time code. The keys are base64 of 32 bytes."""
+    """Pairs a device by a one-time code. The keys are base64 of 32 bytes.
+
+    `device` is left out, but by a kiosk that was paired already and whose server, put back to an
+    older backup, does not know it any more: it asks to be admitted under the id that its records
+    are bound to.
+    """
 
     v: int = VERSION
     code: Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
     kind: Annotated[str, msgspec.Meta(pattern=r"\A(kiosk|desk)\Z")]
     sign_key: Key
     box_key: Key
+    device: DeviceId | msgspec.UnsetType = msgspec.UNSET
 
 
 class PairReply(Reply, frozen=True, kw_only=True):
@@ -106,7 +112,8 @@ class CursorRequest(Request, frozen=True, kw_only=True):
     """Where the kiosk's chain stands, and its boot clock at the moment of asking.
 
     `anchor` and `rtt_ns` report the round trip of the anchor got last; `pending` counts records
-    that no ack has answered yet.
+    that no ack has answered yet; `gallery` is the highest version ever taken, which is the one in
+    force unless the kiosk cannot read it.
     """
 
     v: int = VERSION
@@ -302,7 +309,11 @@ class SiteRow(Reply, frozen=True, kw_only=True):
 
 
 class KioskRow(Reply, frozen=True, kw_only=True):
-    """A paired kiosk as the desk sees it; `gallery` is the version that the server holds for it."""
+    """A paired kiosk as the desk sees it.
+
+    `gallery` is the highest version that the server ever held for it, or that it says it took: the
+    desk's next one is above.
+    """
 
     device: str
     site: str
@@ -352,6 +363,13 @@ class Withdrawal(Request, frozen=True, kw_only=True):
     v: int = VERSION
     official: OfficialId
     at_ms: UnixMs
+
+
+class Withdrawn(Reply, frozen=True, kw_only=True):
+    """A withdrawal that the server knows of, as the desk once told it."""
+
+    official: str
+    at_ms: int
 
 
 class ErasureRow(Reply, frozen=True, kw_only=True):

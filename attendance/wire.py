@@ -109,6 +109,9 @@ from attendance.messages import (
 from attendance.messages import (
     Withdrawal as Withdrawal,
 )
+from attendance.messages import (
+    Withdrawn as Withdrawn,
+)
 from attendance.records import decode_record
 from attendance.signing import SIGNATURE_BYTES, DeviceKeys, check, from_text, to_text
 

@@ -391,6 +391,14 @@ def _export(args: argparse.Namespace) -> int:
                 f"written to {args.file}: run quxiang-kiosk import on the kiosk",
             )
         )
+        print(
+            say(
+                "其中只有上次同步时已知的一体机；此后配对的：先联网运行一次 quxiang-enroll sync，"
+                "再导出",
+                "in it are the kiosks known at the last sync; for one paired since, run "
+                "quxiang-enroll sync once with the server, then export again",
+            )
+        )
     return 0
 
 

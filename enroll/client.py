@@ -204,6 +204,19 @@ class Client:
         body = wire.encode(wire.Withdrawal(official=official, at_ms=at_ms))
         self._ask("POST", wire.DESK_WITHDRAWALS, body, None)
 
+    def withdrawn(self) -> set[tuple[str, int]] | None:
+        """The withdrawals that the server knows of, as (official, Unix ms); None of a server of
+        before, which does not say."""
+        try:
+            found: list[wire.Withdrawn] = self._ask(
+                "GET", wire.DESK_WITHDRAWALS, b"", list[wire.Withdrawn]
+            )
+        except ServerRefused as error:
+            if error.word != "not_found":
+                raise
+            return None
+        return {(row.official, row.at_ms) for row in found}
+
     def erasures(self) -> list[wire.ErasureRow]:
         """The kiosks' receipts."""
         found: list[wire.ErasureRow] = self._ask(

@@ -232,6 +232,11 @@ class Ledger:
         found = self.store.rows("SELECT id, official, at_ms FROM withdrawals WHERE NOT sent")
         return [(ident, official, at_ms) for ident, official, at_ms in found]
 
+    def sent_withdrawals(self) -> list[tuple[int, str, int]]:
+        """Withdrawals that a server was told of: (id, official, Unix ms)."""
+        found = self.store.rows("SELECT id, official, at_ms FROM withdrawals WHERE sent")
+        return [(ident, official, at_ms) for ident, official, at_ms in found]
+
     def withdrawal_sent(self, ident: int) -> None:
         """The server has it. It dropped the galleries that may hold the person: all are due."""
         with self.store.transaction() as db:

@@ -118,6 +118,11 @@ class Store(Database):
         """Officials whose row the server refused, and why."""
         return dict(self.rows("SELECT official, refused FROM officials WHERE refused IS NOT NULL"))
 
+    def forget_sent_portrait(self, official: str) -> None:
+        """The server has none of them any more: the next import sends it again."""
+        with self.transaction() as db:
+            db.execute("DELETE FROM portraits WHERE official = ?", (official,))
+
     def remove_official(self, official: str) -> None:
         """Forget somebody's particulars and PIN; consents and receipts stay as evidence."""
         with self.transaction() as db:

@@ -61,6 +61,7 @@ def sync_once(
         _send_withdrawals(desk, client, done)
         desk.store.set_sites(client.sites(), desk.now_ms())
         _send_roster(desk, client, done)
+        _repeat_withdrawals(desk, client, done)
         _send_portraits(desk, client, done)
         held = see_kiosks(desk, client, accept, done)
         done.receipts, forged = desk.ledger.take_receipts(client.erasures())
@@ -74,13 +75,39 @@ def sync_once(
 
 def _send_withdrawals(desk: Desk, client: Client, done: SyncOutcome) -> None:
     for ident, official, at_ms in desk.ledger.unsent_withdrawals():
-        try:
-            client.withdraw(official, at_ms)
-        except ServerRefused as error:
-            if error.word != "unknown_official":  # then the server has nothing of them to erase
-                raise
+        if _tell(client, official, at_ms):
+            done.withdrawals.append(official)
         desk.ledger.withdrawal_sent(ident)
-        done.withdrawals.append(official)
+
+
+def _tell(client: Client, official: str, at_ms: int) -> bool:
+    """False where the server does not know them: then it has nothing of them to erase."""
+    try:
+        client.withdraw(official, at_ms)
+    except ServerRefused as error:
+        if error.word != "unknown_official":
+            raise
+        return False
+    return True
+
+
+def _repeat_withdrawals(desk: Desk, client: Client, done: SyncOutcome) -> None:
+    """Tell again what a server that was put back to an older backup knows no more.
+
+    Whoever consented to everything since is left as they are. A portrait that may stay is dropped
+    there with the rest: the next import sends it again.
+    """
+    known = client.withdrawn()
+    for ident, official, at_ms in [] if known is None else desk.ledger.sent_withdrawals():
+        consents = [desk.store.consent(official, what) for what in ("face", "portrait")]
+        anew = all(consent is not None and consent.stands for consent in consents)
+        if anew or (official, at_ms) in (known or ()):
+            continue
+        if _tell(client, official, at_ms):
+            with desk.store.transaction():
+                desk.ledger.withdrawal_sent(ident)
+                desk.store.forget_sent_portrait(official)
+            done.withdrawals.append(official)
 
 
 def _send_roster(desk: Desk, client: Client, done: SyncOutcome) -> None:

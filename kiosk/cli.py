@@ -45,6 +45,11 @@ def build_parser() -> argparse.ArgumentParser:
     pair.add_argument(
         "--ca", type=Path, metavar="FILE", help="the server's own certificate, where it made one"
     )
+    pair.add_argument(
+        "--again",
+        action="store_true",
+        help="admit this folder's kiosk again at a server that lost it with an older backup",
+    )
 
     _add_run(add("run", "run the kiosk"))
 

@@ -48,7 +48,7 @@ class UsbFile(msgspec.Struct, frozen=True, kw_only=True):
 
 def do_pair(args: argparse.Namespace) -> int:
     """`pair`."""
-    config = pair(args.data, args.server, args.code, ca=args.ca)
+    config = pair(args.data, args.server, args.code, ca=args.ca, again=args.again)
     with Site(args.data) as site:
         mark = fingerprint(site.keys.box_public)
         print(
@@ -116,7 +116,7 @@ def do_import(args: argparse.Namespace) -> int:
     with Site(args.data) as site:
         package = _package_for(args.file, site.config.device)
         now = SystemClock().read()
-        installed = site.vault.install(package, site.config, site.keys, now.wall_ms)
+        installed = site.vault.install(package, site.config, site.keys, now.wall_ms, site.store)
         receipts = settle_erasures(site.vault, site.store, site.keys, now)
     print(
         say(
@@ -143,8 +143,10 @@ def _package_for(path: Path, device: str) -> GalleryPackage:
         ) from None
     if device not in file.packages:
         raise GalleryRefused(
-            f"{path} 里没有给本终端（{device}）的人脸库：请在登记台重新导出。",
-            f"{path} has no gallery for this kiosk ({device}): export it anew at the desk",
+            f"{path} 里没有给本终端（{device}）的人脸库：请在登记台联网运行一次 "
+            "quxiang-enroll sync，再重新导出。",
+            f"{path} has no gallery for this kiosk ({device}): run quxiang-enroll sync once at the "
+            "desk with the server, then export it anew",
         )
     return file.packages[device]
 

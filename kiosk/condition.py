@@ -83,9 +83,12 @@ class Condition:
             "touch": NO_WAY_IN if self.way is WayIn.NONE else None,
         }
 
-    def shown(self) -> dict[str, int | None]:
+    def shown(self) -> dict[str, int | str | None]:
         """As the page shows it, coarse enough that it is seldom sent anew."""
         return {
+            "clock": self.clock.value,
+            "camera": self.camera,
+            "lamps": self.lamps,
             "free_mb": None if self.free_mb is None else self.free_mb // 10 * 10,
             "oldest_s": None if self.oldest_s is None else self.oldest_s // 60 * 60,
             "rejected": self.rejected,
@@ -141,6 +144,22 @@ def expiring(expires_ms: int | None, now_ms: int) -> Trouble | None:
         (
             "登记照常；请在登记台运行 quxiang-enroll sync，或用 U 盘导入",
             "recording goes on; run quxiang-enroll sync at the desk, or bring a USB file",
+        ),
+    )
+
+
+def unreadable(version: int, taken: int) -> Trouble | None:
+    """A gallery that the kiosk took and cannot read any more: `version` is in force, `taken` the
+    highest that it had."""
+    if version >= taken:
+        return None
+    return Trouble(
+        "gallery",
+        ("人脸库读不出", "The gallery cannot be read"),
+        (
+            "认不出的可输入编号和密码签到；联网后自动重新取用，或用 U 盘导入；再次出现请更换存储卡",
+            "who is not recognised checks in by id and PIN; it is fetched again with the next "
+            "contact, or bring a USB file; put in another card if this comes back",
         ),
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
@@ -12,7 +13,7 @@ import requests
 from attendance import wire
 from attendance.clock import WALL_TOLERANCE_MS, Anchor
 from attendance.days import MAX_MS, MIN_MS
-from attendance.errors import WireInvalid
+from attendance.errors import ChainBroken, WireInvalid
 from attendance.signing import DeviceKeys
 from attendance.wire import CursorReply, Health, Snapshot
 from kiosk.clock import Clock
@@ -23,7 +24,7 @@ from kiosk.link import Gap, Link
 from kiosk.portraits import Portraits
 from kiosk.proposals import sender
 from kiosk.store import Store
-from kiosk.vault import Vault, settle_erasures
+from kiosk.vault import Vault, gallery_taken, settle_erasures
 
 #: An exchange with nothing new writes the card at most this often.
 NOTE_EVERY_MS = 60_000
@@ -118,16 +119,11 @@ class SyncClient:
         self._settle_erasures()
         cursor = self._ask_cursor()
         desk_changed = self._learn_desk(cursor)
-        if cursor.state in ("fork", "revoked"):
-            self._hand_over(cursor)
-            raise _set_apart(cursor.state)
-        self._looked_back = None
-        if cursor.state == "ahead":
-            # It vouched for our head, so what waits for an ack is there already, byte for byte.
-            self._send(cursor)
-            self._open_epoch(cursor)
-            cursor = self._ask_cursor()
-        sent, acked = self._send(cursor)
+        try:
+            cursor, sent, acked = self._records_up(cursor)
+        except (ServerRefused, ChainBroken):
+            self._erase_all_the_same(cursor)
+            raise
         gallery_installed, fault = self._fetch_gallery(cursor.gallery)
         if gallery_installed and self._settle_erasures():
             more, receipts = self._send(cursor)
@@ -156,6 +152,27 @@ class SyncClient:
 
     # -- steps ------------------------------------------------------------------------------
 
+    def _records_up(self, cursor: CursorReply) -> tuple[CursorReply, int, Acked]:
+        """Sends what the server lacks; the cursor after which, how many, and their acks."""
+        if cursor.state in ("fork", "revoked"):
+            self._hand_over(cursor)
+            raise _set_apart(cursor.state)
+        self._looked_back = None
+        if cursor.state == "ahead":
+            # It vouched for our head, so what waits for an ack is there already, byte for byte.
+            self._send(cursor)
+            self._open_epoch(cursor)
+            self._settle_erasures()
+            cursor = self._ask_cursor()
+        return cursor, *self._send(cursor)
+
+    def _erase_all_the_same(self, cursor: CursorReply) -> None:
+        """Takes a newer gallery although the records do not go up: who withdrew is not to wait
+        until somebody settles that. The receipt is written now and goes later."""
+        with contextlib.suppress(ServerRefused, ServerUnreachable):  # the first fault is told
+            if self._fetch_gallery(cursor.gallery)[0]:
+                self._settle_erasures()
+
     def _settle_erasures(self) -> bool:
         return bool(settle_erasures(self._vault, self._store, self._keys, self._clock.read()))
 
@@ -171,7 +188,8 @@ class SyncClient:
             boottime_ns=now.boottime_ns,
             wall_ms=min(max(MIN_MS, now.wall_ms), MAX_MS),
             pending=self._store.pending(),
-            gallery=self._vault.version,
+            # So that a desk that was put back to a backup counts on from there.
+            gallery=max(self._vault.version, gallery_taken(self._store)),
             anchor=last.id if last else None,
             rtt_ns=last.rtt_ns if last else None,
             health=self._health() if self._health else None,
@@ -317,7 +335,7 @@ class SyncClient:
         try:
             package = wire.decode(answer.body, wire.GalleryPackage, wire.MAX_GALLERY * 2)
             now_ms = self._clock.read().wall_ms
-            self._vault.install(package, self._config, self._keys, now_ms)
+            self._vault.install(package, self._config, self._keys, now_ms, self._store)
         except GalleryRefused as error:
             return False, error
         except (WireInvalid, OSError) as error:

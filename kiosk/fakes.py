@@ -230,6 +230,10 @@ class FakeTownship:
         if request.code != self.code.secret:
             return 403, _problem("code")
         device = f"k{len(self.devices):07}"
+        if request.device is not msgspec.UNSET:
+            device = request.device
+            if device in self.devices:
+                return 409, _problem("known_device")
         self.devices[device] = (from_text(request.sign_key), from_text(request.box_key))
         reply = wire.PairReply(
             device=device,

@@ -280,7 +280,9 @@ def refusal(status: int, body: bytes) -> ServerRefused:
 _WORDS_ZH = {
     "code": "配对码不对、已用过或已过期：请在服务器上重新生成",
     "slow_down": "尝试太多：请十分钟后再试",
-    "unknown_device": "服务器不认识本终端：请重新配对",
+    "unknown_device": "服务器不认识本终端（可能恢复了旧备份），登记照常，记录都在："
+    "请在服务器上为本站点生成配对码，在本机运行 quxiang-kiosk pair --again",
+    "known_device": "服务器认识本终端，不必重新配对：请运行 quxiang-kiosk sync",
     "signature": "服务器不接受本终端的签名：请重新配对",
     "revoked": "本终端已被停用：记录仍会送交审核",
     "wrong_kind": "这个配对码不是给终端的",
@@ -292,7 +294,9 @@ _WORDS_EN = {
     "code": "the pairing code is wrong, spent or expired: make a new one on the server",
     "fork": "other records have the same numbers, they are set apart: call the administrator",
     "slow_down": "too many tries, wait ten minutes",
-    "unknown_device": "it does not know this kiosk, pair anew",
+    "unknown_device": "it does not know this kiosk (perhaps an older backup was restored); "
+    "recording goes on: make a code for this site there and run quxiang-kiosk pair --again here",
+    "known_device": "it knows this kiosk, which need not be paired again: run quxiang-kiosk sync",
     "revoked": "this kiosk was revoked",
 }
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
+import msgspec
 import requests
 
 from attendance.errors import SignatureInvalid, WireInvalid
@@ -31,11 +32,15 @@ from kiosk.config import (
     KioskConfig,
     keys_of,
     load_config,
+    load_keys,
     save_config,
     write_atomically,
 )
 from kiosk.errors import KioskError, PairingRefused, ServerRefused
 from kiosk.link import exchange, is_loopback, new_session, presented, refusal
+
+#: What a server says of the code or of who shows it; anything else is a fault of the line.
+_PAIRING = ("code", "slow_down", "wrong_kind", "known_device")
 
 
 class AddressRefused(KioskError, ValueError):
@@ -89,16 +94,24 @@ def pair(
     code_text: str,
     session: requests.Session | None = None,
     ca: Path | None = None,
+    *,
+    again: bool = False,
 ) -> KioskConfig:
     """Pairs this folder with a server and writes its configuration.
+
+    `again`: the folder's kiosk, which the server does not know any more (an older backup was
+    restored), is admitted by a fresh code as the one that it was: its id, its keys, the server's
+    and the desk's stay, and so do its records.
 
     `ca` is a certificate file to check the server's TLS against, for a server with one of its own;
     a copy is kept. The keys are made once: a try that failed half-way is repeated with the same.
     Raises AddressRefused, PairingRefused (this folder is paired already; the code is mistyped,
-    wrong or spent; another server answered) and ServerUnreachable.
+    wrong or spent; another server answered; with `again`: the server knows it) and
+    ServerUnreachable, with `again` also NotPaired.
     """
     server = check_address(server_url)
-    if (data_dir / CONFIG).exists():
+    before = load_config(data_dir) if again else None
+    if before is None and (data_dir / CONFIG).exists():
         site = load_config(data_dir).site
         raise PairingRefused(
             f"{data_dir} 已配对为“{site}”的终端：请换一个 --data 目录。",
@@ -111,7 +124,7 @@ def pair(
             "配对码应有 20 个字母和数字：请核对后重新输入。",
             "a pairing code has 20 letters and digits: check it and type it again",
         ) from None
-    keys = keys_of(data_dir)
+    keys = keys_of(data_dir) if before is None else load_keys(data_dir)
     certificate = None if ca is None else keep_certificate(data_dir, ca)
     line = _Line(server, certificate, session)
     try:
@@ -121,7 +134,10 @@ def pair(
             kind="kiosk",
             sign_key=to_text(keys.sign_public),
             box_key=to_text(keys.box_public),
+            device=msgspec.UNSET if before is None else before.device,
         )
+        if before is not None and hint.server_key != before.server_key:
+            raise _another_server()
         reply = line.pair(encode(request))
     finally:
         line.close()
@@ -135,6 +151,8 @@ def pair(
             "这个配对码不是给终端的：请用 quxiang-server code --kind kiosk 生成。",
             "this code is not for a kiosk: make one with quxiang-server code --kind kiosk",
         )
+    if before is not None and reply.device != before.device:
+        raise _another_server()
     config = KioskConfig(
         server=server,
         device=reply.device,
@@ -142,7 +160,7 @@ def pair(
         site=reply.site,
         site_kind=reply.site_kind,
         server_key=reply.server_key,
-        desk_key=reply.desk_key,
+        desk_key=reply.desk_key if before is None or before.desk_key is None else before.desk_key,
         ca=certificate,
         pin=line.pin,
     )
@@ -201,7 +219,7 @@ class _Line:
         status, got, body = exchange(self._session, self._server + PAIR, "POST", request, headers)
         if status != 200:
             fault = refusal(status, body)
-            raise _refused(fault) if fault.word in ("code", "slow_down", "wrong_kind") else fault
+            raise _refused(fault) if fault.word in _PAIRING else fault
         try:
             reply = decode(body, PairReply)
             server_key = from_text(reply.server_key, KEY_BYTES)

@@ -202,6 +202,7 @@ class Store(Database):
 
         The server holds records that this card lost (evidence.md, "Server ahead"); the first
         record of the epoch says so. What the outbox still holds of the old epoch stays there.
+        Receipts of erasure that went with a history that was set aside may be written anew.
         """
         with self.transaction() as db:
             at = self._head(db)
@@ -213,6 +214,13 @@ class Store(Database):
                 f"{server_seq}: epoch {epoch} continues from the server's head",
             )
             self.append(db, lost, reading)
+            for place in db.execute("SELECT payload FROM rejected NATURAL JOIN records").fetchall():
+                receipt = decode_record(place[0])
+                if receipt.kind is Kind.ERASURE:
+                    db.execute(
+                        "DELETE FROM erased WHERE official = ? AND version = ?",
+                        (receipt.official, receipt.gallery),
+                    )
             return self._head(db)
 
     def verify(self) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import queue
 import time
 from collections.abc import Callable
@@ -10,7 +11,7 @@ from attendance.errors import QuxiangError
 from attendance.statuses import Kind
 from kiosk.checkin import CheckinService
 from kiosk.clock import Clock
-from kiosk.condition import Condition, expiring
+from kiosk.condition import Condition, expiring, unreadable
 from kiosk.display import Display
 from kiosk.errors import ServerUnreachable, StoreUnusable
 from kiosk.events import EventLog
@@ -19,7 +20,7 @@ from kiosk.people import People
 from kiosk.screen.feed import ScreenFeed
 from kiosk.store import Draft, Store
 from kiosk.troubles import Trouble, Troubles
-from kiosk.vault import Vault
+from kiosk.vault import Vault, gallery_taken
 from recognition.errors import RecognitionError
 from recognition.gallery import Gallery
 
@@ -188,6 +189,9 @@ class Upkeep:
         manifest = self._vault.manifest()
         ends = None if manifest is None else manifest.expires_ms
         self._troubles.set("expiring", expiring(ends, self._display.now_ms()))
+        with contextlib.suppress(StoreUnusable):
+            taken = gallery_taken(self._store)
+            self._troubles.set("vault", unreadable(self._vault.version, taken))
         if self._survey is not None:
             now = self._survey()
             self._feed.update(condition=now.shown())

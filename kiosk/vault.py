@@ -39,7 +39,7 @@ from attendance.wire import (
 )
 from kiosk.clock import Reading
 from kiosk.config import PROPOSALS, KioskConfig, sync_folder, write_atomically
-from kiosk.errors import GalleryRefused
+from kiosk.errors import GalleryRefused, StoreUnusable
 from kiosk.gallery_check import check_contents
 from kiosk.proposals import Pile
 from kiosk.store import Recorded, Store
@@ -96,9 +96,17 @@ class Vault:
         return held is not None and now_ms >= held.manifest.expires_ms
 
     def install(
-        self, package: GalleryPackage, config: KioskConfig, keys: DeviceKeys, now_ms: int
+        self,
+        package: GalleryPackage,
+        config: KioskConfig,
+        keys: DeviceKeys,
+        now_ms: int,
+        store: Store,
     ) -> Installed:
         """Puts a gallery in force and erases the one before.
+
+        `store` remembers the highest version ever taken: where the vault cannot be read any more,
+        an older one still does not come back, with whom it knew before they withdrew.
 
         Raises GalleryRefused (no desk known, another desk's, another kiosk's, not newer, damaged)
         and OSError where it cannot be written; the old one then stays in force.
@@ -132,11 +140,21 @@ class Vault:
                         f"gallery version {manifest.version} is not newer than "
                         f"{self.version}, which is in force",
                     )
+                taken = gallery_taken(store)
+                if manifest.version < taken:
+                    raise GalleryRefused(
+                        f"人脸库版本 {manifest.version} 比本机用过的 {taken} 旧，未采用："
+                        "请在登记台运行 quxiang-enroll sync，或重新导出 U 盘文件。",
+                        f"gallery version {manifest.version} is older than {taken}, which this "
+                        "kiosk had already, and is not taken: run quxiang-enroll sync at the desk, "
+                        "or export the USB file anew",
+                    )
                 opened = keys.open(sealed)
                 contents = decode_contents(opened)
                 check_contents(contents, manifest)
+                note_gallery(store, manifest.version)  # before anything of it can be in force
                 self._write(manifest.version, signed, opened)
-        except GalleryRefused:
+        except (GalleryRefused, StoreUnusable):
             raise
         except QuxiangError as error:
             raise GalleryRefused(
@@ -203,6 +221,23 @@ class Vault:
             os.close(fd)
 
 
+def gallery_taken(store: Store) -> int:
+    """The highest gallery version that this kiosk ever took, 0 for none."""
+    return int(store.meta("gallery_taken") or 0)
+
+
+def note_gallery(store: Store, version: int) -> None:
+    """Keeps, durably, that a gallery was taken: none below it may ever come back."""
+    if version <= gallery_taken(store):
+        return
+    with store.transaction() as db:
+        db.execute(
+            "INSERT INTO meta VALUES ('gallery_taken', ?) ON CONFLICT (key) DO UPDATE "
+            "SET value = excluded.value WHERE CAST(value AS INTEGER) < excluded.value",
+            (version,),
+        )
+
+
 def _shred(path: Path) -> None:
     with contextlib.suppress(OSError), path.open("r+b") as file:
         size = path.stat().st_size
@@ -222,6 +257,8 @@ def settle_erasures(
     erasure and its receipt leaves none out. Raises StoreUnusable.
     """
     manifest, contents = vault.manifest(), vault.contents()
+    if manifest is not None:
+        note_gallery(store, manifest.version)  # one that a release before this one took
     known = contents.people if contents else []
     try:
         vault.pile.keep_only((p.official for p in known if p.propose), reading.wall_ms)

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from sqlalchemy import select
 
+from attendance.days import SHANGHAI, from_ms
 from attendance.i18n import say
 from server.config import ServerConfig, load_keys, store_url
 from server.db import Database, migrate
@@ -92,8 +93,10 @@ def _add(tar: tarfile.TarFile, name: str, data: bytes) -> None:
     tar.addfile(info, io.BytesIO(data))
 
 
-def restore(config: ServerConfig, source: Path, now: datetime) -> None:
+def restore(config: ServerConfig, source: Path, now: datetime) -> datetime:
     """Puts a backup into an empty (or no) data folder and, where one is named, a database.
+
+    Returns when the backup was made, by the clock of the machine that made it.
 
     The audit trail says so: a witness that saw more than the backup holds is explained by it.
     Raises AlreadyInitialised for a folder or database that holds anything, BackupInvalid for
@@ -109,7 +112,7 @@ def restore(config: ServerConfig, source: Path, now: datetime) -> None:
     config.data.parent.mkdir(parents=True, exist_ok=True)
     made = Path(tempfile.mkdtemp(dir=config.data.parent, prefix=".restore-"))
     try:
-        _unpack(source, made)
+        since = _unpack(source, made)
         load_keys(ServerConfig(made))
         _check_database(made / _DATABASE)
         here = ServerConfig(made)
@@ -125,6 +128,44 @@ def restore(config: ServerConfig, source: Path, now: datetime) -> None:
     except BaseException:
         shutil.rmtree(made, ignore_errors=True)
         raise
+    return since
+
+
+def to_check(since: datetime) -> list[str]:
+    """What people must look at after a restore, one sentence a line: what happened after the
+    backup is not in it, and no program can know it all."""
+    at = since.astimezone(SHANGHAI).strftime("%Y-%m-%d %H:%M")
+    return [
+        say(
+            f"备份是 {at} 做的，此后的改动都不在其中。请逐项核对：",
+            f"the backup was made at {at} (Asia/Shanghai); what was changed after that is not in "
+            "it. Check:",
+        ),
+        say(
+            "- 终端：此后停用的又可信，须再次停用；此后配对的本机不认识，须在其上运行 "
+            "quxiang-kiosk pair --again（docs/deploy.md 第 7 节）：quxiang-server device list",
+            "- kiosks: one revoked since is trusted again, so revoke it again; one paired since is "
+            "not known and wants quxiang-kiosk pair --again (docs/deploy.md, 7): "
+            "quxiang-server device list",
+        ),
+        say(
+            "- 账号：此后停用的又可用，密码和角色是当时的；令牌和 webhook 也一样：quxiang-server "
+            "user list、webhook list，网页“令牌”",
+            "- accounts: one disabled since is in force again, with the password and the role of "
+            "then; the same holds for tokens and webhooks: quxiang-server user list, webhook list, "
+            "and the page of the tokens",
+        ),
+        say(
+            "- 撤回同意：在登记台运行 quxiang-enroll sync，会把此后的撤回再次告知本机",
+            "- withdrawals of consent: run quxiang-enroll sync at the enrolment desk, which tells "
+            "of those made since again",
+        ),
+        say(
+            "- 此后的请假、更正、裁定、月表签字和设置须重新录入；登记记录由终端自动补传",
+            "- leave, corrections, rulings, signed months and settings made since must be entered "
+            "again; the kiosks send their records again by themselves",
+        ),
+    ]
 
 
 def _note(config: ServerConfig, now: datetime) -> None:
@@ -140,7 +181,8 @@ def _note(config: ServerConfig, now: datetime) -> None:
         database.close()
 
 
-def _unpack(source: Path, folder: Path) -> None:
+def _unpack(source: Path, folder: Path) -> datetime:
+    made_s = 0.0
     (folder / _PORTRAITS).mkdir()
     try:
         with tarfile.open(source, mode="r:") as tar:
@@ -151,6 +193,8 @@ def _unpack(source: Path, folder: Path) -> None:
                 file = tar.extractfile(member) if member.isreg() and (plain or picture) else None
                 if file is None:
                     raise BackupInvalid(_not_one(source))
+                if member.name == _DATABASE:
+                    made_s = member.mtime
                 path = folder / member.name
                 handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
                 with os.fdopen(handle, "wb") as out:
@@ -161,6 +205,7 @@ def _unpack(source: Path, folder: Path) -> None:
         raise BackupInvalid(_not_one(source)) from None
     if not all((folder / name).is_file() for name in (*_KEYS, _DATABASE)):
         raise BackupInvalid(_not_one(source))
+    return from_ms(int(made_s * 1000))
 
 
 def _check_database(path: Path) -> None:

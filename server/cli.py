@@ -361,11 +361,12 @@ def _backup(args: argparse.Namespace) -> int:
 
 
 def _restore(args: argparse.Namespace) -> int:
-    from server.backup import restore
+    from server.backup import restore, to_check
 
     config = config_of(args)
-    restore(config, args.file, utcnow())
+    since = restore(config, args.file, utcnow())
     print(say(f"已恢复到 {config.data}", f"restored into {config.data}"))
+    print("\n".join(to_check(since)))
     return 0
 
 

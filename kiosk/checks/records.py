@@ -13,12 +13,13 @@ from hardware.wiring import Wiring
 from kiosk.checks.machine import Check, Machine, State
 from kiosk.clock import SystemClock
 from kiosk.commands import driver_of
-from kiosk.condition import WAITING_S, expiring
+from kiosk.condition import WAITING_S, expiring, unreadable
 from kiosk.config import is_running, load_config
 from kiosk.errors import ServerUnreachable
 from kiosk.link import presented
 from kiosk.people import People
 from kiosk.site import Site
+from kiosk.vault import gallery_taken
 
 SOON_S = 30 * 86_400
 """A certificate that ends this soon is told."""
@@ -155,6 +156,9 @@ def rejected(site: Site) -> Check:
 def gallery(site: Site) -> Check:
     """The gallery in force and how long its manifest lasts."""
     contents, manifest = site.vault.contents(), site.vault.manifest()
+    trouble = unreadable(site.vault.version, gallery_taken(site.store))
+    if trouble is not None:
+        return Check("gallery", State.FAIL, trouble.what, trouble.advice)
     if contents is None or manifest is None:
         return Check(
             "gallery",

@@ -2,6 +2,7 @@
 "use strict";
 
 import { $, TODAY, brief, element, follow, lang, lit, look, moment, onLanguage, post, put, said, shape, switchLanguage, time, told, word } from "./page.js";
+import { showCondition } from "./condition.js";
 import { closeGreeting, greet } from "./greeting.js";
 import { listen } from "./keys.js";
 import { closeNotice, noticeOpen } from "./notice.js";
@@ -27,7 +28,7 @@ const painters = {
   site() { $("site").textContent = state.site ?? ""; },
   clock() {
     if (!state.clock) return;
-    put($("sure"), `${time(now(), TODAY)}\n${word(state.clock.sure ? "clock_sure" : "clock_doubtful")}`);
+    put($("sure"), `${time(now(), { ...TODAY, month: "short" })}\n${word(state.clock.sure ? "clock_sure" : "clock_doubtful")}`);
     $("sure").classList.toggle("warn", !state.clock.sure);
     tick();
   },
@@ -64,7 +65,9 @@ const painters = {
     }
     if (state.liveness_basic) lines.push({ part: "weights", what: word("liveness_basic"), advice: "" });
     showTroubles(lines);
+    showCondition(state, lines, now());
   },
+  condition() { painters.troubles(); },
   faults() { painters.troubles(); },
   liveness_basic() { painters.troubles(); },
   instruction() {

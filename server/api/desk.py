@@ -83,6 +83,14 @@ def withdrawals() -> Response:
     return answer(None, 204)
 
 
+@blueprint.get(wire.DESK_WITHDRAWALS)
+@spoken
+def withdrawn() -> Response:
+    """`GET /desk/withdrawals`."""
+    asked = ask("desk")
+    return answer(desk.withdrawn(db.session(), asked.fresh()))
+
+
 @blueprint.get(reenrol.DESK_REENROLMENTS)
 @spoken
 def reenrolments_asked() -> Response:

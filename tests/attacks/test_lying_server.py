@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +15,18 @@ from attendance import signing, wire
 from attendance.errors import SignatureInvalid
 from attendance.receipts import receipt_detail
 from attendance.signing import DeviceKeys, fingerprint, from_text, to_text
-from attendance.statuses import SiteKind, Status
+from attendance.statuses import Kind, Method, SiteKind, Status
 from enroll.errors import KioskKeyChanged, ReceiptForged
 from enroll.withdraw import withdraw_consent
-from kiosk.condition import expiring
+from kiosk.condition import expiring, unreadable
 from kiosk.errors import PairingRefused, ServerRefused
 from kiosk.exchange import last_snapshot
 from kiosk.pairing import pair as pair_kiosk
 from kiosk.site import Site
-from tests.attacks.town import Lie, Town, exchange
+from kiosk.store import Draft
+from kiosk.vault import gallery_taken
+from server.services.paired.devices import settle
+from tests.attacks.town import CLOCK, Lie, Town, exchange
 
 
 @pytest.fixture(scope="module")
@@ -223,6 +227,65 @@ def test_an_older_gallery_or_a_tombstone_left_out_never_comes_into_force(town: T
     assert faces(site) == []
     town.sync()
     assert [r.version for r in town.desk.ledger.receipts() if r.device == device] == [2]
+
+
+def test_an_older_gallery_does_not_come_back_by_a_vault_that_cannot_be_read(town: Town) -> None:
+    site = town.kiosk("梅村")
+    town.enrol("mume", "梅村")
+    town.sync()
+    assert exchange(site).gallery_installed
+    first = town.held(site)
+    withdraw_consent(town.desk, "mume")
+    town.sync()
+    assert exchange(site).gallery_version == 2
+    town.sync()
+    assert [o for o in town.desk.ledger.owed() if o.device == site.config.device] == []
+    (box,) = (site.folder / "vault").glob("*.box")
+    data = bytearray(box.read_bytes())
+    data[50] ^= 1  # a card that dies, or a hand
+    box.write_bytes(bytes(data))
+    with Site(site.folder) as again:
+        assert again.vault.version == 0
+        assert unreadable(again.vault.version, gallery_taken(again.store)) is not None
+        town.liar.lies = {wire.CURSOR: cursor_with(gallery=1), wire.GALLERY: lambda _: first}
+        fault = exchange(again).gallery_fault
+        assert fault is not None
+        assert "is older than 2, which this kiosk had already" in both(fault)[1]
+        assert again.vault.contents() is None, "nobody who withdrew is known again"
+        town.liar.lies.clear()
+        assert exchange(again).gallery_version == 2, "the one that it had comes anew"
+        assert faces(again) == []
+
+
+def test_who_withdrew_is_erased_at_a_kiosk_that_was_set_apart(town: Town) -> None:
+    site = town.kiosk("榆村")
+    town.enrol("elm", "榆村")
+    town.sync()
+    assert exchange(site).gallery_installed
+    device = site.config.device
+    came = Draft(kind=Kind.CHECKIN, official="elm", status=Status.IN_VILLAGE, method=Method.FACE)
+    for _ in range(3):
+        site.store.record(came, CLOCK.read())
+    exchange(site)
+    with site.store.transaction() as db:  # a card that was put back to an earlier day
+        db.execute("DELETE FROM records WHERE seq > 1")
+    for _ in range(3):
+        site.store.record(came, CLOCK.read())
+    withdraw_consent(town.desk, "elm")
+    town.sync()
+    for _ in range(2):  # the second one hands the receipt over, to be set aside
+        with pytest.raises(ServerRefused) as caught:
+            exchange(site)
+        assert caught.value.word == "fork"
+        assert (faces(site), site.vault.version) == ([], 2)
+    assert [o.official for o in town.sync().owed if o.device == device] == ["elm"]
+    with town.context.database.transaction() as session:
+        settle(session, device, datetime.now(UTC))
+    assert exchange(site).pending == 0
+    assert len(site.store.rejected()) == 4, "three check-ins and the first receipt"
+    assert [r.official for r in town.sync().receipts if r.device == device] == ["elm"]
+    assert [o for o in town.desk.ledger.owed() if o.device == device] == []
+    assert (exchange(site).sent, site.store.verify() > 0) == (0, True)
 
 
 def test_a_forged_receipt_of_erasure_settles_nothing(town: Town) -> None:

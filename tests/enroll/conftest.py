@@ -106,6 +106,7 @@ class FakeTownship:
         self.portraits: dict[str, bytes] = {}
         self.galleries: dict[str, wire.GalleryPackage] = {}
         self.withdrawals: list[str] = []
+        self.withdrawn: list[wire.Withdrawn] | None = []
         self.erasures: list[wire.ErasureRow] = []
         self.proposals: list[ProposalPackage] = []
         self.decisions: list[Decision] = []
@@ -253,10 +254,17 @@ class FakeTownship:
         if target == wire.DESK_ROSTER:
             return 200, wire.encode(self.take_roster(wire.decode(body, wire.Roster)))
         if target == wire.DESK_WITHDRAWALS:
-            who = wire.decode(body, wire.Withdrawal).official
+            if method == "GET":
+                if self.withdrawn is None:  # a server of before
+                    return 405, problem("not_found")
+                return 200, wire.encode(self.withdrawn)
+            gone = wire.decode(body, wire.Withdrawal)
+            who = gone.official
             if who not in self.roster:
                 return 404, problem("unknown_official")
             self.withdrawals.append(who)
+            if self.withdrawn is not None:
+                self.withdrawn.append(wire.Withdrawn(official=who, at_ms=gone.at_ms))
             self.portraits.pop(who, None)
             self.galleries.clear()  # whichever may hold the person
             return 204, b""

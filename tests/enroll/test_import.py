@@ -327,6 +327,7 @@ def test_the_commands_from_pairing_to_withdrawal(
     assert "g 姓名g: templates 0, consent -, PIN, 杏树村" in done.stdout
     done = command("export", tmp_path / "usb.json", "--data", data)
     assert done.returncode == 0
+    assert "for one paired since, run quxiang-enroll sync once" in done.stdout
     assert (tmp_path / "usb.json").stat().st_mode & 0o777 == 0o600
 
 

@@ -18,6 +18,7 @@ from attendance import wire
 from attendance.errors import SignatureInvalid
 from attendance.reenrol import Reenrolment
 from attendance.signing import DeviceKeys, to_text
+from attendance.statuses import SiteKind
 from enroll.desk import Desk
 from enroll.enrol import grant_consent
 from enroll.errors import (
@@ -355,13 +356,47 @@ def test_a_revoked_kiosk_is_sealed_nothing_and_still_owes(
     assert [owed.revoked for owed in outcome.owed] == [True]
 
 
+def test_a_withdrawal_that_the_server_forgot_is_told_again(
+    paired: Desk, township, synthetic: Synthetic
+) -> None:
+    kiosk = township.add_kiosk("镇政府")
+    for n, who in enumerate("ab"):
+        add(paired, who, synthetic(n))
+        paired.store.set_portrait(who, b"\xff\xd8jpeg")
+    sync(paired)
+    for who in "ab":
+        withdraw_consent(paired, who)
+    assert sync(paired).withdrawals == ["a", "b"]
+    # b consents to everything anew; a to nothing. Then the server is put back to an older backup.
+    add(paired, "b", synthetic(2))
+    for what in ("face", "portrait"):
+        paired.store.add_consent("b", what, date(2026, 11, 29), paired.now_ms())
+    paired.store.set_portrait("b", b"\xff\xd8new")
+    sync(paired)
+    told = list(township.withdrawn)
+    township.portraits["a"] = b"\xff\xd8jpeg"
+    township.withdrawn = None
+    assert sync(paired).withdrawals == [], "a server that does not say what it knows"
+    township.withdrawn = []
+    outcome = sync(paired)
+    assert outcome.withdrawals == ["a"]
+    assert township.withdrawn == told[:1], "as it was told the first time"
+    assert township.portraits == {"b": b"\xff\xd8new"}
+    assert [s.kiosk.device for s in outcome.sealed] == [kiosk.device]
+    assert sync(paired).withdrawals == []
+
+
 def test_a_withdrawal_of_somebody_whom_the_server_never_heard_of_is_settled(
     paired: Desk, township, synthetic: Synthetic
 ) -> None:
-    add(paired, "a", synthetic(1))
+    add(paired, "a", synthetic(1), "无此村")
     withdraw_consent(paired, "a")
-    assert sync(paired).withdrawals == ["a"]
+    for _ in range(2):
+        outcome = sync(paired)
+        assert (list(outcome.refused), outcome.withdrawals) == (["a"], [])
     assert township.withdrawals == []
+    township.sites["无此村"] = SiteKind.VILLAGE
+    assert sync(paired).withdrawals == ["a"], "it knows them now"
     assert sync(paired).withdrawals == []
 
 

@@ -111,18 +111,18 @@ def kiosk_life(folder: Path, mode: str, records: int, tell: Callable[[str], obje
                     )
                 )
             if number % 100 == 50:
-                _install(vault, number // 100 + 1)
+                _install(vault, number // 100 + 1, store)
                 tell(f"gallery {number // 100 + 1}")
     tell("end")
 
 
-def _install(vault: Vault, version: int) -> None:
+def _install(vault: Vault, version: int, store: Store) -> None:
     person = Person(official="A-1", name="n", title="t", templates=UNIT)
     contents = GalleryContents(
         device=DEVICE, version=version, model="sface", dimension=128, pin_key=b"p" * 32,
         people=[person],
     )  # fmt: skip
-    vault.install(package(DESK, KEYS.box_public, contents), CONFIG, KEYS, 0)
+    vault.install(package(DESK, KEYS.box_public, contents), CONFIG, KEYS, 0, store)
 
 
 def live(folder: Path, mode: str, records: int) -> Log:

@@ -78,6 +78,16 @@ def test_pairing_by_command(shell: Shell, township: FakeTownship) -> None:
     assert load_config(shell.data).site == "石桥村"
 
 
+def test_pairing_again_by_command(paired: Shell, township: FakeTownship) -> None:
+    line = ("pair", "--server", township.url, "--code", str(township.code))
+    device = load_config(paired.data).device
+    assert "paired already" in paired(*line)[2]
+    township.devices.clear()
+    code, out, _ = paired(*line, "--again")
+    assert (code, device in out) == (0, True)
+    assert list(township.devices) == [device]
+
+
 def gallery(shell: Shell, township: FakeTownship, version: int = 1) -> wire.GalleryPackage:
     template = np.eye(1, 4, dtype="<f4").tobytes()
     person = wire.Person(

@@ -29,7 +29,7 @@ from kiosk.screen.feed import ScreenFeed
 from kiosk.store import Store
 from kiosk.troubles import Troubles
 from kiosk.upkeep import WARN_S, Upkeep
-from kiosk.vault import Vault
+from kiosk.vault import Vault, note_gallery
 from recognition.gallery import Gallery
 from tests.faults.rig import checkin
 
@@ -215,8 +215,13 @@ def test_each_warning_is_shown_while_it_lasts_and_goes_by_itself(tmp_path: Path)
             upkeep.turn()
             shown.append([each["what_en"] for each in feed.get("troubles")])
             assert all(each["advice_zh"] and each["advice_en"] for each in feed.get("troubles"))
+        note_gallery(store, 3)  # of which the vault has nothing that can be read
+        now[0] += WARN_S
+        upkeep.turn()
+        assert feed.get("condition") == found[0].shown()
+        assert [each["what_zh"] for each in feed.get("troubles")] == ["人脸库读不出"]
     touch, waits = "The touch screen is missing", "Records have waited for days"
     assert shown == [
         [], ["Storage is nearly full"], ["Storage is full"], [touch], [touch, waits], [],
     ]  # fmt: skip
-    assert said == ["disk", "disk", "touch", "outbox"], "each told once"
+    assert said == ["disk", "disk", "touch", "outbox", "gallery"], "each told once"

@@ -117,8 +117,13 @@ def test_a_manifest_before_and_after_its_end(site: Site, township: FakeTownship)
         made = package(
             township.desk, site.keys.box_public, contents, made_ms=now_ms + lasts, days=0
         )
-        site.vault.install(made, load_config(site.folder), site.keys, now_ms)
+        site.vault.install(made, load_config(site.folder), site.keys, now_ms, site.store)
         assert records.gallery(site).state is state, version
+    (box,) = (site.folder / "vault").glob("*.box")
+    box.write_bytes(b"of a card that dies")
+    with Site(site.folder) as again:
+        found = records.gallery(again)
+    assert (found.state, "cannot be read" in found.words("en")) == (State.FAIL, True)
 
 
 def test_the_certificate_is_the_pinned_one(site: Site, pi: Tree) -> None:

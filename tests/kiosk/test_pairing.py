@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from attendance.pairing import PairingCode
 from attendance.signing import DeviceKeys
 from kiosk.config import load_config, load_keys
-from kiosk.errors import PairingRefused, ServerUnreachable
+from kiosk.errors import NotPaired, PairingRefused, ServerUnreachable
 from kiosk.fakes import FakeTownship
 from kiosk.pairing import AddressRefused, check_address, pair
 
@@ -44,6 +45,31 @@ def test_pairing(tmp_path: Path) -> None:
     with pytest.raises(PairingRefused, match="another server"):
         pair(tmp_path / "b", township.url, code)
     township.close()
+
+
+def test_a_kiosk_that_its_server_lost_stays_who_it_is_and_goes_to_no_other(tmp_path: Path) -> None:
+    township, stranger = FakeTownship(), FakeTownship()
+    try:
+        with pytest.raises(NotPaired):
+            pair(tmp_path, township.url, str(township.code), again=True)
+        before = pair(tmp_path, township.url, str(township.code))
+        (keys,) = township.devices.values()
+        with pytest.raises(PairingRefused, match="another server"):
+            pair(tmp_path, stranger.url, str(stranger.code), again=True)
+        assert stranger.devices == {}, "told nothing"
+        with pytest.raises(PairingRefused, match="need not be paired again"):
+            pair(tmp_path, township.url, str(township.code), again=True)
+        township.devices.clear()  # put back to an older backup, which knows no desk either
+        township.desk_key = None
+        township.code = PairingCode.make(township.public, None)
+        assert pair(tmp_path, township.url, str(township.code), again=True) == before
+        assert township.devices == {before.device: keys}
+        (tmp_path / "device.key").unlink()
+        with pytest.raises(NotPaired):
+            pair(tmp_path, township.url, str(township.code), again=True)
+    finally:
+        township.close()
+        stranger.close()
 
 
 @pytest.mark.parametrize(

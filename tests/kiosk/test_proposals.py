@@ -83,7 +83,9 @@ class Counter:
             desk_box=self.township.desk.box_public if desk_box is None else desk_box,
         )
         sealed = package(self.township.desk, self.keys.box_public, contents, tombstones=tombstones)
-        self.site.vault.install(sealed, self.site.client(self.clock).config, self.keys, 1)
+        self.site.vault.install(
+            sealed, self.site.client(self.clock).config, self.keys, 1, self.site.store
+        )
         self.people = People(contents)
         receipts = settle_erasures(self.site.vault, self.site.store, self.keys, self.clock.read())
         return [receipt.record.official or "" for receipt in receipts]

@@ -38,14 +38,14 @@ def test_everything_by_keyboard(open_page: Open, stand: Any) -> None:
 def test_the_keyboard_goes_in_order_and_is_always_seen(open_page: Open, stand: Any) -> None:
     page = open_page(lang="en")
     order = []
-    for _ in range(5):
+    for _ in range(6):
         page.keyboard.press("Tab")
         order.append(
             page.evaluate("document.activeElement.id || document.activeElement.classList[0]")
         )
         width = page.evaluate("parseFloat(getComputedStyle(document.activeElement).outlineWidth)")
         assert width >= 3
-    assert order == ["language", "wake", "board", "open-pin", "open-notice"]
+    assert order == ["open-state", "language", "wake", "board", "open-pin", "open-notice"]
     page.keyboard.press("Enter")
     page.wait_for_selector("#notice[open]")
     page.keyboard.press("Escape")

@@ -25,6 +25,17 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.browser
 
+CONDITION = {
+    "clock": "A",
+    "camera": "ok",
+    "lamps": "rgb",
+    "free_mb": 24310,
+    "oldest_s": 7260,
+    "rejected": 0,
+    "expires_ms": 1_797_000_000_000,
+}
+"""As `kiosk.condition.Condition.shown` gives it."""
+
 Open = Callable[..., "Page"]
 Find = Callable[["Page"], list[str]]
 
@@ -58,9 +69,13 @@ def test_every_view_fits_can_be_read_and_touched(
     well("guided")
     stand.feed.update(near=False, guidance=None)
     page.click("#look-close")
-    stand.feed.update(troubles=TROUBLES)
+    stand.feed.update(troubles=TROUBLES, condition=CONDITION)
     page.wait_for_selector("#troubles li")
     well("troubles")
+    page.tap("#open-state")
+    page.wait_for_selector("#trouble-list[open]")
+    well("how it is")
+    page.tap("#t-close")
     stand.feed.update(troubles=[])
     page.wait_for_selector("#troubles li", state="detached")
     stand.desk.greet("示例干部甲 Sample official A")
@@ -250,6 +265,85 @@ def test_the_notice_is_one_touch_from_the_board_and_from_the_mirror(
     page.tap("#n-close")
     assert page.is_visible("#look"), "whoever read it stands before the camera as before"
     stand.feed.update(near=False)
+
+
+def state_of(page: Page) -> dict[str, str]:
+    """The list of how the kiosk is, label and value."""
+    said = page.eval_on_selector_all(
+        "#t-state > div", "all => all.map(e => [...e.children].map(each => each.innerText))"
+    )
+    return dict(said)
+
+
+def test_how_the_kiosk_is_stands_one_touch_away_also_where_nothing_is_wrong(
+    open_page: Open, stand: Any
+) -> None:
+    page = open_page()
+    stand.feed.update(condition=CONDITION, pending=128)
+    page.wait_for_selector('#link:has-text("128")')
+    page.tap("#open-state")
+    assert page.inner_text("#t-title") == "运行状况"
+    assert state_of(page) == {
+        "待上传的记录": "128 条，最早的已等 2 小时",
+        "剩余存储空间": "24.3\xa0GB",
+        "时钟": "已核对（A 级）",
+        "摄像头": "正常",
+        "指示灯": "正常",
+        "人脸库清单有效期至": "2026年12月11日",
+        "上次联系服务器": "22:13",
+    }
+    stand.feed.update(
+        troubles=TROUBLES,
+        pending=1,
+        condition={
+            **CONDITION, "clock": "C", "free_mb": 120, "oldest_s": 4 * 86_400, "rejected": 3,
+            "expires_ms": 1_780_000_000_000, "lamps": "unknown",
+        },
+        link={"ok": False, "heard_ms": None, "since_ms": 1_790_000_000_000},
+    )  # fmt: skip
+    page.wait_for_selector('#t-state .bad:has-text("C 级")')
+    page.evaluate("document.getElementById('language').click()")
+    assert state_of(page) == {
+        "Records to upload": "1, the oldest for 4 d",
+        "Rejected records": "3",
+        "Free storage": "120\xa0MB",
+        "Clock": "not verified (class C)",
+        "Camera": "The camera is covered",
+        "Lamps": "not known",
+        "Gallery valid until": "29 May 2026, expired",
+        "Last contact with the server": "none yet",
+    }
+    assert page.locator("#t-state .bad").count() == 6
+    stand.feed.update(troubles=[], condition={**CONDITION, "expires_ms": None}, pending=0)
+    page.wait_for_selector('#t-state:has-text("waiting for the enrolment desk")')
+    assert state_of(page)["Records to upload"] == "none"
+    assert page.is_visible("#t-state"), "who looks how it is goes on looking"
+    page.tap("#t-close")
+    stand.feed.update(near=True)
+    page.wait_for_selector("#look:visible")
+    page.tap("#open-state")
+    assert page.is_visible("#t-state"), "from the mirror too"
+    stand.desk.greet("王芳")
+    page.wait_for_selector("#greeting[open]")
+    assert not page.is_visible("#t-state"), "whoever checks in comes first"
+    stand.feed.update(near=False)
+
+
+def test_a_list_that_nobody_reads_any_more_gives_the_screen_back(
+    open_page: Open, stand: Any
+) -> None:
+    page = open_page()
+    page.clock.install()
+    page.reload()
+    page.wait_for_selector("#rows li")
+    page.tap("#open-state")
+    page.clock.run_for(170_000)
+    assert page.is_visible("#t-state")
+    page.tap("#t-title")
+    page.clock.run_for(170_000)
+    assert page.is_visible("#t-state")
+    page.clock.run_for(15_000)
+    assert not page.is_visible("#t-state")
 
 
 def test_a_motion_sensor_wakes_the_mirror_before_a_face_is_seen(

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from attendance.errors import QuxiangError, SignatureInvalid
+from attendance.errors import ChainBroken, QuxiangError, SignatureInvalid
 from attendance.receipts import check_receipt, receipt_signature
 from attendance.signing import DeviceKeys, to_text
 from attendance.statuses import Kind, Method, Status
@@ -166,18 +166,32 @@ def test_a_server_older_than_what_the_kiosk_keeps_is_told_what_to_do(site: Site)
         db.execute("DELETE FROM records WHERE seq <= 4")
     del site.township.records[site.device][1][2:]
     site.record("A-2")
+    site.enrol(2, "A-1", tombstones=("A-2",))
     for _ in range(2):
         with pytest.raises(ServerRefused) as caught:
             site.client.exchange()
         assert caught.value.word == "gap"
         assert "from number 3 on, this kiosk keeps those from 5 on" in caught.value.words("en")
         assert "恢复较新的备份" in caught.value.words("zh")
-    assert site.store.pending() == 1
+        assert site.vault.version == 2, "who withdrew is erased all the same"
+        assert site.store.pending() == 2, "the receipt waits with the check-in"
     kept = site.township.records[site.device][1]
     kept += [b"{}", b"{}"]  # not those that were there: another history, and told so
     with pytest.raises(ServerRefused) as caught:
         site.client.exchange()
     assert caught.value.word == "fork"
+
+
+def test_who_withdrew_is_erased_also_where_the_chain_is_broken(site: Site) -> None:
+    site.record()
+    site.client.exchange()
+    site.record(count=2)
+    with site.store.transaction() as db:
+        db.execute("DELETE FROM records WHERE seq = 2")
+    site.enrol(2, "A-1", tombstones=("A-2",))
+    with pytest.raises(ChainBroken):
+        site.client.exchange()
+    assert site.vault.version == 2
 
 
 def lose_tail(site: Site, count: int) -> None:
@@ -274,7 +288,7 @@ def test_the_gallery_comes_down_and_withdrawal_leaves_a_receipt(site: Site) -> N
 def test_a_power_cut_before_the_receipt_leaves_none_out(site: Site) -> None:
     site.enrol(2, "A-1", tombstones=("A-2",))
     package = site.township.galleries[site.device]
-    site.vault.install(package, site.config, site.keys, site.clock.wall_ms)
+    site.vault.install(package, site.config, site.keys, site.clock.wall_ms, site.store)
     assert site.store.pending() == 0
     assert site.client.exchange().sent == 1
     assert site.officials() == ["A-2"]

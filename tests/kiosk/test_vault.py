@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import msgspec
@@ -15,10 +15,11 @@ from attendance.signing import DeviceKeys, to_text
 from attendance.statuses import SiteKind, Status
 from kiosk.config import KioskConfig
 from kiosk.errors import GalleryRefused
-from kiosk.fakes import package
+from kiosk.fakes import FakeClock, package
 from kiosk.people import People
 from kiosk.pins import hash_pin
-from kiosk.vault import Vault
+from kiosk.store import Store
+from kiosk.vault import Installed, Vault, gallery_taken, note_gallery, settle_erasures
 
 NOW = 1_780_000_000_000
 DESK = DeviceKeys.generate()
@@ -56,16 +57,31 @@ def sealed(version: int = 1, **changes: object) -> wire.GalleryPackage:
     return package(DESK, OWN.box_public, contents(version, **changes), made_ms=NOW)
 
 
+class Kept(Vault):
+    """A vault and, beside it, the store that remembers what it took."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder / "vault")
+        self.store = Store.open(folder / "kiosk.db", "kiosk001")
+
+    def take(
+        self, gallery: wire.GalleryPackage, config: KioskConfig = CONFIG, now_ms: int = NOW
+    ) -> Installed:
+        return self.install(gallery, config, OWN, now_ms, self.store)
+
+
 @pytest.fixture
-def vault(tmp_path: Path) -> Vault:
-    return Vault(tmp_path / "vault")
+def vault(tmp_path: Path) -> Iterator[Kept]:
+    opened = Kept(tmp_path)
+    yield opened
+    opened.store.close()
 
 
 def test_what_comes_in_is_there_after_a_restart_and_unreadable_on_disk(
-    vault: Vault, tmp_path: Path
+    vault: Kept, tmp_path: Path
 ) -> None:
     assert (vault.version, vault.contents()) == (0, None)
-    installed = vault.install(sealed(), CONFIG, OWN, NOW)
+    installed = vault.take(sealed())
     assert (installed.version, installed.people, installed.expired) == (1, 2, False)
     assert Vault(tmp_path / "vault").contents() == contents()
     for path in (tmp_path / "vault").iterdir():
@@ -76,25 +92,25 @@ def test_what_comes_in_is_there_after_a_restart_and_unreadable_on_disk(
         assert b"argon2" not in data
 
 
-def test_a_newer_one_replaces_it_and_leaves_nothing(vault: Vault, tmp_path: Path) -> None:
-    vault.install(sealed(1), CONFIG, OWN, NOW)
+def test_a_newer_one_replaces_it_and_leaves_nothing(vault: Kept, tmp_path: Path) -> None:
+    vault.take(sealed(1))
     other = Vault(tmp_path / "vault")  # a running kiosk beside the command that imports
     assert other.version == 1
-    vault.install(sealed(2), CONFIG, OWN, NOW)
+    vault.take(sealed(2))
     names = sorted(path.name for path in (tmp_path / "vault").iterdir())
     assert names == ["0000000002.box", "0000000002.key", "lock"]
     assert (vault.version, other.version) == (2, 2)
 
 
-def refused(vault: Vault, gallery: wire.GalleryPackage, config: KioskConfig = CONFIG) -> str:
+def refused(vault: Kept, gallery: wire.GalleryPackage, config: KioskConfig = CONFIG) -> str:
     with pytest.raises(GalleryRefused) as caught:
-        vault.install(gallery, config, OWN, NOW)
+        vault.take(gallery, config)
     assert caught.value.words("zh") != caught.value.words("en")
     return str(caught.value)
 
 
-def test_what_is_not_ours_is_refused(vault: Vault) -> None:
-    vault.install(sealed(3), CONFIG, OWN, NOW)
+def test_what_is_not_ours_is_refused(vault: Kept) -> None:
+    vault.take(sealed(3))
     assert "not newer" in refused(vault, sealed(3))
     assert "not newer" in refused(vault, sealed(2))
     stranger = package(DeviceKeys.generate(), OWN.box_public, contents(4))
@@ -138,14 +154,14 @@ NAN = np.array([[np.nan, 0, 0, 0]], "<f4").tobytes()
         {"pin_key": b"short"},
     ],
 )
-def test_damaged_contents_are_refused(vault: Vault, changes: dict[str, object]) -> None:
+def test_damaged_contents_are_refused(vault: Kept, changes: dict[str, object]) -> None:
     refused(vault, sealed(1, **changes))
     assert vault.contents() is None
 
 
-def test_an_expired_manifest_works_and_says_so(vault: Vault) -> None:
+def test_an_expired_manifest_works_and_says_so(vault: Kept) -> None:
     later = NOW + 91 * 86_400_000
-    assert vault.install(sealed(), CONFIG, OWN, later).expired
+    assert vault.take(sealed(), now_ms=later).expired
     assert vault.expired(later)
     assert not vault.expired(NOW)
     assert vault.contents() is not None
@@ -162,18 +178,56 @@ def _cut(folder: Path) -> None:
 
 @pytest.mark.parametrize("tear", [_no_key, _cut])
 def test_a_torn_replacement_falls_back(
-    vault: Vault, tmp_path: Path, tear: Callable[[Path], None]
+    vault: Kept, tmp_path: Path, tear: Callable[[Path], None]
 ) -> None:
     folder = tmp_path / "vault"
-    vault.install(sealed(1), CONFIG, OWN, NOW)
+    vault.take(sealed(1))
     old = {path: path.read_bytes() for path in folder.glob("*1.*")}
-    vault.install(sealed(2), CONFIG, OWN, NOW)
+    vault.take(sealed(2))
     for path, data in old.items():
         path.write_bytes(data)
     tear(folder)
     assert Vault(folder).version == 1
-    Vault(folder).install(sealed(2), CONFIG, OWN, NOW)
+    Vault(folder).install(sealed(2), CONFIG, OWN, NOW, vault.store)
     assert Vault(folder).version == 2
+
+
+def test_what_was_once_taken_bounds_what_comes_after_also_where_it_cannot_be_read(
+    vault: Kept, tmp_path: Path
+) -> None:
+    old, newest = sealed(2), sealed(5)
+    vault.take(old)
+    vault.take(newest)
+    box = tmp_path / "vault" / "0000000005.box"
+    box.write_bytes(box.read_bytes()[:-1])
+    vault.store.close()
+    again = Kept(tmp_path)  # the card died in part, the kiosk started anew
+    assert (again.version, gallery_taken(again.store)) == (0, 5)
+    told = refused(again, old)
+    assert "version 2 is older than 5" in told
+    assert "run quxiang-enroll sync at the desk" in told
+    assert again.version == 0
+    assert again.take(newest).version == 5, "the very one that it had, fetched anew"
+    assert again.take(sealed(6)).version == 6
+    note_gallery(again.store, 4)
+    assert gallery_taken(again.store) == 6
+    again.store.close()
+
+
+def test_a_gallery_that_an_earlier_release_took_is_noted(vault: Kept) -> None:
+    vault.take(sealed(3))
+    vault.store.set_meta(gallery_taken=None)  # a release that did not know of it
+    assert settle_erasures(vault, vault.store, OWN, FakeClock().read()) == []
+    assert gallery_taken(vault.store) == 3
+
+
+def test_what_cannot_be_noted_is_not_taken(vault: Kept) -> None:
+    vault.take(sealed(1))
+    with vault.store.transaction() as db:
+        db.execute("PRAGMA query_only=ON")
+    with pytest.raises(OSError, match="nothing can be recorded"):
+        vault.take(sealed(2))
+    assert vault.version == 1
 
 
 def test_people_are_found_by_id_and_by_name() -> None:

@@ -14,7 +14,7 @@ import sys
 import tarfile
 import time
 from collections.abc import Callable, Iterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -22,6 +22,7 @@ import requests
 
 from attendance import wire
 from attendance.chain import head_code
+from attendance.days import SHANGHAI
 from attendance.pairing import PairingCode
 from attendance.signing import DeviceKeys, to_text
 from server.cli import main
@@ -244,10 +245,34 @@ def test_run_serves_and_ends_cleanly(run: Run, tmp_path: Path, environ: dict[str
             process.kill()
             process.wait()
     other = tmp_path / "other"
-    assert run("restore", str(backup), data=other).returncode == 0
+    restored = run("restore", str(backup), data=other)
+    assert restored.returncode == 0
+    made = datetime.fromtimestamp(backup.stat().st_mtime, SHANGHAI)
+    assert f"made at {made:%Y-%m-%d}" in restored.stdout
+    for what in ("device list", "user list", "revoke it again", "quxiang-enroll sync"):
+        assert what in restored.stdout
     assert (other / "server.key").read_bytes() == (tmp_path / "server/server.key").read_bytes()
     assert run("verify", data=other).returncode == 0
     refused(run("restore", str(backup), data=other), "not empty")
+
+
+def test_after_a_restore_people_are_told_what_to_look_at_in_both_languages(
+    run: Run, tmp_path: Path
+) -> None:
+    assert run("init").returncode == 0
+    assert run("backup", str(tmp_path / "b.tar")).returncode == 0
+    told = []
+    for folder, zh in (("zh", True), ("en", False)):
+        said = run("restore", str(tmp_path / "b.tar"), data=tmp_path / folder, zh=zh)
+        told.append(said.stdout.splitlines()[1:])
+    assert [len(lines) for lines in told] == [5, 5]
+    when = re.findall("20[0-9-]{8} [0-9:]{5}", told[0][0] + told[1][0])
+    assert when[0] == when[1]
+    ago = datetime.now(UTC) - datetime.fromisoformat(when[0]).replace(tzinfo=SHANGHAI)
+    assert timedelta(0) < ago < timedelta(minutes=10)
+    for zh, en in zip(*told, strict=True):
+        for command in ("device list", "user list", "quxiang-enroll sync"):
+            assert (command in zh) == (command in en)
 
 
 def test_what_is_no_backup_is_not_restored(run: Run, tmp_path: Path) -> None:

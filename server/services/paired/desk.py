@@ -42,7 +42,10 @@ def site_rows(session: Session, desk: Device) -> list[wire.SiteRow]:
 
 
 def kiosk_rows(session: Session, desk: Device) -> list[wire.KioskRow]:
-    """Every kiosk ever paired; `gallery` is the highest version accepted for it."""
+    """Every kiosk ever paired; `gallery` is the highest version accepted for it, or taken by it.
+
+    A server that was put back to an older backup learns from the kiosk how far the desk had got.
+    """
     rows = session.scalars(
         select(Device)
         .where(Device.township_id == desk.township_id, Device.kind == "kiosk")
@@ -55,7 +58,7 @@ def kiosk_rows(session: Session, desk: Device) -> list[wire.KioskRow]:
             site_kind=SiteKind(d.site.kind),
             sign_key=to_text(d.sign_key),
             box_key=to_text(d.box_key),
-            gallery=d.gallery_version,
+            gallery=max(d.gallery_version, d.gallery_on_device),
             revoked=d.revoked_ms is not None,
         )
         for d in rows
@@ -226,6 +229,16 @@ def withdraw(session: Session, desk: Device, asked: wire.Withdrawal, now: dateti
         audit.note_for(session, desk.township_id, who, "proposals_erased", gone, now)
     session.flush()
     return token
+
+
+def withdrawn(session: Session, desk: Device) -> list[wire.Withdrawn]:
+    """Every withdrawal that this server knows of, oldest first: the desk repeats what it lacks."""
+    rows = session.execute(
+        select(WithdrawalRow.official, WithdrawalRow.at_ms)
+        .where(WithdrawalRow.township_id == desk.township_id)
+        .order_by(WithdrawalRow.id)
+    )
+    return [wire.Withdrawn(official=official, at_ms=at_ms) for official, at_ms in rows]
 
 
 def official_of(session: Session, desk: Device, code: str) -> Official:

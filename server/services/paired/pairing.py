@@ -11,6 +11,7 @@ from datetime import datetime
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import msgspec
 from sqlalchemy import delete, select, update
 from sqlalchemy.orm import Session
 
@@ -102,9 +103,11 @@ def pair(
 ) -> wire.PairReply:
     """Makes the device. The same request again, its answer lost, gets the same answer.
 
-    Raises ApiProblem: `slow_down` while pairing is closed to `remote`, `code` for a code that is
-    wrong, used, over or of the other kind (commit: the try is counted), `malformed` for keys that
-    are none.
+    A kiosk that names itself gets that id where this server never knew it: its chain is bound to
+    it, and what it keeps comes with its next sync. Raises ApiProblem: `slow_down` while pairing is
+    closed to `remote`, `code` for a code that is wrong, used, over or of the other kind (commit:
+    the try is counted), `malformed` for keys that are none, `known_device` for a name that is
+    taken, whoever has it (the code stays good).
     """
     now_ms = to_ms(now)
     who = limits.place(remote)[:64]
@@ -129,7 +132,12 @@ def pair(
     row = _find(session, asked.code, keys)
     if row is not None and row.kind == asked.kind and row.expires_ms > now_ms:
         if row.used_ms is None:
-            return _reply(session, _make(session, row, sign_key, box_key, now, remote), now, keys)
+            name = None if asked.device is msgspec.UNSET else asked.device
+            taken = name is not None and session.get(Device, name) is not None
+            if taken or (name is not None and row.kind != "kiosk"):
+                raise ApiProblem(409, "known_device", "that id is taken here")
+            made = _make(session, row, sign_key, box_key, now, remote, name)
+            return _reply(session, made, now, keys)
         device = session.get(Device, row.device_id)
         if device and (device.sign_key, device.box_key) == (sign_key, box_key):
             return _reply(session, device, now, keys)
@@ -214,9 +222,10 @@ def _make(
     box_key: bytes,
     now: datetime,
     remote: str,
+    again: str | None,
 ) -> Device:
     now_ms = to_ms(now)
-    name = crockford(secrets.token_bytes(5)).lower()
+    name = again or crockford(secrets.token_bytes(5)).lower()
     device = Device(
         id=name,
         township_id=row.township_id,
@@ -253,7 +262,8 @@ def _make(
                 opened_ms=now_ms,
             )
         )
-    audit.note_for(session, row.township_id, f"device:{name}", "pair", row.kind, now, remote)
+    what = row.kind if again is None else f"{row.kind} again"
+    audit.note_for(session, row.township_id, f"device:{name}", "pair", what, now, remote)
     session.flush()
     session.refresh(device)
     return device

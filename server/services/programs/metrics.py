@@ -32,7 +32,7 @@ _OF_KIOSK = {
     "clock_verified": "1 where the kiosk had a time proof in its boot",
     "camera_ok": "1 where the camera gave pictures",
     "lamps_ok": "1 where every lamp obeyed",
-    "gallery_version": "Version of the gallery in force on the kiosk, 0 for none",
+    "gallery_version": "Newest gallery that the kiosk took, 0 for none",
     "gallery_newest_version": "Version that the desk sent last",
     "gallery_expiry_timestamp_seconds": "When the manifest in force runs out",
     "rejected_records": "Records of it that the kiosk saw refused",
