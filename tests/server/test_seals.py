@@ -200,6 +200,20 @@ def test_the_newest_record_cannot_be_written_anew(worked: Office, village: Kiosk
     assert f"record {last.id} it is not what this server received" in found(worked.config)
 
 
+def test_what_else_is_put_at_the_end_of_a_chain_is_named(worked: Office, village: Kiosk) -> None:
+    place = {"place": worked.township().id, "device": village.device, "head": b"x" * 32}
+    by_hand(worked.config).do(
+        "INSERT INTO epoch (id, township_id, device_id, epoch, cites, follows, opened_ms) VALUES "
+        "(80, :place, :device, 2, :head, true, 1773800000000)",
+        "INSERT INTO rejected_record (id, township_id, device_id, epoch, seq, payload, head, why, "
+        "received_ms) VALUES (81, :place, :device, 2, 1, :head, :head, 'x', 1773800000000)",
+        **place,
+    )
+    said = found(worked.config)
+    assert "epoch 80 it was not received by this server" in said
+    assert "rejected_record 81 it was not received by this server" in said
+
+
 def test_a_kiosk_that_was_never_paired_is_named(worked: Office) -> None:
     hand = by_hand(worked.config)
     row = {**hand.one("SELECT * FROM device WHERE kind = 'kiosk'")._mapping}
