@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import fcntl
 import ipaddress
+import logging
 import os
 import sqlite3
 import threading
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from functools import cache
 from operator import methodcaller
 from pathlib import Path
@@ -19,17 +20,28 @@ from alembic.config import Config as AlembicConfig
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from flask import Flask, g, has_request_context, request
-from sqlalchemy import URL, Connection, Executable, create_engine, event, make_url
+from sqlalchemy import (
+    URL,
+    Connection,
+    Executable,
+    create_engine,
+    event,
+    insert,
+    make_url,
+    text,
+)
 from sqlalchemy.exc import DatabaseError, OperationalError
 from sqlalchemy.orm import Session
 
 from attendance.i18n import say
 from server.commits import Commits
-from server.config import ServerConfig
+from server.config import ServerConfig, load_keys
 from server.context import context
-from server.errors import DatabaseTooNew, DatabaseUnusable
+from server.errors import DatabaseTooNew, DatabaseUnusable, NotInitialised
 from server.gate import gate
 from server.sqlite import LIBRARY, check_mode
+
+log = logging.getLogger(__name__)
 
 #: In `Session.info`: it sees one moment throughout.
 SNAPSHOT = "snapshot"
@@ -39,7 +51,29 @@ BUSY_TIMEOUT_MS = 30_000
 #: and wait for what is written together (`server.commits`).
 POOL_SIZE = 20
 _HELD = "quxiang_turn"
+#: The revision since which rows have seals.
+_SEALS = "0091"
 _SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
+
+
+class _Session(Session):
+    """Seals what is written by it (`server.services.evidence.seals`)."""
+
+    seed: Callable[[], bytes | None]
+
+
+@event.listens_for(_Session, "before_flush")
+def _before_flush(session: _Session, _context: Any, _instances: Any) -> None:
+    from server.services.evidence import seals
+
+    seals.seal_heads(session, session.seed)
+
+
+@event.listens_for(_Session, "after_flush")
+def _after_flush(session: _Session, _context: Any) -> None:
+    from server.services.evidence import seals
+
+    seals.seal_rows(session, session.seed)
 
 
 class Database:
@@ -71,11 +105,22 @@ class Database:
             )  # fmt: skip
             event.listen(self.engine, "connect", _prepare_postgresql)
         self.writer = self.engine.execution_options(quxiang_write=True)
+        self._config = config
+        self._seed: bytes | None = None
         self.commits = Commits(lambda: self.session(write=True), self.session, gate.give_way)
 
     def session(self, write: bool = False) -> Session:
         """A new session. The caller commits and closes it."""
-        return Session(self.writer if write else self.engine, expire_on_commit=False)
+        made = _Session(self.writer if write else self.engine, expire_on_commit=False)
+        made.seed = self._sign_seed
+        return made
+
+    def _sign_seed(self) -> bytes | None:
+        """The seed that seals what is written; None until the data folder has one."""
+        if self._seed is None:
+            with suppress(NotInitialised):
+                self._seed = load_keys(self._config).sign_seed
+        return self._seed
 
     def _begin_sqlite(self, connection: Connection) -> None:
         if not connection.get_execution_options().get("quxiang_write", False):
@@ -216,6 +261,18 @@ def plain(session: Session, statement: Executable, asked: Mapping[str, Any] | No
     return session.connection().execute(statement, asked)
 
 
+def append(session: Session, table: type[Any], rows: Sequence[Mapping[str, Any]]) -> None:
+    """Appends rows of a table that has seals, past the ORM, in as many questions for all as for one
+    (on SQLite the ORM inserts row by row)."""
+    if not rows:
+        return
+    from server.services.evidence import seals
+
+    ids = list(session.scalars(insert(table).returning(table.id), list(rows)))
+    seed = session.seed if isinstance(session, _Session) else lambda: None
+    seals.seal_these(session, seed, table.__tablename__, ids)
+
+
 def session(write: bool | None = None) -> Session:
     """The session of this request; what is not committed is rolled back when the request ends.
 
@@ -252,8 +309,9 @@ def _alembic(connection: Connection | None = None) -> AlembicConfig:
 def migrate(config: ServerConfig) -> None:
     """Creates the tables or brings them up to this release.
 
-    Raises DatabaseTooNew for a database of a later release and DatabaseUnusable where it cannot be
-    opened or is no database.
+    What a release before seals left is sealed, once. Raises DatabaseTooNew for a database of a
+    later release, DatabaseUnusable where it cannot be opened or is no database, and NotInitialised
+    where there is something to seal and no key.
     """
     database = Database(config)
     try:
@@ -265,11 +323,23 @@ def migrate(config: ServerConfig) -> None:
                 raw.close()
         with database.writer.connect() as connection, connection.begin():
             check_version(connection)
+            before = MigrationContext.configure(connection).get_current_revision()
             command.upgrade(_alembic(connection), "head")
+            if before is not None and before < _SEALS:
+                _seal(connection, config)
     except (DatabaseError, sqlite3.Error, LIBRARY.module.Error) as error:
         raise unusable(config, error) from None
     finally:
         database.close()
+
+
+def _seal(connection: Connection, config: ServerConfig) -> None:
+    from server.services.evidence import seals
+
+    with Session(connection) as session:
+        if session.scalar(text("SELECT min(id) FROM township")) is not None:
+            log.warning("rows of a release before seals: they are sealed as they are, once")
+            seals.seal_all(session, load_keys(config).sign_seed)
 
 
 def check_version(connection: Connection) -> bool:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from sqlalchemy import Connection, Table, func, insert, select, text
+from sqlalchemy import Connection, Table, func, insert, inspect, select, text
+from sqlalchemy.exc import DatabaseError
 
 from attendance.i18n import say
 from server.config import ServerConfig, store_url
-from server.db import Database, migrate
+from server.db import Database, check_version, migrate, unusable
 from server.errors import AlreadyInitialised
 from server.models import Base, Township
 
@@ -25,12 +26,11 @@ def copy_into(source: ServerConfig, target: ServerConfig) -> int:
     original. `target` is made or brought up to this release first. Raises AlreadyInitialised where
     it holds a township, DatabaseUnusable, DatabaseTooNew.
     """
+    need_empty(target)
     migrate(target)
     old, new = Database(source), Database(target)
     count = 0
     try:
-        if not is_empty(new):
-            raise _in_use()
         # One moment of all tables: SQLite's transaction is one; PostgreSQL is asked for it.
         level = {} if source.is_sqlite else {"isolation_level": "REPEATABLE READ"}
         with (
@@ -69,22 +69,31 @@ def need_empty(config: ServerConfig) -> None:
 
     Raises DatabaseUnusable too; a SQLite file that is not there yet is not made.
     """
-    if config.is_sqlite:
+    if config.is_sqlite and not config.database_file.exists():
         return
-    migrate(config)
-    database = Database(config)
-    try:
-        empty = is_empty(database)
-    finally:
-        database.close()
-    if not empty:
+    if not is_empty(config):
         raise _in_use()
 
 
-def is_empty(database: Database) -> bool:
-    """Whether no township was ever made in it."""
-    with database.session() as session:
-        return session.scalar(select(Township.id).limit(1)) is None
+def is_empty(config: ServerConfig) -> bool:
+    """Whether no township was ever made in that database.
+
+    It is brought up to this release only then: another server's is left to that one, whose key
+    seals its rows (`server.db.migrate`). Raises DatabaseUnusable, DatabaseTooNew.
+    """
+    database = Database(config)
+    try:
+        with database.session() as session:
+            check_version(session.connection())
+            known = inspect(session.connection()).has_table(Township.__tablename__)
+            empty = not known or session.scalar(select(Township.id).limit(1)) is None
+    except DatabaseError as error:
+        raise unusable(config, error) from None
+    finally:
+        database.close()
+    if empty:
+        migrate(config)
+    return empty
 
 
 def move_in(config: ServerConfig) -> int | None:
@@ -96,14 +105,8 @@ def move_in(config: ServerConfig) -> int | None:
     file: Path = config.database_file
     if config.is_sqlite or not file.exists():
         return None
-    migrate(config)
-    database = Database(config)
-    try:
-        empty = is_empty(database)
-    finally:
-        database.close()
     here = ServerConfig(config.data)
-    if not empty:
+    if not is_empty(config):
         return None
     migrate(here)
     count = copy_into(here, config)

@@ -60,6 +60,7 @@ from server.models.rulings import (
     SpotCheck,
     SpotDraw,
 )
+from server.models.seals import RowSeal
 from server.models.webhooks import Lease, Webhook, WebhookDelivery
 from server.rules.calendar import MONDAY_TO_FRIDAY
 
@@ -108,6 +109,7 @@ __all__ = [
     "RejectedRecord",
     "Role",
     "RosterDay",
+    "RowSeal",
     "SecondFactor",
     "Shift",
     "Site",

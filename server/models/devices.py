@@ -21,7 +21,9 @@ class Device(OfTownship, Base):
     `settled_epoch`, and what its other history holds is set aside. Records up to `(pruned_epoch,
     pruned_seq)`, after which the head was `pruned_head`, are no longer held. `apart_from_ms`: from
     that moment on it may have seen people whom only records say that were set aside and that nobody
-    has reviewed (`server.services.records.apart`); None where none wait.
+    has reviewed (`server.services.records.apart`); None where none wait. `seal` is the server's
+    signature over the cursor, which it left at `(sealed_epoch, sealed_seq)`
+    (`server.services.evidence.seals`).
     """
 
     __tablename__ = "device"
@@ -37,9 +39,13 @@ class Device(OfTownship, Base):
     settled_epoch: Mapped[int | None] = mapped_column(Big)
     gallery_version: Mapped[int] = mapped_column(Big, default=0)
     gallery_on_device: Mapped[int] = mapped_column(Big, default=0)
-    epoch: Mapped[int] = mapped_column(Big, default=1)
-    seq: Mapped[int] = mapped_column(Big, default=0)
-    head: Mapped[bytes] = mapped_column(LargeBinary(32))
+    # What they were is looked at before the cursor is sealed anew.
+    epoch: Mapped[int] = mapped_column(Big, default=1, active_history=True)
+    seq: Mapped[int] = mapped_column(Big, default=0, active_history=True)
+    head: Mapped[bytes] = mapped_column(LargeBinary(32), active_history=True)
+    sealed_epoch: Mapped[int | None] = mapped_column(Big)
+    sealed_seq: Mapped[int | None] = mapped_column(Big)
+    seal: Mapped[bytes | None] = mapped_column(LargeBinary(64))
     pruned_epoch: Mapped[int | None] = mapped_column(Big)
     pruned_seq: Mapped[int | None] = mapped_column(Big)
     pruned_head: Mapped[bytes | None] = mapped_column(LargeBinary(32))

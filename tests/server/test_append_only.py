@@ -32,7 +32,7 @@ from server.config import ServerConfig, load_keys, make_keys
 from server.db import Database, migrate
 from server.demo import make_demo
 from server.models import Base
-from server.services.evidence import checkpoints
+from server.services.evidence import checkpoints, seals
 from server.services.evidence.halves import middle
 from server.services.evidence.protected import COLUMNS, PROTECTED
 from server.services.evidence.verify import Bad, Rest, verify, verify_above
@@ -82,6 +82,7 @@ def township(tmp_path_factory: pytest.TempPathFactory, new_database: NewDatabase
         _fill(raw)
     database = Database(config)
     with database.transaction() as session:
+        seals.seal_all(session, load_keys(config).sign_seed)  # what was put there by hand
         checkpoints.make_all(session, load_keys(config).sign_seed, MORNING)
     database.close()
     return Copies(config, new_database)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import msgspec
@@ -118,7 +118,9 @@ COLUMNS: dict[str, tuple[str, ...]] = {
     ),
 }  # fmt: skip
 #: Every table that refuses UPDATE and DELETE. The checkpoints vouch for those of COLUMNS.
-PROTECTED = (*COLUMNS, "checkpoint", "checkpoint_leaves", "prune_point", "prune_limit")
+PROTECTED = (
+    *COLUMNS, "checkpoint", "checkpoint_leaves", "prune_point", "prune_limit", "row_seal",
+)  # fmt: skip
 #: Rows read at once: more of them no longer lie in a processor's cache.
 PAGE = 500
 #: Of tables whose rows hold files, fewer.
@@ -166,6 +168,20 @@ def pages(
         if len(page) < most:
             return
         after = page[-1][0]
+
+
+def these(session: Session, table: str, ids: Sequence[int]) -> list[Row]:
+    """Rows of the table by their ids, as `pages` gives them."""
+    connection, most = session.connection(), PAGES.get(table, PAGE)
+    sqlite = connection.dialect.name == "sqlite"
+    names = ",".join(_column(table, name, sqlite) for name in COLUMNS[table])
+    found: list[Row] = []
+    for start in range(0, len(ids), most):
+        some = tuple(ids[start : start + most])
+        marks = ",".join("?" if sqlite else "%s" for _ in some)
+        sql = f'SELECT {names} FROM "{table}" WHERE id IN ({marks})'  # noqa: S608
+        found += _page(connection, sql, some, sqlite)
+    return found
 
 
 def _page(connection: Connection, sql: str, given: tuple[int, ...], sqlite: bool) -> list[Row]:

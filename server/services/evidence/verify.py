@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 from attendance.errors import SignatureInvalid
 from attendance.signing import check
 from server.models import Checkpoint, CheckpointLeaves
-from server.services.evidence import checkpoints, protected, retention
+from server.services.evidence import checkpoints, protected, retention, seals
 from server.services.evidence.merkle import Tree
 from server.services.evidence.protected import COLUMNS, PROTECTED, Row, hasher
 from server.services.evidence.retention import Point
@@ -65,14 +65,21 @@ def verify(
     if witness is not None:
         yield from _verify_witness(witness, server_key, roots)
     chains = Chains(session, {} if start.point is None else start.point.chains)
+    for where in (*seals.strangers(session), *seals.unreceived(session, server_key)):
+        yield Bad(*where)
     if rest is None:
         for table in COLUMNS:
-            yield from _verify_rows(session, table, chains, start.limit(table))
+            yield from _verify_rows(session, server_key, table, chains, start.limit(table))
         yield from (Bad(*where) for where in chains.finish())
         return
-    yield from _verify_rows(session, "record", chains, start.limit("record"), rest.above)
-    others = [table for table in COLUMNS if table != "record"]
-    found = [bad for t in others for bad in _verify_rows(session, t, chains, start.limit(t))]
+    limit = start.limit("record")
+    yield from _verify_rows(session, server_key, "record", chains, limit, rest.above)
+    found = [
+        bad
+        for table in COLUMNS
+        if table != "record"
+        for bad in _verify_rows(session, server_key, table, chains, start.limit(table))
+    ]
     later, ends = rest.found()
     yield from (*later, *found, *ends)
 
@@ -88,7 +95,7 @@ def verify_above(session: Session, server_key: bytes, above: int) -> tuple[list[
     places = {} if start.point is None else start.point.chains
     chains = Chains(session, {**places, **places_at(session, above)})
     chains.waiting.clear()  # told by who reads up to there
-    bad = list(_verify_rows(session, "record", chains, above))
+    bad = list(_verify_rows(session, server_key, "record", chains, above))
     return bad, [Bad(*where) for where in chains.finish()]
 
 
@@ -188,35 +195,53 @@ def _verify_witness(
 
 
 def _verify_rows(
-    session: Session, table: str, chains: Chains, after: int | None, until: int | None = None
+    session: Session,
+    server_key: bytes,
+    table: str,
+    chains: Chains,
+    after: int | None,
+    until: int | None = None,
 ) -> Iterator[Bad]:
-    """Rows against their leaves and, for records, against chain and payload, in one reading.
+    """Rows against their leaves and their seals and, for records, against chain and payload, in one
+    reading.
 
     Those up to the prune limit `after` are gone, or about to go; those above `until` are another's.
     """
     hash_of = hasher(table)
     leaves = Leaves(session, table, after, until)
     records = table == "record"
+    sealed = seals.Seals(session, server_key, table) if table in seals.SEALED else None
     if records:
         yield from _beside(chains)
     for page in protected.pages(session, table, after, until):
         # Nearly always all is well with all of them, which is seen in a third of the time.
         if _are_closed(page, hash_of, leaves):
-            if not records or chains.take_all(page):
-                continue
-            closed = True
+            if records and not chains.take_all(page):
+                yield from _against_chains(page, chains)
         else:
-            closed = False
-        for row in page:
-            if not closed:
-                yield from _against_leaves(table, row, hash_of, leaves)
-            if records:
-                for reason in chains.take(row):
-                    yield Bad("record", row[0], reason)
-                yield from _beside(chains)
+            for row in page:
+                for bad in _against_leaves(table, row, hash_of, leaves):
+                    yield bad
+                    if sealed is not None:
+                        sealed.named.add(bad.rowid)
+                if records:
+                    yield from _against_chains([row], chains)
+        if sealed is not None:
+            yield from (Bad(*where) for where in sealed.take(page))
     while (leaf := leaves.peek()) is not None:
         yield _deleted(table, leaf)
+        if sealed is not None:
+            sealed.named.add(leaf.rowid)
         leaves.drop()
+    if sealed is not None:
+        yield from (Bad(*where) for where in sealed.finish())
+
+
+def _against_chains(rows: list[Row], chains: Chains) -> Iterator[Bad]:
+    for row in rows:
+        for reason in chains.take(row):
+            yield Bad("record", row[0], reason)
+        yield from _beside(chains)
 
 
 def _beside(chains: Chains) -> Iterator[Bad]:

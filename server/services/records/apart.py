@@ -14,7 +14,7 @@ from datetime import datetime
 from typing import Any
 
 import msgspec
-from sqlalchemy import ColumnElement, String, and_, cast, exists, func, insert, literal, or_, select
+from sqlalchemy import ColumnElement, String, and_, cast, exists, func, literal, or_, select
 from sqlalchemy.orm import Session
 from sqlalchemy.sql.selectable import CompoundSelect
 
@@ -24,6 +24,7 @@ from attendance.errors import RecordInvalid
 from attendance.i18n import say
 from attendance.records import PERSON_KINDS, Record, decode_record
 from attendance.statuses import Kind
+from server.db import append
 from server.errors import InputInvalid, NotFound
 from server.models import (
     ApartReview,
@@ -299,7 +300,7 @@ def review(
         }
         for row in found
     }  # fmt: skip
-    session.execute(insert(ApartReview), list(made.values()))
+    append(session, ApartReview, list(made.values()))
     look_again(session, device)
     return len(made)
 

@@ -9,14 +9,14 @@ from datetime import datetime
 from functools import cache
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, bindparam, func, insert, select
+from sqlalchemy import ColumnElement, Select, bindparam, func, select
 from sqlalchemy.orm import Session
 
 from attendance.days import from_ms, to_ms
 from attendance.i18n import say
 from attendance.statuses import Status
 from attendance.whereabouts import Absence
-from server.db import plain
+from server.db import append, plain
 from server.errors import InputInvalid, NotAllowed, NotFound
 from server.models import LeaveDecision, LeaveRow, LeaveStep, Official, Township, User
 from server.services.access.permissions import Act, may, not_own, require
@@ -200,8 +200,7 @@ def withdraw(
         "by": by.name, "by_official": by.official, "at_ms": to_ms(now),
     }  # fmt: skip
     taken_back = [{**made, "leave_id": number} for number in numbers if said.get(number) == ""]
-    if taken_back:
-        session.execute(insert(LeaveStep), taken_back)
+    append(session, LeaveStep, taken_back)
     return said
 
 

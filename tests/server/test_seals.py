@@ -1,0 +1,373 @@
+"""What was written past the server has no seal of it, before a checkpoint and after."""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from alembic import command
+from sqlalchemy import (
+    Boolean,
+    Connection,
+    Engine,
+    LargeBinary,
+    NullPool,
+    String,
+    Text,
+    create_engine,
+    func,
+    select,
+    text,
+)
+
+from attendance.chain import next_head
+from attendance.records import decode_record, encode_record
+from server.backup import backup, restore
+from server.config import ServerConfig, load_keys, make_keys
+from server.db import Database, _alembic, migrate
+from server.demo import make_demo
+from server.errors import AlreadyInitialised, NotInitialised
+from server.models import Base, RowSeal
+from server.services.evidence import checkpoints
+from server.services.evidence.halves import middle
+from server.services.evidence.seals import SEALED
+from server.services.evidence.verify import Rest, verify, verify_above
+from server.sqlite import LIBRARY
+from server.transfer import need_empty
+from tests.conftest import NewDatabase
+
+from .conftest import MORNING, Kiosk, Machine, Office, approve
+
+HERE = "it was not written by this server"
+
+
+def found(config: ServerConfig) -> list[str]:
+    """The lines of `verify`, the same where the records are read in two halves."""
+    key, database = load_keys(config).sign_public, Database(config)
+    try:
+        with database.session() as session:
+            whole = [str(bad) for bad in verify(session, key)]
+        with database.session() as session, database.session() as other:
+            above = middle(session, 0)
+            if above is not None:
+                rest = Rest(above, lambda: verify_above(other, key, above))
+                assert sorted(map(str, verify(session, key, None, rest))) == sorted(whole)
+        return whole
+    finally:
+        database.close()
+
+
+def close(config: ServerConfig) -> None:
+    """A checkpoint over everything there is."""
+    database = Database(config)
+    with database.transaction() as session:
+        checkpoints.make_all(session, load_keys(config).sign_seed, MORNING)
+    database.close()
+
+
+@dataclass
+class ByHand:
+    """Somebody with the database's own client, whose guards are cut."""
+
+    engine: Engine
+    sqlite: bool
+
+    def do(self, *statements: str, **given: Any) -> None:
+        with self.engine.begin() as raw:
+            if not self.sqlite:
+                raw.exec_driver_sql("SET session_replication_role = replica")
+            guards = self._cut(raw)
+            for statement in statements:
+                assert raw.execute(text(statement), given).rowcount > 0, statement
+            for guard in guards:
+                raw.exec_driver_sql(guard)
+
+    def _cut(self, raw: Connection) -> list[str]:
+        if not self.sqlite:
+            return []
+        query = "SELECT name, sql FROM sqlite_master WHERE type = 'trigger'"
+        guards = list(raw.exec_driver_sql(query))
+        for name, _ in guards:
+            raw.exec_driver_sql(f"DROP TRIGGER {name}")
+        return [sql for _, sql in guards]
+
+    def one(self, query: str) -> Any:
+        with self.engine.connect() as raw:
+            return raw.execute(text(query)).one()
+
+
+def by_hand(config: ServerConfig) -> ByHand:
+    # Two libraries in one process would take each other's locks away.
+    ours = {"module": LIBRARY.module} if config.is_sqlite else {}
+    return ByHand(create_engine(config.url, poolclass=NullPool, **ours), config.is_sqlite)
+
+
+@pytest.fixture
+def worked(office: Office, village: Kiosk, desk: Machine) -> Office:
+    """A morning: two check-ins and approved leave; nothing of it is closed by a checkpoint."""
+    village.record("li-4")
+    office.clock.step(minutes=1)
+    village.record("zhang-3")
+    village.sync()
+    approve(office, "wang-5")
+    assert found(office.config) == []
+    return office
+
+
+def forge(office: Office, village: Kiosk, cursor: str | None) -> int:
+    """A record behind the newest one, whose head follows, and the cursor moved to it."""
+    hand = by_hand(office.config)
+    last = hand.one("SELECT * FROM record ORDER BY id DESC LIMIT 1")
+    payload = encode_record(
+        msgspec.structs.replace(
+            decode_record(last.payload), seq=last.seq + 1, record_id=str(uuid.uuid4()),
+            official="wang-5",
+        )
+    )  # fmt: skip
+    changed = {
+        "id": last.id + 1, "seq": last.seq + 1, "payload": payload, "official": "wang-5",
+        "record_id": decode_record(payload).record_id, "head": next_head(last.head, payload),
+    }  # fmt: skip
+    row = {**last._mapping, **changed}
+    columns, values = ",".join(row), ",".join(f":{name}" for name in row)
+    hand.do(f"INSERT INTO record ({columns}) VALUES ({values})", **row)  # noqa: S608
+    if cursor is not None:
+        hand.do(
+            f"UPDATE device SET seq = :seq, head = :head{cursor} WHERE id = :device",  # noqa: S608
+            seq=row["seq"], head=row["head"], device=village.device,
+        )  # fmt: skip
+    return int(row["id"])
+
+
+@pytest.mark.parametrize("closed", [False, True], ids=["open", "closed"])
+def test_a_record_put_behind_the_newest_is_named(
+    worked: Office, village: Kiosk, closed: bool
+) -> None:
+    if closed:
+        close(worked.config)
+    rowid = forge(worked, village, "")
+    wanted = [
+        f"device {village.device} its cursor is not where this server left it",
+        f"record {rowid} it was not received by this server",
+    ]
+    assert found(worked.config) == wanted
+    close(worked.config)
+    assert found(worked.config) == wanted
+
+
+def test_a_record_put_there_without_its_cursor_is_named(worked: Office, village: Kiosk) -> None:
+    rowid = forge(worked, village, None)
+    assert f"record {rowid} it was not received by this server" in found(worked.config)
+
+
+def test_the_sealed_place_cannot_be_moved_along(worked: Office, village: Kiosk) -> None:
+    rowid = forge(worked, village, ", sealed_seq = :seq")
+    wanted = f"record {rowid} it is not what this server received"
+    assert wanted in found(worked.config)
+    by_hand(worked.config).do("UPDATE device SET seal = NULL WHERE kind = 'kiosk'")
+    assert f"device {village.device} it was not paired by this server" in found(worked.config)
+
+
+def test_what_a_kiosk_sends_next_does_not_vouch_for_it(worked: Office, village: Kiosk) -> None:
+    """It finds the server ahead of it and goes on in a new epoch, which cites the server's head."""
+    rowid = forge(worked, village, "")
+    worked.clock.step(minutes=5)
+    reply = village.cursor()
+    assert reply.state == "ahead"
+    village.epoch, village.cites = reply.epoch + 1, bytes.fromhex(reply.head)
+    village.payloads.clear()
+    village.record("li-4")
+    assert village.upload().status_code == 200
+    close(worked.config)
+    assert f"record {rowid} it was not received by this server" in found(worked.config)
+
+
+def test_the_newest_record_cannot_be_written_anew(worked: Office, village: Kiosk) -> None:
+    hand = by_hand(worked.config)
+    last = hand.one("SELECT * FROM record ORDER BY id DESC LIMIT 1")
+    before = hand.one("SELECT head FROM record ORDER BY id DESC LIMIT 1 OFFSET 1")
+    payload = encode_record(msgspec.structs.replace(decode_record(last.payload), official="wang-5"))
+    given = {"payload": payload, "head": next_head(before.head, payload), "id": last.id}
+    hand.do(
+        "UPDATE record SET payload = :payload, head = :head, official = 'wang-5' WHERE id = :id",
+        **given,
+    )
+    hand.do("UPDATE device SET head = :head WHERE kind = 'kiosk'", head=given["head"])
+    assert f"record {last.id} it is not what this server received" in found(worked.config)
+
+
+def test_what_else_is_put_at_the_end_of_a_chain_is_named(worked: Office, village: Kiosk) -> None:
+    place = {"place": worked.township().id, "device": village.device, "head": b"x" * 32}
+    by_hand(worked.config).do(
+        "INSERT INTO epoch (id, township_id, device_id, epoch, cites, follows, opened_ms) VALUES "
+        "(80, :place, :device, 2, :head, true, 1773800000000)",
+        "INSERT INTO rejected_record (id, township_id, device_id, epoch, seq, payload, head, why, "
+        "received_ms) VALUES (81, :place, :device, 2, 1, :head, :head, 'x', 1773800000000)",
+        **place,
+    )
+    said = found(worked.config)
+    assert "epoch 80 it was not received by this server" in said
+    assert "rejected_record 81 it was not received by this server" in said
+
+
+def test_a_kiosk_that_was_never_paired_is_named(worked: Office) -> None:
+    hand = by_hand(worked.config)
+    row = {**hand.one("SELECT * FROM device WHERE kind = 'kiosk'")._mapping}
+    row |= {"id": "forged", "health": None, "seal": None}
+    columns, values = ",".join(row), ",".join(f":{name}" for name in row)
+    hand.do(f"INSERT INTO device ({columns}) VALUES ({values})", **row)  # noqa: S608
+    assert "device forged it was not paired by this server" in found(worked.config)
+
+
+def correct(office: Office) -> None:
+    """A correction that nobody asked for, approved by nobody."""
+    place = office.township().id
+    by_hand(office.config).do(
+        "INSERT INTO correction (id, township_id, official, day, kind, reason, by, at_ms) VALUES "
+        "(70, :place, 'zhang-3', '2026-03-18', 'excuse', 'x', 'shen', 1773800000000)",
+        "INSERT INTO correction_decision (id, township_id, correction_id, approved, note, by, "
+        "at_ms) VALUES (71, :place, 70, true, '', 'wu', 1773800000001)",
+        place=place,
+    )
+
+
+@pytest.mark.parametrize("closed", [False, True], ids=["open", "closed"])
+def test_a_decision_put_behind_the_newest_is_named(worked: Office, closed: bool) -> None:
+    if closed:
+        close(worked.config)
+    correct(worked)
+    wanted = [f"correction 70 {HERE}", f"correction_decision 71 {HERE}"]
+    assert found(worked.config) == wanted
+    close(worked.config)
+    assert found(worked.config) == wanted
+
+
+def test_a_seal_of_another_row_does_not_pass(worked: Office) -> None:
+    correct(worked)
+    hand = by_hand(worked.config)
+    seal = hand.one("SELECT seal FROM row_seal WHERE table_name = 'leave'").seal
+    hand.do("INSERT INTO row_seal VALUES ('correction', 70, :seal)", seal=seal)
+    hand.do("INSERT INTO row_seal VALUES ('correction_decision', 71, :seal)", seal=b"short")
+    hand.do("INSERT INTO row_seal VALUES ('record', 1, :seal)", seal=seal)
+    assert found(worked.config) == [
+        "row_seal record/1 rows of that table have no seal",
+        "correction 70 it is not what this server wrote",
+        "correction_decision 71 it is not what this server wrote",
+    ]
+
+
+def test_newest_rows_changed_or_deleted_are_named_at_once(worked: Office) -> None:
+    leave = by_hand(worked.config).one("SELECT max(id) AS id FROM leave").id
+    hand = by_hand(worked.config)
+    hand.do("UPDATE leave SET official = 'zhang-3' WHERE id = :leave", leave=leave)
+    assert found(worked.config) == [f"leave {leave} it is not what this server wrote"]
+    both = "DELETE FROM leave_decision WHERE leave_id = :id", "DELETE FROM leave WHERE id = :id"
+    hand.do(*both, id=leave)
+    gone = found(worked.config)
+    assert f"leave {leave} it was deleted: only its seal is there" in gone
+    assert any(line.startswith("leave_decision") for line in gone)
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory: pytest.TempPathFactory, new_database: NewDatabase) -> ServerConfig:
+    config = ServerConfig(tmp_path_factory.mktemp("sealed") / "server", new_database())
+    list(make_demo(config, 6, 2, 3, MORNING))
+    return config
+
+
+def test_every_sealed_table_is_sealed_as_it_is_written(
+    demo: ServerConfig, tmp_path: Path, new_database: NewDatabase
+) -> None:
+    """Rows that the demo has, and one of each table made here, however it was typed."""
+    assert found(demo) == []
+    database = Database(demo)
+    classes = {mapper.local_table.name: mapper.class_ for mapper in Base.registry.mappers}
+    kinds: dict[type, object] = {String: "甲", Text: "{}", LargeBinary: b"\0\1", Boolean: True}
+    with database.transaction() as session:
+        for table in Base.metadata.sorted_tables:
+            if table.name not in SEALED:
+                continue
+            made: dict[str, Any] = {}
+            for column in table.columns:
+                if column.name == "id":
+                    continue
+                value: Any = kinds.get(type(column.type), 1)
+                for key in column.foreign_keys:
+                    value = session.scalar(select(func.max(key.column)))
+                made[column.name] = [1] if column.type.python_type in (dict, list) else value
+            session.add(classes[table.name](**made))
+            session.flush()
+        number = session.scalar(select(func.count(func.distinct(RowSeal.table_name))))
+    database.close()
+    assert number == len(SEALED)
+    assert found(demo) == []
+
+
+def rows_of(config: ServerConfig) -> int:
+    database = Database(config)
+    try:
+        with database.session() as session:
+            return session.scalar(select(func.count()).select_from(RowSeal)) or 0
+    finally:
+        database.close()
+
+
+def put_back(config: ServerConfig) -> None:
+    """The database as the release before seals left it."""
+    database = Database(config)
+    with database.writer.connect() as connection, connection.begin():
+        command.downgrade(_alembic(connection), "0090")
+    database.close()
+
+
+def revision(config: ServerConfig) -> str:
+    return str(by_hand(config).one("SELECT version_num FROM alembic_version")[0])
+
+
+def test_what_is_there_is_sealed_once_as_a_release_with_seals_comes(worked: Office) -> None:
+    config = worked.config
+    before = rows_of(config)
+    put_back(config)
+    (config.data / "server.key").rename(config.data / "away")
+    with pytest.raises(NotInitialised):
+        migrate(config)
+    assert revision(config) == "0090", "nothing was done by halves"
+    (config.data / "away").rename(config.data / "server.key")
+    migrate(config)
+    assert rows_of(config) == before > 0
+    assert found(config) == []
+    correct(worked)
+    migrate(config)
+    assert found(config) == [f"correction 70 {HERE}", f"correction_decision 71 {HERE}"]
+
+
+def test_another_servers_database_is_not_sealed_with_the_wrong_key(
+    worked: Office, tmp_path: Path
+) -> None:
+    if worked.config.is_sqlite:
+        pytest.skip("a file lies beside its keys")
+    put_back(worked.config)
+    other = ServerConfig(tmp_path / "other", worked.config.database_url)
+    make_keys(other)
+    with pytest.raises(AlreadyInitialised):
+        need_empty(other)
+    assert revision(worked.config) == "0090"
+    migrate(worked.config)
+    assert found(worked.config) == []
+
+
+def test_an_older_backup_is_sealed_as_it_is_restored(
+    worked: Office, tmp_path: Path, new_database: NewDatabase
+) -> None:
+    if not worked.config.is_sqlite:
+        pytest.skip("a backup is a SQLite file, whatever it was made of")
+    put_back(worked.config)
+    backup(worked.config, tmp_path / "old.tar")
+    again = ServerConfig(tmp_path / "again")
+    restore(again, tmp_path / "old.tar", MORNING)
+    assert rows_of(again) > 0
+    assert found(again) == []
