@@ -39,7 +39,8 @@ BUSY_TIMEOUT_MS = 30_000
 #: and wait for what is written together (`server.commits`).
 POOL_SIZE = 20
 _HELD = "quxiang_turn"
-_SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
+#: They change nothing.
+SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 
 
 class Database:
@@ -225,7 +226,7 @@ def session(write: bool | None = None) -> Session:
     held: Session | None = g.get("quxiang_session")
     if held is None:
         if write is None:
-            write = has_request_context() and request.method not in _SAFE_METHODS
+            write = has_request_context() and request.method not in SAFE_METHODS
         held = g.quxiang_session = context().database.session(write)
     return held
 
@@ -235,6 +236,13 @@ def close_session(_error: BaseException | None = None) -> None:
     held: Session | None = g.pop("quxiang_session", None)
     if held is not None:
         held.close()
+
+
+def undo() -> None:
+    """Rolls back what this request has done, so that its session can be asked again."""
+    held: Session | None = g.get("quxiang_session")
+    if held is not None:
+        held.rollback()
 
 
 def register(app: Flask) -> None:
