@@ -19,7 +19,8 @@ from attendance import wire
 from server import db
 from server.api.answers import spoken
 from server.models import AuditEntry, RecordRow
-from tests.server.web_seed import sign_in
+from tests.attacks.addresses import FORMS, PAGES, filled, form_of
+from tests.server.web_seed import sign_in, token_of
 
 from .conftest import Kiosk, Machine, Office
 
@@ -178,3 +179,20 @@ def test_what_fits_no_column_is_malformed_to_a_device(office: Office) -> None:
     client = office.client()
     refused(client.get(f"{wire.PREFIX}/too-large"))
     assert client.get(f"{wire.PREFIX}/ours").status_code == 500
+
+
+@pytest.mark.parametrize("hole", ["%00", NINES, str(2**63 - 1), "%ed%a0%80"])
+def test_no_page_and_no_form_breaks(office: Office, village: Kiosk, hole: str) -> None:
+    office.user("shen", "clerk")
+    client = office.client()
+    sign_in(client, "shen")
+    token = token_of(client.get("/account").text)
+    for path in PAGES:
+        status = client.get(filled(path, hole, hole)).status_code
+        assert status == 400 if hole == "%00" else status < 500, path
+    kind = "application/x-www-form-urlencoded"
+    for path, names in FORMS:
+        for share in range(len(names)):
+            body = form_of(names, token, hole, "x", (share * 1000 + 500) // len(names))
+            status = client.post(filled(path, "1", ""), data=body, content_type=kind).status_code
+            assert status == 400 if hole == "%00" else status < 500, (path, names[share])
