@@ -19,7 +19,7 @@ from attendance import wire
 from server import db
 from server.api.answers import spoken
 from server.models import AuditEntry, RecordRow
-from tests.attacks.addresses import FORMS, PAGES, filled, form_of
+from tests.attacks.addresses import FORMS, LOGIN, PAGES, filled, form_of
 from tests.server.web_seed import sign_in, token_of
 
 from .conftest import Kiosk, Machine, Office
@@ -191,7 +191,7 @@ def test_no_page_and_no_form_breaks(office: Office, village: Kiosk, hole: str) -
         status = client.get(filled(path, hole, hole)).status_code
         assert status == 400 if hole == "%00" else status < 500, path
     kind = "application/x-www-form-urlencoded"
-    for path, names in FORMS:
+    for path, names in (LOGIN, *FORMS):
         for share in range(len(names)):
             body = form_of(names, token, hole, "x", (share * 1000 + 500) // len(names))
             status = client.post(filled(path, "1", ""), data=body, content_type=kind).status_code
