@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from urllib.parse import quote, unquote
 
 from attendance import proposals as told
 from attendance import wire
+from server.app import create_app
 from server.context import utcnow
 from server.services.access import accounts
 from server.services.township.townships import only_township
 from tests.attacks.attacker import Target
+from tests.server.web_seed import sign_in, token_of
 
 NAME, PASSWORD = "bian", "correct horse battery staple"
 #: What fills a hole, as it stands in an address.
@@ -106,25 +107,15 @@ class Clerk:
                 accounts.add_user(
                     session, place, NAME, "clerk", PASSWORD, utcnow(), must_change=False
                 )
-        self._look()
-        form = f"csrf_token={quote(self.token, safe='')}&name={NAME}&password={quote(PASSWORD)}"
-        answer = self.target.ask("POST", "/login", self.headers, form.encode())
-        assert answer is not None
-        assert answer.status == 303, answer
-        self._keep(answer.headers)
-        self._look()
-
-    def _look(self) -> None:
-        answer = self.target.ask("GET", "/account" if self.cookie else "/login", self.headers)
-        assert answer is not None
-        found = re.search(rb'name="csrf_token" value="([^"]+)"', answer.body)
-        assert found is not None, answer
-        self.token = found[1].decode()
-        self._keep(answer.headers)
-
-    def _keep(self, headers: dict[str, str]) -> None:
-        if "set-cookie" in headers:
-            self.cookie = headers["set-cookie"].split(";")[0]
+        # In this process: a worker that has hashed a password keeps what it frees from then on.
+        app = create_app(self.target.config)
+        browser = app.test_client()
+        assert sign_in(browser, NAME, PASSWORD).status_code == 303
+        self.token = token_of(browser.get("/account").text)
+        kept = browser.get_cookie("quxiang_session")
+        assert kept is not None
+        self.cookie = f"{kept.key}={kept.value}"
+        app.extensions["quxiang"].database.close()
 
     @property
     def headers(self) -> dict[str, str]:
