@@ -62,8 +62,9 @@ from tests.attacks.bend import (
 from tests.faults.rig import SEED, Broken, main, need
 
 #: Bytes that a worker may hold more than after its first requests, and at the worst moment: one
-#: upload of 4 MiB and a portrait of 40 million pixels are open at the same time.
-MAY_KEEP = 48 << 20
+#: upload of 4 MiB and a portrait of 40 million pixels are open at the same time. Pages keep their
+#: templates, drawings and words once they were asked for.
+MAY_KEEP = 72 << 20
 MAY_PEAK = 256 << 20
 
 
