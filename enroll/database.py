@@ -100,6 +100,23 @@ STEPS = {1: MARKS_OF_TOKENS, 2: VERSIONS_OF_RECEIPTS, 3: PROPOSALS, 4: REENROLME
 """What brings a file of that version to the next."""
 
 
+def check_mode(db: sqlite3.Connection, path: Path) -> None:
+    """Puts the file into WAL with synchronous=FULL, which lost nothing in power cuts, and looks
+    whether it is: SQLite refuses by an answer, no error. Raises DeskUnusable."""
+    journal = db.execute("PRAGMA journal_mode=WAL").fetchone()[0]
+    db.execute("PRAGMA synchronous=FULL")
+    level = db.execute("PRAGMA synchronous").fetchone()[0]
+    if (journal, level) != ("wal", 2):
+        db.close()
+        raise DeskUnusable(
+            f"{path} 所在的磁盘不支持断电不丢数据的写入方式（journal_mode={journal}、"
+            f"synchronous={level}）：请把数据目录放在本机硬盘上，不要用网络盘或内存盘",
+            f"the disk of {path} does not take the mode in which a power cut loses nothing "
+            f"(journal_mode={journal}, synchronous={level}): keep the data folder on this "
+            "machine's own disk, not on a network or memory drive",
+        )
+
+
 class Database:
     """One connection to `desk.db`. Several commands may have one each: every write, and every use
     of the keyring, happens under one lock file (SQLite before 3.51.3 can corrupt a WAL database
@@ -131,8 +148,7 @@ class Database:
                     f"{self.path} was written by a newer version of this software "
                     f"({version}, this one knows {SCHEMA_VERSION}): install that one here",
                 )
-            self.db.execute("PRAGMA journal_mode=WAL")
-            self.db.execute("PRAGMA synchronous=FULL")
+            check_mode(self.db, self.path)
             self.db.execute("PRAGMA secure_delete=ON")
             self.db.execute("PRAGMA foreign_keys=ON")
             if version == 0:

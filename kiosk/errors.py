@@ -37,8 +37,8 @@ class AlreadyRunning(KioskError, BlockingIOError):
 class StoreUnusable(KioskError, OSError):
     """Nothing can be recorded now, so nobody may be told that it was.
 
-    `what` is `full`, `readonly`, `io`, `corrupt`, `busy` or `open`; `room_made` says that room was
-    made on a full disk meanwhile, so that another try is worth it.
+    `what` is `full`, `readonly`, `io`, `corrupt`, `busy`, `open` or `mode`; `room_made` says that
+    room was made on a full disk meanwhile, so that another try is worth it.
     """
 
     def __init__(self, what: str, zh: str, en: str) -> None:

@@ -24,6 +24,8 @@ LOCK_WAIT_S = 10.0
 #: back to when it was longer. On a full card a log of SQLite's usual 4 MB would take the last room.
 LOG_PAGES = 256
 LOG_BYTES = 1 << 20
+#: `synchronous=FULL` as SQLite answers it.
+_FULL = 2
 
 TABLES = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value NOT NULL) WITHOUT ROWID;
@@ -78,6 +80,13 @@ _SENTENCES = {
         "打不开数据库 {path}：请检查目录和权限。",
         "the database {path} cannot be opened: check the folder and its permissions",
     ),
+    "mode": (
+        "{path} 所在的磁盘不支持断电不丢数据的写入方式，无法登记：请把数据目录放在本机存储卡上，"
+        "不要用网络盘或内存盘。",
+        "the disk of {path} does not take the mode in which a power cut loses nothing, nothing can "
+        "be recorded: keep the data folder on this machine's own card, not on a network or memory "
+        "drive",
+    ),
 }
 _BY_CODE = {
     sqlite3.SQLITE_FULL: "full",
@@ -112,7 +121,10 @@ def unusable(path: Path, cause: str | sqlite3.Error | OSError) -> StoreUnusable:
 
 
 def connect(path: Path) -> sqlite3.Connection:
-    """A connection with the mode that lost nothing in evidence.md's table of power cuts."""
+    """A connection with the mode that lost nothing in evidence.md's table of power cuts.
+
+    Raises StoreUnusable where the file cannot be kept in it.
+    """
     # Whereabouts are nobody else's to read; SQLite gives its log and index the same mode.
     with contextlib.suppress(FileExistsError):
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
@@ -120,8 +132,7 @@ def connect(path: Path) -> sqlite3.Connection:
     try:
         # Counts for a new file only, and only before anything is written into it.
         db.execute("PRAGMA auto_vacuum=INCREMENTAL")
-        db.execute("PRAGMA journal_mode=WAL")
-        db.execute("PRAGMA synchronous=FULL")
+        check_mode(db, path)
         db.execute("PRAGMA secure_delete=ON")
         db.execute(f"PRAGMA wal_autocheckpoint={LOG_PAGES}")
         db.execute(f"PRAGMA journal_size_limit={LOG_BYTES}")
@@ -129,6 +140,17 @@ def connect(path: Path) -> sqlite3.Connection:
         db.close()
         raise
     return db
+
+
+def check_mode(db: sqlite3.Connection, path: Path) -> None:
+    """Puts the file into its mode and looks whether it is: SQLite refuses by an answer, no error.
+
+    Raises StoreUnusable.
+    """
+    journal = db.execute("PRAGMA journal_mode=WAL").fetchone()[0]
+    db.execute("PRAGMA synchronous=FULL")
+    if (journal, db.execute("PRAGMA synchronous").fetchone()[0]) != ("wal", _FULL):
+        raise unusable(path, "mode")
 
 
 def prepare(db: sqlite3.Connection, path: Path, device: str) -> None:

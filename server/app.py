@@ -6,7 +6,7 @@ from flask import Flask
 from sqlalchemy.exc import DatabaseError
 
 from attendance.i18n import say
-from server import db, gate, logs
+from server import db, gate, logs, values
 from server.config import ServerConfig, load_keys
 from server.context import Clock, Context, utcnow
 from server.errors import DatabaseUnusable
@@ -55,4 +55,5 @@ def create_app(config: ServerConfig, *, clock: Clock = utcnow) -> Flask:
     db.register(app)
     api.register(app)
     web.register(app)
+    values.register(app)
     return app

@@ -277,7 +277,7 @@ def _init(args: argparse.Namespace) -> int:
 def _run(args: argparse.Namespace) -> int:
     from server import serve, transfer
     from server.app import create_app
-    from server.db import migrate
+    from server.db import migrate, power_cut_warning
 
     if (args.tls_cert is None) != (args.tls_key is None):
         raise CertificateInvalid(
@@ -300,6 +300,9 @@ def _run(args: argparse.Namespace) -> int:
             file=sys.stderr,
         )
     migrate(config)
+    warning = power_cut_warning(config)
+    if warning is not None:
+        print(warning, file=sys.stderr, flush=True)
     create_app(config).extensions["quxiang"].database.close()  # whatever is wrong is said here
     if tls is not None:
         tls.check()

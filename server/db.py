@@ -53,7 +53,8 @@ POOL_SIZE = 20
 _HELD = "quxiang_turn"
 #: The revision since which rows have seals.
 _SEALS = "0091"
-_SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
+#: They change nothing.
+SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 
 
 class _Session(Session):
@@ -209,6 +210,44 @@ def _prepare_sqlite(connection: sqlite3.Connection, _record: Any) -> None:
         connection.execute(f"PRAGMA {pragma}").close()
 
 
+#: What is acknowledged is on disk. `local` and the `remote_...` ones are that too, each in its way;
+#: whoever chose them has a standby.
+_DURABLE = """
+    SELECT set_config('synchronous_commit', 'on', false)
+    WHERE current_setting('synchronous_commit') = 'off'
+"""
+_UNSAFE = """
+    SELECT name FROM pg_settings
+    WHERE name IN ('fsync', 'full_page_writes') AND setting = 'off' ORDER BY name
+"""
+
+
+def power_cut_warning(config: ServerConfig) -> str | None:
+    """One clear line where PostgreSQL as it is set up loses records in a power cut, else None.
+
+    Unlike SQLite's mode it is the administrator's, of the whole cluster, and may be meant: of
+    `full_page_writes` a file system may take care.
+    """
+    if config.is_sqlite:
+        return None
+    database = Database(config)
+    try:
+        with database.engine.connect() as connection:
+            names = connection.exec_driver_sql(_UNSAFE).scalars().all()
+    except DatabaseError as error:
+        raise unusable(config, error) from None
+    finally:
+        database.close()
+    if not names:
+        return None
+    return say(
+        f"警告：PostgreSQL 的 {'、'.join(names)} 为 off，断电时会丢失或损坏已确认的记录："
+        "请在 postgresql.conf 中改为 on 并重新载入",
+        f"warning: PostgreSQL runs with {' and '.join(names)} off, a power cut loses or damages "
+        "acknowledged records: set it to on in postgresql.conf and reload",
+    )
+
+
 def _prepare_postgresql(connection: Any, _record: Any) -> None:
     connection.autocommit = True
     # Whoever waits longer for a lock is told to come again, as on SQLite.
@@ -217,6 +256,7 @@ def _prepare_postgresql(connection: Any, _record: Any) -> None:
     # and the other pages want those cores. A month of a thousand people is sorted in memory.
     for setting in ("max_parallel_workers_per_gather = 0", "jit = off", "work_mem = '32MB'"):
         connection.execute(f"SET {setting}")
+    connection.execute(_DURABLE)
     connection.autocommit = False
 
 
@@ -282,7 +322,7 @@ def session(write: bool | None = None) -> Session:
     held: Session | None = g.get("quxiang_session")
     if held is None:
         if write is None:
-            write = has_request_context() and request.method not in _SAFE_METHODS
+            write = has_request_context() and request.method not in SAFE_METHODS
         held = g.quxiang_session = context().database.session(write)
     return held
 
@@ -292,6 +332,13 @@ def close_session(_error: BaseException | None = None) -> None:
     held: Session | None = g.pop("quxiang_session", None)
     if held is not None:
         held.close()
+
+
+def undo() -> None:
+    """Rolls back what this request has done, so that its session can be asked again."""
+    held: Session | None = g.get("quxiang_session")
+    if held is not None:
+        held.rollback()
 
 
 def register(app: Flask) -> None:

@@ -63,7 +63,7 @@ def about(township_id: int) -> None:
 
 def refused(why: str) -> None:
     """Says which guard refused this request, for its line: `csrf`, `host`, `access`, `rate`,
-    `size`, `login`, or a word of the wire's such as `signature`."""
+    `size`, `login`, `value`, or a word of the wire's such as `signature`."""
     g.quxiang_refused = why
 
 

@@ -10,7 +10,7 @@ from functools import wraps
 from typing import Any, ParamSpec
 
 import msgspec
-from flask import Flask, Response, request
+from flask import Flask, Response, abort, request
 from sqlalchemy import bindparam, select
 from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.orm import Session
@@ -18,8 +18,9 @@ from werkzeug.exceptions import ClientDisconnected, HTTPException, RequestEntity
 
 from attendance import wire
 from attendance.errors import SignatureInvalid, WireInvalid
+from attendance.records import MAX_INT
 from attendance.signing import sign, to_text
-from server import db
+from server import db, values
 from server.context import Known, context, now
 from server.errors import ApiProblem
 from server.logs import about, refused, route
@@ -112,6 +113,17 @@ def read_body(limit: int) -> bytes:
     if len(body) > limit:
         raise ApiProblem(413, "too_large", f"at most {limit} bytes are read here")
     return body
+
+
+def whole(name: str, why: str) -> int:
+    """A number of the query, 0 where it is left out. Raises ApiProblem `malformed`, saying `why`,
+    for anything that is none or has more digits than the largest."""
+    text = request.args.get(name, "0")
+    if not (text.isascii() and text.isdigit() and len(text) <= len(str(MAX_INT))):
+        raise ApiProblem(400, "malformed", why)
+    if int(text) > MAX_INT:
+        raise ApiProblem(400, "malformed", why)
+    return int(text)
 
 
 def target() -> str:
@@ -210,7 +222,10 @@ def spoken(view: Callable[P, Response]) -> Callable[P, Response]:
         except OperationalError:
             log.warning("the database did not answer in time")
             return _busy()
-        except Exception:
+        except Exception as error:
+            if values.misfits(error):
+                values.note(error)
+                return problem(ApiProblem(400, "malformed", "a value is too long or too large"))
             log.exception("%s %s failed at %s", request.method, route(), now())
             return problem(ApiProblem(500, "fault", "the server failed; nothing was stored"))
 
@@ -218,14 +233,19 @@ def spoken(view: Callable[P, Response]) -> Callable[P, Response]:
 
 
 def register(app: Flask) -> None:
-    """Answers what no view of the interface took (404, 405, 413) in its own form."""
+    """Answers what no view of the interface took (404, 405, 413) in its own form, and NUL in any
+    address."""
 
     @app.before_request
     def refuse_unknown() -> Response | None:
+        ours = request.path.startswith(wire.PREFIX + "/")
+        if values.in_address():
+            if not request.path.startswith("/api/"):
+                refused("value")
+                abort(400)
+            return problem(ApiProblem(400, "malformed", "no address has a NUL in it"))
         failed = request.routing_exception
-        if failed is None or not request.path.startswith(wire.PREFIX + "/"):
-            return None
-        return _refusal(failed)
+        return _refusal(failed) if failed is not None and ours else None
 
 
 def _refusal(failed: HTTPException) -> Response:

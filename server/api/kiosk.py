@@ -8,11 +8,9 @@ from flask import Blueprint, Response, request
 from sqlalchemy.orm import Session
 
 from attendance import wire
-from attendance.records import MAX_INT
 from server import db
-from server.api.answers import answer, ask, gather, reserve, spoken
+from server.api.answers import answer, ask, gather, reserve, spoken, whole
 from server.context import context, now
-from server.errors import ApiProblem
 from server.gate import gate
 from server.services.paired import desk
 from server.services.public import portraits
@@ -89,8 +87,6 @@ def portrait(token: str) -> Response:
 def gallery() -> Response:
     """`GET /gallery?have=N`."""
     asked = ask("kiosk")
-    have = request.args.get("have", "0")
-    if not have.isascii() or not have.isdigit() or int(have[:20]) > MAX_INT:
-        raise ApiProblem(400, "malformed", "have is the version that the kiosk holds")
-    package = desk.gallery_for(db.session(), asked.fresh(), int(have))
+    have = whole("have", "have is the version that the kiosk holds")
+    package = desk.gallery_for(db.session(), asked.fresh(), have)
     return answer(package, 204 if package is None else 200)

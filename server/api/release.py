@@ -7,8 +7,7 @@ import threading
 from flask import Blueprint, Response, request
 
 from attendance import wire
-from attendance.records import MAX_INT
-from server.api.answers import answer, ask, spoken
+from server.api.answers import answer, ask, spoken, whole
 from server.context import context
 from server.errors import ApiProblem, InputInvalid, NotFound
 from server.services.paired import releases
@@ -25,14 +24,12 @@ RETRY_S = 20
 def offered() -> Response:
     """`GET /release?machine=M&python=P&above=N`: the newest one's head, 204 where there is none."""
     ask("kiosk").fresh()
-    above = request.args.get("above", "0")
-    if not above.isascii() or not above.isdigit() or int(above[:20]) > MAX_INT:
-        raise ApiProblem(400, "malformed", "above is the newest number that ran at the kiosk")
+    above = whole("above", "above is the newest number that ran at the kiosk")
     head = releases.newest(
         context().config,
         request.args.get("machine", ""),
         request.args.get("python", ""),
-        int(above),
+        above,
     )
     if head is None:
         return answer(None, 204)

@@ -12,7 +12,7 @@ from flask.typing import ResponseReturnValue
 from flask_wtf.csrf import CSRFError, CSRFProtect
 from werkzeug.exceptions import HTTPException, InternalServerError
 
-from server import logs
+from server import logs, values
 
 #: Bytes of the largest form of any page: a leave's reason and a few short fields.
 MAX_FORM = 64 * 1024
@@ -111,6 +111,9 @@ def register(app: Flask, hosts: Iterable[str], *, secure: bool) -> None:
             abort(400)
         request.max_content_length = UPLOADS.get(request.endpoint or "", MAX_FORM)
         csrf.protect()
+        if values.in_form():
+            logs.refused("value")
+            abort(400)
 
     @app.after_request
     def headers(response: Response) -> Response:

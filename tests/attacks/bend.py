@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from attendance import wire
 from attendance.days import MAX_MS, MIN_MS
+from tests.attacks.addresses import HOLES
 
 
 class Obj(list[tuple[Any, Any]]):
@@ -115,6 +116,8 @@ class Recipe:
     http: str
     path: str
     value: Any
+    where: int
+    hole: str
 
 
 def _often(usual: str, *others: str, weight: int = 3) -> st.SearchStrategy[str]:
@@ -127,7 +130,8 @@ def few(strategy: st.SearchStrategy[Any], most: int) -> st.SearchStrategy[tuple[
 
 
 ROUTES = ("records", "records", "records", "records", "records", "cursor", "cursor", "pair",
-          "roster", "portrait", "gallery", "withdrawal", "get")  # fmt: skip
+          "roster", "portrait", "gallery", "withdrawal", "get", "decision", "kiosk address",
+          "desk address", "page", "page", "form", "form")  # fmt: skip
 GETS = (wire.PAIR, wire.WHEREABOUTS, wire.GALLERY, wire.PORTRAITS + "/" + "0" * 32, wire.DESK_SITES,
         wire.DESK_KIOSKS, wire.DESK_ERASURES, "/healthz", "/board.json",
         wire.PREFIX + "/openapi.json")  # fmt: skip
@@ -172,6 +176,8 @@ RECIPES = st.builds(
         weight=1,
     ),
     value=VALUES,
+    where=st.sampled_from(range(1000)),
+    hole=st.sampled_from(HOLES),
 )
 
 

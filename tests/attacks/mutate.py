@@ -20,10 +20,22 @@ import msgspec
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from sqlalchemy import text
 
+from attendance import proposals as told
 from attendance import wire
 from attendance.chain import genesis, run_chain
 from attendance.signing import to_text
 from kiosk.fakes import package
+from tests.attacks.addresses import (
+    DESK,
+    FORMS,
+    KIOSK,
+    PAGES,
+    Clerk,
+    filled,
+    form_of,
+    pick,
+    signed_path,
+)
 from tests.attacks.attacker import (
     Answer,
     Attacker,
@@ -50,8 +62,9 @@ from tests.attacks.bend import (
 from tests.faults.rig import SEED, Broken, main, need
 
 #: Bytes that a worker may hold more than after its first requests, and at the worst moment: one
-#: upload of 4 MiB and a portrait of 40 million pixels are open at the same time.
-MAY_KEEP = 48 << 20
+#: upload of 4 MiB and a portrait of 40 million pixels are open at the same time. Pages keep their
+#: templates, drawings and words once they were asked for.
+MAY_KEEP = 72 << 20
 MAY_PEAK = 256 << 20
 
 
@@ -65,6 +78,7 @@ class Senders:
     revoked: Attacker = field(init=False)
     desk: Attacker = field(init=False)
     honest: Attacker = field(init=False)
+    clerk: Clerk = field(init=False)
     everybody: list[Attacker] = field(default_factory=list)
     version: int = 0
 
@@ -82,6 +96,8 @@ class Senders:
         ]  # fmt: skip
         answer = self.desk.ask(wire.encode(wire.Roster(officials=people)), wire.DESK_ROSTER, "PUT")
         need(answer.status == 200, "the roster was not taken")
+        self.clerk = Clerk(self.target)
+        self.clerk.sign_in()
 
     def fresh(self) -> Attacker:
         made = self.target.pair()
@@ -98,7 +114,7 @@ class Senders:
             return {"old": self.old, "revoked": self.revoked, "desk": self.desk}[name]
         if name == "nobody":
             return Attacker(self.target, "n0b0dy00")
-        desks = ("roster", "portrait", "gallery", "withdrawal")
+        desks = ("roster", "portrait", "gallery", "withdrawal", "decision", "desk address")
         return self.desk if route in desks else self.kiosk
 
 
@@ -120,6 +136,18 @@ def body_of(recipe: Recipe, senders: Senders, who: Attacker) -> tuple[str, str, 
         return "POST", wire.RECORDS, pack(_batch(recipe, who), recipe.pack)
     if recipe.route == "get":
         return "GET", GETS[recipe.size % len(GETS)], b""
+    if recipe.route in ("kiosk address", "page"):
+        among = PAGES if recipe.route == "page" else KIOSK
+        path = among[pick(among, recipe.where)]
+        return "GET", filled(path, recipe.hole, recipe.value), b""
+    if recipe.route == "desk address":
+        method, path = DESK[pick(DESK, recipe.where)]
+        return method, filled(path, recipe.hole, recipe.value), PICTURE
+    if recipe.route == "form":
+        path, names = FORMS[pick(FORMS, recipe.where)]
+        token = senders.clerk.token if recipe.sign == "true" else "0"
+        body = form_of(names, token, recipe.hole, recipe.value, recipe.where * 7 % 1000)
+        return "POST", filled(path, str(recipe.size), ""), body
     if recipe.route == "portrait":
         return "PUT", f"{wire.DESK_PORTRAITS}/A-{recipe.size % 4}", PICTURE
     if recipe.route == "gallery":
@@ -155,6 +183,11 @@ def _message(recipe: Recipe, senders: Senders, who: Attacker) -> tuple[str, str,
             for n in range(recipe.size)
         ]  # fmt: skip
         return "PUT", wire.DESK_ROSTER, wire.Roster(officials=rows)
+    if recipe.route == "decision":
+        return "POST", told.DESK_DECISIONS, told.Decision(
+            id=f"00000000-0000-0000-0000-{recipe.where:012}", official=f"A-{recipe.size % 4}",
+            device=senders.kiosk.device, what="accepted", by="王芳", at_ms=1_790_000_000_000,
+        )  # fmt: skip
     withdrawal = wire.Withdrawal(official=f"A-{recipe.size % 4}", at_ms=1_790_000_000_000)
     return "POST", wire.DESK_WITHDRAWALS, withdrawal
 
@@ -230,7 +263,7 @@ def realise(recipe: Recipe, senders: Senders) -> tuple[Attacker, str, str, bytes
     headers = {}
     if recipe.sign != "none":
         signer = {"other": senders.honest}.get(recipe.sign, who)
-        headers = wire.sign_request(signer.keys, who.device, method, path, body)
+        headers = wire.sign_request(signer.keys, who.device, method, signed_path(path), body)
     if recipe.sign == "wrong":
         headers[wire.HEADER_SIGNATURE] = to_text(bytes(64))
     elif recipe.sign == "text":
@@ -238,6 +271,8 @@ def realise(recipe: Recipe, senders: Senders) -> tuple[Attacker, str, str, bytes
     elif recipe.sign == "domain":
         claim = wire.request_claim(method, path, body)
         headers[wire.HEADER_SIGNATURE] = to_text(who.keys.sign(wire.BATCH_DOMAIN, claim))
+    if recipe.route in ("page", "form") and recipe.who != "nobody":
+        headers = {**headers, **senders.clerk.headers}
     return who, method, path, _http(recipe, method, path, headers, body), headers
 
 
@@ -321,6 +356,8 @@ def check_after(senders: Senders, seen: Seen) -> None:
     need(senders.honest.seq == 10, "the honest kiosk's chain did not go on")
     board = target.ask("GET", "/board.json")
     need(board is not None and board.status == 200, f"the board answers {board}")
+    officials = target.ask("GET", "/officials", senders.clerk.headers)
+    need(officials is not None and officials.status == 200, "the clerk is signed in no more")
 
 
 def storm(target: Target, times: int, chance: int = SEED) -> tuple[Seen, Senders]:

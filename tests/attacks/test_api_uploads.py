@@ -20,7 +20,7 @@ from tests.attacks import hostile, mutate
 from tests.attacks.attacker import Attacker, Target
 from tests.conftest import NewDatabase
 
-MUTATIONS = 150
+MUTATIONS = 220
 COMMAND = [sys.executable, "-m", "server.cli"]
 
 

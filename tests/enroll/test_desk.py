@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from attendance import wire
 from enroll.config import load_config, load_keys
+from enroll.database import Database, check_mode
 from enroll.desk import Desk
 from enroll.enrol import grant_consent
 from enroll.errors import (
@@ -46,6 +47,36 @@ def fill(desk: Desk, official: str, templates: np.ndarray) -> None:
     desk.store.set_pin(official, "482913")
     grant_consent(desk.store, official, DAY, desk.now_ms())
     desk.store.set_face(official, templates, "sface-1")
+
+
+class InMemory(Database):
+    """A desk whose file SQLite takes for none."""
+
+    @property
+    def path(self) -> Path:
+        return Path(":memory:")
+
+    @path.setter
+    def path(self, _path: Path) -> None:
+        pass
+
+
+def test_a_disk_that_refuses_the_mode_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "desk.db"
+    # Without shared memory SQLite stays with the rollback journal, and says so in its answer only.
+    db = sqlite3.connect(f"file:{path}?vfs=unix-dotfile", uri=True, isolation_level=None)
+    with pytest.raises(DeskUnusable, match=r"journal_mode=delete.*network or memory") as caught:
+        check_mode(db, path)
+    assert "网络盘" in caught.value.words("zh")
+    with Desk(tmp_path / "desk") as desk:
+        held = desk.store.db
+        assert held.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+        assert held.execute("PRAGMA synchronous").fetchone() == (2,)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(DeskUnusable, match="journal_mode=memory"):
+        InMemory(tmp_path / "other")
 
 
 def test_what_is_kept_comes_back_after_a_restart(

@@ -24,7 +24,7 @@ from attendance.statuses import Kind, Method, Status
 from attendance.wire import Result
 from kiosk.errors import StoreNewer, StoreUnusable
 from kiosk.fakes import FakeClock
-from kiosk.schema import SCHEMA_VERSION, WriteLock
+from kiosk.schema import SCHEMA_VERSION, WriteLock, check_mode, connect
 from kiosk.store import Draft, Recorded, Store
 
 DEVICE = "k" * 8
@@ -293,6 +293,27 @@ def test_a_full_disk_confirms_nothing_and_clears(tmp_path: Path) -> None:
     assert set(told) >= kept
     assert len(told) > 3
     assert total == len(told), "nothing is kept that was called a failure"
+
+
+def test_a_card_that_refuses_the_mode_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "k.db"
+    # Without shared memory SQLite stays with the rollback journal, and says so in its answer only.
+    db = sqlite3.connect(f"file:{path}?vfs=unix-dotfile", uri=True, isolation_level=None)
+    with pytest.raises(StoreUnusable, match="network or memory drive") as caught:
+        check_mode(db, path)
+    db.close()
+    assert caught.value.what == "mode"
+    assert "网络盘" in caught.value.words("zh")
+    db = connect(path)
+    assert db.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+    assert db.execute("PRAGMA synchronous").fetchone() == (2,)
+    db.close()
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(StoreUnusable) as caught:
+        connect(Path(":memory:"))
+    assert caught.value.what == "mode"
 
 
 def test_sqlite_says_full(tmp_path: Path) -> None:

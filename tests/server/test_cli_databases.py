@@ -10,9 +10,10 @@ from pathlib import Path
 import psycopg
 import pytest
 import requests
+from sqlalchemy import make_url
 
 from server.config import ServerConfig, load_keys, stored_url
-from server.db import Database, encrypted
+from server.db import Database, encrypted, power_cut_warning
 from server.demo import make_demo
 from server.errors import DatabaseUnusable
 from server.models import Base
@@ -59,6 +60,50 @@ def test_a_database_elsewhere_is_asked_in_cipher(url: str, mode: str | None) -> 
 def test_no_way_of_asking_falls_back_to_plain_words(mode: str) -> None:
     with pytest.raises(DatabaseUnusable, match="verify-full"):
         Database(ServerConfig(Path(), f"postgresql://u@db.county.example/q?sslmode={mode}"))
+
+
+@pytest.mark.parametrize(
+    ("chosen", "kept"),
+    [(None, "on"), ("off", "on"), ("on", "on"), ("local", "local"),
+     ("remote_write", "remote_write"), ("remote_apply", "remote_apply")],
+)  # fmt: skip
+@pytest.mark.parametrize("of", ["DATABASE", "ROLE"])
+def test_what_is_acknowledged_is_on_disk(
+    postgres: Cluster, tmp_path: Path, chosen: str | None, kept: str, of: str
+) -> None:
+    url = postgres.new()  # of a cluster that does not wait for its disk, unless it is told to
+    name = make_url(url).database if of == "DATABASE" else "quxiang"
+    with psycopg.connect(url, autocommit=True) as raw:
+        assert raw.execute("SHOW synchronous_commit").fetchone() == ("off",)
+        if chosen is not None:
+            raw.execute(f'ALTER {of} "{name}" SET synchronous_commit = {chosen}')
+    try:
+        database = Database(ServerConfig(tmp_path, url))
+        for _ in range(2):
+            with database.transaction() as session:
+                shown = session.connection().exec_driver_sql("SHOW synchronous_commit").scalar()
+                assert shown == kept
+        database.close()
+    finally:
+        with psycopg.connect(url, autocommit=True) as raw:
+            raw.execute(f'ALTER {of} "{name}" RESET synchronous_commit')
+        postgres.drop(url)
+
+
+def test_a_cluster_that_a_power_cut_harms_is_told_of(
+    postgres: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loose = ServerConfig(tmp_path, postgres.new())
+    monkeypatch.setenv("QUXIANG_LANG", "en")
+    assert "set it to on in postgresql.conf" in (power_cut_warning(loose) or "")
+    monkeypatch.setenv("QUXIANG_LANG", "zh")
+    assert "fsync、full_page_writes 为 off" in (power_cut_warning(loose) or "")
+    assert power_cut_warning(ServerConfig(tmp_path)) is None
+    firm = Cluster(fsync="on", full_page_writes="on")
+    try:
+        assert power_cut_warning(ServerConfig(tmp_path, firm.new())) is None
+    finally:
+        firm.close()
 
 
 def sound(config: ServerConfig) -> bool:
@@ -120,6 +165,7 @@ def test_the_first_run_on_postgresql_moves_the_township_in(
         process.terminate()
         _, error = process.communicate(timeout=30)
     assert "moved" in error
+    assert error.count("warning: PostgreSQL runs with fsync and full_page_writes off") == 1
     assert process.returncode == 0
     assert (data / MOVED).exists()
     assert stored_url(data) == url

@@ -164,6 +164,26 @@ def test_nothing_is_concluded_that_the_clocks_do_not_bear_out(
     life.check()
 
 
+@pytest.mark.parametrize("how", ["late", "again"])
+def test_a_question_late_or_sent_again_makes_nobody_absent(
+    hours: Office, desk: Machine, how: str
+) -> None:
+    life = Life(hours, desk, next(NUMBERS))
+    life.step("sync", 0)
+    hours.clock.now = from_ms(day_end_ms(DAY)).astimezone(UTC) - timedelta(minutes=3)
+    body = wire.encode(life.kiosk.cursor_request(0))
+    if how == "again":
+        assert life.kiosk.send("POST", wire.CURSOR, body).status_code == 200
+    hours.clock.step(minutes=2)
+    life.step("come", 0)  # in the last minute of the day, and the line is down
+    hours.clock.step(minutes=3)
+    assert life.kiosk.send("POST", wire.CURSOR, body).status_code == 200
+    assert life.row(DAY).verdict == "not_known"
+    life.check()
+    life.step("sync", 0)
+    life.check()
+
+
 def page(office: Office, lang: str, who: str) -> str:
     browser = office.client()
     browser.set_cookie("quxiang_lang", lang)

@@ -14,6 +14,7 @@ from attendance.errors import SignatureInvalid
 from server.errors import ApiProblem
 from server.models import Device, Official, Proposal, Site, Township, WithdrawalRow
 from server.services.evidence import audit
+from server.services.township.townships import clean
 
 
 @dataclass(frozen=True)
@@ -123,7 +124,8 @@ def decide(session: Session, desk: Device, asked: told.Decision, now: datetime) 
     A proposal that came to the desk by USB stick was never here: it is noted all the same. Raises
     ApiProblem `unknown_official`, `malformed` (a decision without a name).
     """
-    if asked.what != "erased" and not asked.by.strip():
+    by = clean(asked.by, len(asked.by))
+    if asked.what != "erased" and not by:
         raise ApiProblem(400, "malformed", "a decision names who decided")
     expire(session, desk.township_id, now)
     _known(session, desk.township_id, asked.official)
@@ -144,7 +146,7 @@ def decide(session: Session, desk: Device, asked: told.Decision, now: datetime) 
     if row.decided is not None:
         return
     row.package, row.decided = None, asked.what
-    who = f"device:{desk.id}" + (f" {asked.by.strip()}" if asked.by.strip() else "")
+    who = f"device:{desk.id}" + (f" {by}" if by else "")
     target = f"{asked.official} {asked.id}"
     audit.note_for(session, desk.township_id, who, f"proposal_{asked.what}", target, now)
 

@@ -83,37 +83,49 @@ def _mac(secret: bytes, device: str, boot_id: str, boottime_ns: int, server_ms: 
 
 def note_contact(
     session: Session, device: Device, asked: wire.CursorRequest, now: datetime, secret: bytes
-) -> bool:
-    """Keeps a contact as evidence where it says something new; whether it may be believed at all.
+) -> int | None:
+    """Keeps a contact as evidence where it says something new; when the kiosk asked, at the
+    earliest, in server time; None where it may not be believed at all.
 
-    A request whose boot clock runs backwards, or of a boot that is over, is an old one sent again:
-    it would prove that records are younger than they are. So is one from before the prune point,
-    whose contacts are gone.
+    A request whose boot clock runs backwards or stands still, or of a boot that is over, is an old
+    one sent again: it would prove that records are younger than they are. So is one from before the
+    prune point, whose contacts are gone. Without a proof of this boot the kiosk's wall clock says
+    whether it asked long ago.
     """
     pruned = (device.pruned_epoch or 0, device.pruned_seq or 0)
     if (asked.epoch, asked.seq) < pruned:
-        return False
+        return None
     now_ms = to_ms(now)
     # What follows goes round the session, which holds no contacts: nothing need be written first.
     connection = session.connection()
     last = connection.execute(_LAST, {"device": device.id}).first()
     if last is not None:
         if asked.boot_id == last.boot_id:
-            if asked.boottime_ns < last.boottime_ns:
-                return False
+            again = asked.boottime_ns == last.boottime_ns and now_ms != last.server_ms
+            if again or asked.boottime_ns < last.boottime_ns:
+                return None
         elif connection.execute(_BOOTED, {"device": device.id, "boot": asked.boot_id}).first():
-            return False
+            return None
     proof = None
     if asked.anchor is not None and asked.rtt_ns is not None:
         for boot_id in {asked.boot_id, asked.boot_id if last is None else last.boot_id}:
             read = read_offer(secret, device.id, boot_id, asked.anchor)
             if read is not None:
                 proof = (*read, boot_id)
+    at_ms, asked_ms = now_ms, min(now_ms, asked.wall_ms)
+    if proof is not None and proof[2] == asked.boot_id:
+        when = _asked(asked, proof[0], proof[1], asked.rtt_ns or 0)
+        asked_ms = when.earliest_ms
+        if when.latest_ms < now_ms - UNREPORTED_RTT_NS // 1_000_000:
+            at_ms = when.latest_ms  # that long on its way: the chain stood so then, not now
+    elif last is not None and last.boot_id == asked.boot_id:
+        when = _asked(asked, last.server_ms, last.boottime_ns, UNREPORTED_RTT_NS)
+        asked_ms = min(asked_ms, when.earliest_ms)
     quiet = (
         last is not None
         and last.boot_id == asked.boot_id
         and (last.epoch, last.seq) == (asked.epoch, asked.seq)
-        and now_ms - last.server_ms < QUIET_MS
+        and 0 <= at_ms - last.server_ms < QUIET_MS
         and (proof is None or last.proof_boot_id == proof[2])
     )
     if not quiet:
@@ -122,7 +134,7 @@ def note_contact(
             {
                 "township_id": device.township_id,
                 "device_id": device.id,
-                "server_ms": now_ms,
+                "server_ms": at_ms,
                 "boot_id": asked.boot_id,
                 "boottime_ns": asked.boottime_ns,
                 "epoch": asked.epoch,
@@ -134,7 +146,13 @@ def note_contact(
                 "proof_rtt_ns": None if proof is None else asked.rtt_ns,
             },
         )
-    return True
+    return asked_ms
+
+
+def _asked(asked: wire.CursorRequest, server_ms: int, boottime_ns: int, rtt_ns: int) -> Estimate:
+    """When the kiosk asked, by a proof of the same boot."""
+    anchor = Anchor("", server_ms, asked.boot_id, boottime_ns, rtt_ns)
+    return from_anchor(anchor, asked.boottime_ns)
 
 
 @dataclass(frozen=True)

@@ -44,10 +44,12 @@ def cursor(
     state = state_of(session, device, asked)
     if state == "fork" and device.fork_ms is None:
         note_fork(session, device, asked.epoch, asked.seq, now)
-    believed = device.revoked_ms is None and anchors.note_contact(
-        session, device, asked, now, secret
+    asked_ms = (
+        anchors.note_contact(session, device, asked, now, secret)
+        if device.revoked_ms is None
+        else None
     )
-    if believed:
+    if asked_ms is not None:
         device.last_contact_ms = now_ms
         device.pending = asked.pending
         device.gallery_on_device = asked.gallery
@@ -55,7 +57,7 @@ def cursor(
             device.health = msgspec.to_builtins(asked.health)
         mine = (device.epoch, device.seq, device.head.hex())
         if state == "ok" and asked.pending == 0 and mine == (asked.epoch, asked.seq, asked.head):
-            device.complete_until_ms = max(device.complete_until_ms or 0, now_ms - IN_FLIGHT_MS)
+            device.complete_until_ms = _complete_until(device, asked_ms, now_ms)
     place = device.township_id
     desk = once(session, ("desk", place), lambda: desk_key(session, place))
     return wire.CursorReply(
@@ -67,6 +69,19 @@ def cursor(
         gallery=device.gallery_version,
         desk_key=None if desk is None else to_text(desk),
     )
+
+
+def _complete_until(device: Device, asked_ms: int, now_ms: int) -> int | None:
+    """Up to when a kiosk's records are complete that said so, and asked at `asked_ms` or later.
+
+    The question may have been long on its way: what was recorded since is still at the kiosk. What
+    lies ahead of the server's clock was written when that clock was ahead, and does not count.
+    """
+    until = min(asked_ms, now_ms - IN_FLIGHT_MS)
+    held = device.complete_until_ms
+    if until < device.paired_ms - IN_FLIGHT_MS:  # some clock is wrong; there are no records then
+        return held
+    return until if held is None or held > now_ms else max(held, until)
 
 
 def state_of(session: Session, device: Device, asked: wire.CursorRequest) -> str:
