@@ -125,7 +125,7 @@ def test_plates_as_pdf_whose_codes_lead_to_the_persons_page(world: World, tmp_pa
     assert "示例乡" in letters
     assert phone[1] not in letters, "the telephone was not chosen"
     subprocess.run(
-        ["pdftoppm", "-r", "110", "-png", "plates.pdf", "page"], cwd=tmp_path, check=True
+        ["pdftoppm", "-r", "200", "-png", "plates.pdf", "page"], cwd=tmp_path, check=True
     )
     pages = sorted(tmp_path.glob("page*.png"))
     assert len(pages) == 2

@@ -172,7 +172,7 @@ def test_a_history_shows_the_evidence_of_each_day(world: World) -> None:
     rows = table(browser.get("/officials/A017.csv?first=2026-11-19&last=2026-11-20").data)
     assert [row["日期"] for row in rows] == ["2026-11-20", "2026-11-19"]
     assert browser.get("/officials/NOBODY").status_code == 404
-    assert browser.get("/officials/%00").status_code == 404
+    assert browser.get("/officials/%00").status_code == 400
     assert browser.get("/officials/A017?first=2026-11-20&last=2026-11-19").status_code == 400
     assert browser.get("/officials/A017?first=2020-01-01").status_code == 400
 
