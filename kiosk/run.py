@@ -13,6 +13,7 @@ from pathlib import Path
 
 from attendance.errors import QuxiangError
 from attendance.i18n import language, say
+from attendance.memory import keep_small
 from attendance.signing import fingerprint
 from attendance.statuses import SiteKind
 from hardware.camera import open_camera
@@ -42,7 +43,6 @@ from kiosk.facelock import FaceLock
 from kiosk.housekeeping import Housekeeper
 from kiosk.lampkeeper import LampKeeper
 from kiosk.loop import Kiosk
-from kiosk.memory import keep_small
 from kiosk.notes import Notes
 from kiosk.notify import Notifier
 from kiosk.people import People

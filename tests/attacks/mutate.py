@@ -64,7 +64,7 @@ from tests.faults.rig import SEED, Broken, main, need
 #: Bytes that a worker may hold more than after its first requests, and at the worst moment: one
 #: upload of 4 MiB and a portrait of 40 million pixels are open at the same time. Pages keep their
 #: templates, drawings and words once they were asked for.
-MAY_KEEP = 72 << 20
+MAY_KEEP = 56 << 20
 MAY_PEAK = 256 << 20
 
 

@@ -11,7 +11,7 @@ ARENAS = 2
 """At most so many heaps for all threads: glibc would make eight a core, and keep each."""
 MAPPED_BYTES = 8 << 20
 """What is larger goes back to the system as soon as it is freed. A picture of 1920x1080 stays below
-and is used again; the 19 MiB of a PIN's hash lie above."""
+and is used again; the 19 MiB of a PIN's or a password's hash lie above."""
 SPARE_BYTES = 16 << 20
 """As much may lie free at the end of a heap before it is given back."""
 

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from kiosk.memory import ARENAS, MAPPED_BYTES, SPARE_BYTES
+from attendance.memory import ARENAS, MAPPED_BYTES, SPARE_BYTES
 
 HASHES = """
 import sys, threading
 from pathlib import Path
-from kiosk.memory import keep_small
+from attendance.memory import keep_small
 from kiosk.pins import HASHER
 
 def resident_mb():
