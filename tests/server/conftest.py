@@ -14,6 +14,7 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 from sqlalchemy import select
+from sqlalchemy.orm import Session
 from werkzeug.test import TestResponse
 
 from attendance import wire
@@ -366,3 +367,27 @@ def approve(
         end = start + timedelta(hours=8)
         row = leave.ask(session, place, code, status, start, end, "", clerk, now)
         leave.decide(session, row.id, True, leader, now)
+
+
+@pytest.fixture
+def people(office: Office, desk: Machine) -> dict[str, User]:
+    """One account of each role; `own` is a leader who is the cadre zhang-3."""
+    made = {
+        name: office.user(name, role)
+        for name, role in (("clerk", "clerk"), ("leader", "leader"), ("second", "leader"),
+                           ("inspector", "inspector"), ("admin", "admin"))
+    }  # fmt: skip
+    made["own"] = office.user("own", "leader", official="zhang-3")
+    return made
+
+
+@pytest.fixture
+def session(office: Office, people: dict[str, User]) -> Session:
+    """A writing session; what a test does stays in it."""
+    with office.context.database.session(write=True) as opened:
+        yield opened  # type: ignore[misc]
+
+
+@pytest.fixture
+def township(session: Session) -> Township:
+    return only_township(session)

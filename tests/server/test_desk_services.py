@@ -1,10 +1,10 @@
-"""Corrections, findings, spot checks, leave of the county, rosters and signed months."""
+"""Corrections, leave of the county, rosters and what they do to a day."""
 
 from __future__ import annotations
 
 import io
 from dataclasses import replace
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, timedelta
 
 import pytest
 from PIL import Image
@@ -14,74 +14,15 @@ from attendance.days import day_end_ms, day_start_ms, from_ms, to_ms
 from attendance.statuses import Kind, Status
 from server.errors import InputInvalid, NotAllowed, NotFound
 from server.models import Official, Township, User
-from server.rules.calendar import days_between, month_days
-from server.rules.terms import Allowance, LeaveTerms, MonthDays, UsualShifts
-from server.services.rulings import attachments, corrections, findings, spotchecks, statements
+from server.rules.terms import LeaveTerms, MonthDays, UsualShifts
+from server.services.rulings import attachments, corrections, findings, spotchecks
 from server.services.rulings.corrections import Draft
 from server.services.sheets import daysheet
-from server.services.sheets.days import days_of
-from server.services.sheets.months import Grid, Row, grid
 from server.services.township import leave, rosters
 from server.services.township.townships import only_township, touch_roster
-from server.services.township.whereabouts import board_version, whereabouts_at
 
-from .conftest import Kiosk, Machine, Office
-
-TODAY = date(2026, 3, 18)
-NINE = day_start_ms(TODAY) + 9 * 3_600_000
-
-
-@pytest.fixture
-def people(office: Office, desk: Machine) -> dict[str, User]:
-    """One account of each role; `own` is a leader who is the cadre zhang-3."""
-    made = {
-        name: office.user(name, role)
-        for name, role in (("clerk", "clerk"), ("leader", "leader"), ("second", "leader"),
-                           ("inspector", "inspector"), ("admin", "admin"))
-    }  # fmt: skip
-    made["own"] = office.user("own", "leader", official="zhang-3")
-    return made
-
-
-@pytest.fixture
-def session(office: Office, people: dict[str, User]) -> Session:
-    """A writing session; what a test does stays in it."""
-    with office.context.database.session(write=True) as opened:
-        yield opened  # type: ignore[misc]
-
-
-@pytest.fixture
-def township(session: Session) -> Township:
-    return only_township(session)
-
-
-def at(day: date, hour: float = 12) -> datetime:
-    return from_ms(day_start_ms(day) + int(hour * 3_600_000))
-
-
-def verdict(session: Session, township: Township, code: str, day: date, now: datetime) -> str:
-    sheet = daysheet.day_sheet(session, township, day, now)
-    return next(row.verdict for row in sheet.rows if row.official == code)
-
-
-def come(office: Office, village: Kiosk, code: str = "zhang-3") -> str:
-    """Checks in at 09:00 of 18 March and goes on to the next day, when the site has reported."""
-    village.cursor()
-    village.record(code)
-    village.sync()
-    with office.context.database.session() as reading:
-        sheet = daysheet.day_sheet(reading, only_township(reading), TODAY, office.clock())
-    return next(r for r in sheet.rows if r.official == code).entries[0].record_id
-
-
-def board(session: Session, township: Township, now: datetime) -> tuple[dict[str, Status], str]:
-    shown = whereabouts_at(session, township, now)
-    return {r.official: r.where.status for r in shown}, board_version(session, township, now)
-
-
-def next_day(office: Office, village: Kiosk) -> None:
-    office.clock.now = at(TODAY + timedelta(1), 10).astimezone(UTC)
-    village.sync()
+from .conftest import Kiosk, Office
+from .desk_people import NINE, TODAY, at, board, come, next_day, verdict
 
 
 def test_a_correction_counts_once_another_person_approved_it(
@@ -385,143 +326,6 @@ def test_who_is_expected_nowhere_may_be_on_leave_or_have_come_all_the_same(
         assert set(verdicts.values()) == {"not_expected"}
 
 
-def test_a_finding_from_draw_to_closing(
-    office: Office, village: Kiosk, people: dict[str, User]
-) -> None:
-    come(office, village)
-    now = office.clock.step(hours=1)
-    inspector, clerk = people["inspector"], people["clerk"]
-    with office.context.database.session(write=True) as session:
-        township = only_township(session)
-        with pytest.raises(NotAllowed):
-            spotchecks.make_draw(session, township, TODAY, 1, 5, "ab", clerk, now)
-        row = spotchecks.make_draw(session, township, TODAY, 1, 5, "ab" * 16, inspector, now)
-        made = spotchecks.one(session, township, row.id)
-        assert made.reproducible
-        assert set(made.drawn.people["杏树村"]) == {"zhang-3", "li-4"}
-        with pytest.raises(NotFound):
-            spotchecks.record(
-                session, township, row.id, "wang-5", "there", NINE, "", inspector, now
-            )
-        check = spotchecks.record(
-            session,
-            township,
-            row.id,
-            "zhang-3",
-            "not_there",
-            NINE + 1_800_000,
-            "无人",
-            inspector,
-            now,
-        )
-        answer = spotchecks.where_was(session, township, "zhang-3", NINE + 1_800_000, now)
-        assert (answer.where.status, answer.where.site) == (Status.IN_VILLAGE, "杏树村")
-        finding = findings.open_finding(
-            session, township, "absent", TODAY, "不在村", inspector, now, "zhang-3", "杏树村",
-            spot_check_id=check.id,
-        )  # fmt: skip
-        with pytest.raises(NotAllowed):
-            findings.add_event(session, township, finding.id, "closed", "好", clerk, now)
-        with pytest.raises(NotAllowed):
-            findings.add_event(session, township, finding.id, "closed", "好", people["own"], now)
-        findings.add_event(session, township, finding.id, "answered", "去邻村", clerk, now)
-        findings.add_event(session, township, finding.id, "closed", "属实", inspector, now)
-        with pytest.raises(InputInvalid):
-            findings.add_event(session, township, finding.id, "answered", "再", clerk, now)
-        found = findings.one(session, township, finding.id)
-        assert (found.state, [s.what for s in found.steps]) == ("closed", ["answered", "closed"])
-        with pytest.raises(NotFound):
-            findings.one(session, only_township(session, "白水乡"), finding.id)
-
-
-def test_who_a_finding_is_about_explains_but_never_decides(
-    office: Office, people: dict[str, User]
-) -> None:
-    now = office.clock()
-    with office.context.database.session(write=True) as session:
-        township, own = only_township(session), people["own"]
-        finding = findings.open_finding(session, township, "absent", TODAY, "不在村",
-                                        people["inspector"], now, "zhang-3")  # fmt: skip
-        findings.add_event(session, township, finding.id, "note", "当天去了邻村", own, now)
-        findings.add_event(session, township, finding.id, "answered", "有会议记录", own, now)
-        assert findings.one(session, township, finding.id).state == "answered"
-        for what in ("closed", "reopened"):
-            with pytest.raises(NotAllowed):
-                findings.add_event(session, township, finding.id, what, "好", own, now)
-        findings.add_event(session, township, finding.id, "closed", "属实", people["leader"], now)
-        with pytest.raises(NotAllowed):
-            findings.add_event(session, township, finding.id, "reopened", "不", own, now)
-
-
-def test_what_was_seen_is_of_the_site_and_the_day_of_the_draw(
-    office: Office, people: dict[str, User]
-) -> None:
-    office.kiosk("柳林村", "village")
-    now = office.clock.step(days=3)
-    inspector, nine = people["inspector"], NINE + 86_400_000
-    day = TODAY + timedelta(1)
-    with office.context.database.session(write=True) as session:
-        township = only_township(session)
-        rosters.set_pattern(session, township, "li-4", "柳林村", 127, None, TODAY,
-                            people["clerk"], at(TODAY))  # fmt: skip
-        touch_roster(session, township.id)
-        drawn = spotchecks.make_draw(session, township, day, 10, 50, "ab", inspector, now).id
-        sites = [s for s, codes in spotchecks.one(session, township, drawn).drawn.people.items()
-                 if "li-4" in codes]  # fmt: skip
-        assert set(sites) == {"杏树村", "柳林村"}
-
-        def look(seen_ms: int, site: str | None = None, code: str = "li-4") -> str:
-            check = spotchecks.record(session, township, drawn, code, "there", seen_ms, "",
-                                      inspector, now, site=site)  # fmt: skip
-            return next(k.site for k in spotchecks.one(session, township, drawn).looked
-                        if k.id == check.id)  # fmt: skip
-
-        assert [look(nine, site) for site in sites] == sites
-        assert look(nine, code="zhang-3") == "杏树村", "drawn at one alone"
-        with pytest.raises(InputInvalid) as refused:
-            look(nine)
-        assert refused.value.key == "seen_site"
-        with pytest.raises(NotFound):
-            look(nine, "柳林村", "zhang-3")
-        start = day_start_ms(day)
-        assert look(start, sites[0]) == look(start + 86_400_000 - 1, sites[0]) == sites[0]
-        for outside in (start - 1, start + 86_400_000, to_ms(now)):
-            with pytest.raises(InputInvalid) as refused:
-                look(outside, sites[0])
-            assert refused.value.key == "seen_time"
-
-
-def test_a_night_s_look_is_of_the_morning_after(office: Office, people: dict[str, User]) -> None:
-    before, now = office.clock(), office.clock.step(days=3)
-    hour, inspector, day = 3_600_000, people["inspector"], TODAY + timedelta(1)
-    start = day_start_ms(day)
-    with office.context.database.session(write=True) as session:
-        township = only_township(session)
-        night = rosters.add_shift(session, township, "夜班", 1200, 480, people["clerk"], before)
-        rosters.set_day(session, township, "li-4", day, "at", people["clerk"], before, "杏树村",
-                        night.id)  # fmt: skip
-        touch_roster(session, township.id)
-        drawn = spotchecks.make_draw(session, township, day, 10, 50, "ab", inspector, now).id
-
-        def typed(code: str, hours: float, then: datetime = now) -> float:
-            moment = start + int(hours * hour)
-            return (spotchecks.typed_at(session, township, code, day, moment, then) - start) / hour
-
-        assert (typed("li-4", 2), typed("li-4", 21), typed("li-4", 19)) == (26, 21, 19)
-        assert typed("li-4", 2, at(day, 10)) == 2, "the morning after is to come"
-        assert typed("zhang-3", 2) == 2
-        assert typed("nobody", 2) == 2
-
-        def look(code: str, hours: float) -> None:
-            spotchecks.record(session, township, drawn, code, "there", start + int(hours * hour),
-                              "", inspector, now)  # fmt: skip
-
-        look("li-4", 26)
-        for code, hours in (("zhang-3", 26), ("li-4", 36)):
-            with pytest.raises(InputInvalid):
-                look(code, hours)
-
-
 def test_a_pattern_changes_from_today_on_and_the_past_keeps_its_own(
     session: Session, township: Township, people: dict[str, User], office: Office
 ) -> None:
@@ -553,134 +357,6 @@ def test_a_pattern_changes_from_today_on_and_the_past_keeps_its_own(
     assert expected("li-4", TODAY) == ("杏树村",)
     with pytest.raises(NotAllowed):
         rosters.set_rule(session, township, MonthDays(20), TODAY, "", clerk, now)
-
-
-def test_a_month_is_signed_as_it_was_seen_and_later_corrections_come_next_month(
-    office: Office, village: Kiosk, people: dict[str, User]
-) -> None:
-    record = come(office, village)
-    leader, clerk = people["leader"], people["clerk"]
-    with office.context.database.transaction() as session:
-        township = only_township(session)
-        rosters.set_rule(session, township, MonthDays(20), date(2026, 3, 1), "", leader,
-                         office.clock())  # fmt: skip
-    now = office.clock.now = datetime(2026, 4, 2, 2, tzinfo=UTC)
-    village.sync()
-    with office.context.database.session(write=True) as session:
-        township = only_township(session)
-        shown = statements.statement_of(session, township, "2026-03", now)
-        seen = statements.hashlib.sha256(statements.encode(shown)).hexdigest()
-        mine = next(p for p in shown.people if p.official == "zhang-3")
-        assert (mine.paid_days, mine.fen, mine.village_days, mine.minimum) == (1, 3500, 1, 20)
-        assert [(d.day, d.why) for d in mine.days if d.fen] == [("2026-03-18", "paid")]
-        assert sum(mine.verdicts.values()) >= len(mine.days)
-        for wrong, error in ((clerk, NotAllowed), (people["inspector"], NotAllowed)):
-            with pytest.raises(error):
-                statements.sign(session, township, "2026-03", wrong, now, seen)
-        with pytest.raises(InputInvalid, match=r"变化|changed"):
-            statements.sign(session, township, "2026-03", leader, now, "0" * 64)
-        with pytest.raises(InputInvalid, match=r"结束|over"):
-            statements.sign(session, township, "2026-04", leader, now, seen)
-        statements.sign(session, township, "2026-03", leader, now, seen)
-        with pytest.raises(InputInvalid, match=r"签字|signed"):
-            statements.sign(session, township, "2026-03", leader, now, seen)
-        draft = Draft("zhang-3", TODAY, "void", "误刷", record_id=record)
-        made = corrections.propose(session, township, draft, clerk, now)
-        corrections.decide(session, made.id, True, "", leader, now)
-        frozen = statements.signed_statement(session, township, "2026-03")
-        assert frozen == shown, "what was signed stays"
-        april = statements.statement_of(session, township, "2026-04", now)
-        assert [(c.official, c.day, c.was_fen, c.is_fen) for c in april.changes] == [
-            ("zhang-3", "2026-03-18", 3500, 0)
-        ]
-        assert april.fen == april.fen_days - 3500
-        later = office.clock.now = datetime(2026, 5, 3, 2, tzinfo=UTC)
-        april = statements.statement_of(session, township, "2026-04", later)
-        seen = statements.hashlib.sha256(statements.encode(april)).hexdigest()
-        statements.sign(session, township, "2026-04", leader, later, seen)
-        assert statements.statement_of(session, township, "2026-05", later).changes == []
-
-
-def test_months_are_signed_in_their_order(
-    office: Office, village: Kiosk, people: dict[str, User]
-) -> None:
-    come(office, village)
-    leader = people["leader"]
-    now = office.clock.now = datetime(2026, 5, 3, 2, tzinfo=UTC)
-    village.sync()
-    with office.context.database.session(write=True) as session:
-        township = only_township(session)
-
-        def sign(month: str) -> None:
-            shown = statements.statement_of(session, township, month, now)
-            seen = statements.hashlib.sha256(statements.encode(shown)).hexdigest()
-            statements.sign(session, township, month, leader, now, seen)
-
-        with pytest.raises(InputInvalid) as refused:
-            sign("2026-04")
-        assert refused.value.key == "month_earlier", "nobody would be paid for March"
-        sign("2026-03")
-        sign("2026-04")
-
-
-def test_a_week_is_held_to_no_month_s_minimum(
-    office: Office, village: Kiosk, people: dict[str, User]
-) -> None:
-    come(office, village)
-    with office.context.database.session(write=True) as session:
-        township = only_township(session)
-        rosters.set_rule(session, township, MonthDays(20), date(2026, 3, 1), "",
-                         people["leader"], office.clock())  # fmt: skip
-        for days, wanted in ((days_between(TODAY - timedelta(2), TODAY + timedelta(4)), 0),
-                             (month_days("2026-03"), 20)):  # fmt: skip
-            made = grid(session, township, days, office.clock())
-            assert row_of(made, "zhang-3").totals.minimum == wanted
-
-
-def row_of(made: Grid, official: str) -> Row:
-    return next(r for r in made.rows if r.person.official == official)
-
-
-def test_the_grid_adds_up_and_names_groups_with_too_few_people(
-    office: Office, village: Kiosk, people: dict[str, User]
-) -> None:
-    office.clock.step(hours=1)  # the kiosk stood there from nine o'clock
-    come(office, village)
-    now, clerk = office.clock(), people["clerk"]
-    with office.context.database.transaction() as session:
-        township = only_township(session)
-        group = days_of(session, township, [TODAY], now)[0].groups[0]
-        rosters.set_group(session, township, group.id, "zhang-3", None, 2, ["杏树村"], clerk)
-        hours = rosters.add_shift(
-            session, township, "早班", 8 * 60, 16 * 60, clerk, now, late_min=90
-        )
-        usual = UsualShifts(village=hours.id)
-        rosters.set_rule(session, township, usual, TODAY, "", people["leader"], now)
-        rosters.set_rule(session, township, Allowance(late_counts=False), TODAY, "",
-                         people["leader"], now)  # fmt: skip
-    next_day(office, village)
-    with office.context.database.session() as session:
-        township = only_township(session)
-        days = [TODAY - timedelta(1), TODAY, TODAY + timedelta(1)]
-        made = grid(session, township, days, office.clock())
-        assert made.short == {TODAY: {group.name: 1}}
-        for row in made.rows:
-            assert sum(row.totals.verdicts.values()) == sum(d is not None for d in row.days)
-        verdicts = [d.judged.verdict for d in row_of(made, "zhang-3").days if d]
-        assert verdicts == ["not_expected", "came", "not_yet"], "entered after the hours had begun"
-    with office.context.database.transaction() as session:
-        township = only_township(session)
-        for person in session.query(Official).filter_by(official="zhang-3"):
-            person.created_ms = day_start_ms(TODAY)
-        touch_roster(session, township.id)
-    with office.context.database.session() as session:
-        township = only_township(session)
-        made = grid(session, township, days, office.clock())
-        verdicts = [d.judged.verdict for d in row_of(made, "zhang-3").days if d]
-        assert verdicts == ["not_expected", "late", "not_yet"]
-        statement = statements.statement_of(session, township, "2026-03", office.clock())
-        line = next(p for p in statement.people if p.official == "zhang-3").days[0]
-        assert (line.why, line.fen) == ("too_late", 0)
 
 
 def test_a_check_out_alone_and_a_kept_day_that_hears_of_news(

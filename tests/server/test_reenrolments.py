@@ -12,7 +12,7 @@ from server.models import AuditEntry, FindingEvent, Township, User
 from server.services.rulings import corrections, findings
 from server.services.rulings.corrections import Draft
 from tests.server.conftest import Kiosk, Machine, Office
-from tests.server.test_desk_services import TODAY, at
+from tests.server.desk_people import TODAY, at
 from tests.server.web_seed import sign_in
 
 
