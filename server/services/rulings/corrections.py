@@ -257,9 +257,10 @@ def _checked(
     its times where the official's day has them: two o'clock of a night shift is tomorrow's."""
     _, _, (day,) = person_days(session, township, draft.official, [draft.day], now)
     one = day.people[draft.official]
-    start = in_day(draft.start_ms, draft.day, one.start_ms, one.end_ms)
-    after = one.start_ms if start is None else start + 1
-    end = in_day(draft.end_ms, draft.day, after, one.end_ms + 1)
+    start, end = (
+        None if typed is None else in_day(typed, draft.day, one.expected, one.end_ms)
+        for typed in (draft.start_ms, draft.end_ms)
+    )
     draft = replace(draft, start_ms=start, end_ms=end)
     if draft.kind in OF_RECORDS and draft.record_id not in one.records:
         raise NotFound(say("当天没有这条记录", "that day has no such record"))

@@ -18,7 +18,7 @@ from server.rules.calendar import days_between
 from server.rules.roster import Expected
 from server.rules.where import Answer, where_at
 from server.services.access.permissions import Act, not_own, require
-from server.services.sheets.days import PersonDay, days_of, others_of, person_days
+from server.services.sheets.days import PersonDay, days_of, in_day, others_of, person_days
 from server.services.sheets.facts import Facts, facts_of
 from server.services.sheets.inputs import Inputs, inputs_of
 from server.services.sheets.roster import Roster, roster_of
@@ -162,10 +162,8 @@ def typed_at(
     still belongs to `day` and is past. A code that the roster does not hold has no night shift.
     """
     held = _day_on(session, township, official, day, now)
-    begins = [e.hours.start_ms(day) for e in held.expected if e.hours and e.hours.overnight]
-    after = at_ms + DAY_MS
-    morning = bool(begins) and at_ms < min(begins) and after < held.end_ms and after <= to_ms(now)
-    return after if morning else at_ms
+    meant = in_day(at_ms, day, held.expected, held.end_ms)
+    return meant if meant <= to_ms(now) else at_ms
 
 
 @dataclass(frozen=True)

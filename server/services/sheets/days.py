@@ -313,12 +313,15 @@ def judged_day(
     return made
 
 
-def in_day(at_ms: int | None, day: date, start_ms: int, end_ms: int) -> int | None:
-    """A time that was typed for a calendar day, put into an official's day, which reaches from
-    `start_ms` until before `end_ms`: two o'clock of a night shift is tomorrow's."""
-    if at_ms is not None and day_start_ms(day) <= at_ms < start_ms <= at_ms + DAY_MS < end_ms:
-        return at_ms + DAY_MS
-    return at_ms
+def in_day(at_ms: int, day: date, expected: Iterable[Expected], end_ms: int) -> int:
+    """The moment that is meant by a time of day typed for an official's day, Unix milliseconds.
+
+    `at_ms` is that time on the calendar day; `end_ms` is when the official's day ends. Before a
+    night shift begins it is the morning after's, where that is still of the day.
+    """
+    begins = [e.hours.start_ms(day) for e in expected if e.hours and e.hours.overnight]
+    night = bool(begins) and day_start_ms(day) <= at_ms < min(begins) and at_ms + DAY_MS < end_ms
+    return at_ms + DAY_MS if night else at_ms
 
 
 def _concerned(rulings: Iterable[Ruling]) -> set[str]:
