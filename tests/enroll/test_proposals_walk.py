@@ -55,6 +55,7 @@ class Village:
 
     def __init__(self, site: Site, engine: Engine) -> None:
         self.site = site
+        self.t = 0.0
         self.base = FakeClock(SystemClock().read().wall_ms)
         feed, clock = ScreenFeed(), FrameClock(self.base)
         people = site.people()
@@ -77,12 +78,13 @@ class Village:
             feed=feed,
             clock=clock,
             live=False,
+            # A quick machine shows all pictures within the second between two looks at the vault.
+            mono=lambda: self.t,
         )
         self.proposer: Proposer = proposer_of(
             site, engine, lambda: self.service.people, display.now_ms
         )
         self.kiosk.proposer = self.proposer
-        self.t = 0.0
 
     def show(self, path: Path, seconds: float = 1.6) -> None:
         """Somebody before the camera who moves a little."""
