@@ -79,6 +79,11 @@ class ServerConfig:
         return self.data / "tls.crt"
 
     @property
+    def sealed(self) -> Path:
+        """The revision as of which the database's rows were sealed (`server.db.migrate`)."""
+        return self.data / "sealed"
+
+    @property
     def place(self) -> str:
         """Where the database is, for people; without the password of a URL."""
         return str(self.database_file) if self.is_sqlite else "PostgreSQL"

@@ -51,8 +51,9 @@ BUSY_TIMEOUT_MS = 30_000
 #: and wait for what is written together (`server.commits`).
 POOL_SIZE = 20
 _HELD = "quxiang_turn"
-#: The revision since which rows have seals.
-_SEALS = "0091"
+#: The revisions since which decisions and cursors have seals, and all other rows until a
+#: checkpoint closes them.
+_SEALS, _PASSING_SEALS = "0091", "0092"
 #: They change nothing.
 SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 
@@ -309,8 +310,21 @@ def append(session: Session, table: type[Any], rows: Sequence[Mapping[str, Any]]
     from server.services.evidence import seals
 
     ids = list(session.scalars(insert(table).returning(table.id), list(rows)))
-    seed = session.seed if isinstance(session, _Session) else lambda: None
-    seals.seal_these(session, seed, table.__tablename__, ids)
+    seals.seal_these(session, _seed_of(session), table.__tablename__, ids)
+
+
+def seal(session: Session, table: type[Any], row: tuple[Any, ...]) -> None:
+    """Seals a row that was inserted past the ORM; `row` has its values in the order of
+    `protected.COLUMNS`, as the database gives them back."""
+    from server.services.evidence import seals
+
+    seed = _seed_of(session)()
+    if seed is not None:
+        seals.seal_given(session, seed, table.__tablename__, [row])
+
+
+def _seed_of(session: Session) -> Callable[[], bytes | None]:
+    return session.seed if isinstance(session, _Session) else lambda: None
 
 
 def session(write: bool | None = None) -> Session:
@@ -356,9 +370,10 @@ def _alembic(connection: Connection | None = None) -> AlembicConfig:
 def migrate(config: ServerConfig) -> None:
     """Creates the tables or brings them up to this release.
 
-    What a release before seals left is sealed, once. Raises DatabaseTooNew for a database of a
-    later release, DatabaseUnusable where it cannot be opened or is no database, and NotInitialised
-    where there is something to seal and no key.
+    What a release before seals left is sealed, once: the data folder remembers it, so that nobody
+    who can only write the database has his rows sealed by setting it back. Raises DatabaseTooNew
+    for a database of a later release, DatabaseUnusable where it cannot be opened, is no database or
+    was set back, and NotInitialised where there is something to seal and no key.
     """
     database = Database(config)
     try:
@@ -371,22 +386,53 @@ def migrate(config: ServerConfig) -> None:
         with database.writer.connect() as connection, connection.begin():
             check_version(connection)
             before = MigrationContext.configure(connection).get_current_revision()
+            _check_sealed(config, before)
             command.upgrade(_alembic(connection), "head")
-            if before is not None and before < _SEALS:
-                _seal(connection, config)
+            if before is not None and before < _PASSING_SEALS:
+                _seal(connection, config, before)
+        _note_sealed(config)
     except (DatabaseError, sqlite3.Error, LIBRARY.module.Error) as error:
         raise unusable(config, error) from None
     finally:
         database.close()
 
 
-def _seal(connection: Connection, config: ServerConfig) -> None:
+def _check_sealed(config: ServerConfig, revision: str | None) -> None:
+    try:
+        since = config.sealed.read_text("ascii").strip()
+    except OSError:
+        return
+    if revision is not None and revision < since:
+        raise DatabaseUnusable(
+            say(
+                f"数据库自称是逐行签名之前的版本（{revision}），而它的各行早已签名（{since}）："
+                "有人改动过它，不会重新签名。请查明原因，并从备份恢复（quxiang-server restore）",
+                f"the database says that it is of a release before seals ({revision}), but its "
+                f"rows were sealed as of {since}: somebody set it back, and it is not sealed anew. "
+                "Find out why, and restore a backup (quxiang-server restore)",
+            )
+        )
+
+
+def _note_sealed(config: ServerConfig) -> None:
+    # A folder without keys is no server's yet: what is in its database has no seals.
+    if config.sealed.exists() or not (config.data / "server.key").exists():
+        return
+    waiting = config.sealed.with_suffix(".new")
+    waiting.write_text(_PASSING_SEALS + "\n", "ascii")
+    waiting.replace(config.sealed)
+
+
+def _seal(connection: Connection, config: ServerConfig, before: str) -> None:
     from server.services.evidence import seals
 
     with Session(connection) as session:
         if session.scalar(text("SELECT min(id) FROM township")) is not None:
             log.warning("rows of a release before seals: they are sealed as they are, once")
-            seals.seal_all(session, load_keys(config).sign_seed)
+            seed = load_keys(config).sign_seed
+            if before < _SEALS:
+                seals.seal_all(session, seed)
+            seals.seal_passing(session, seed)
 
 
 def check_version(connection: Connection) -> bool:

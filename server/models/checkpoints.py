@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import ForeignKey, Integer, LargeBinary, String
+from sqlalchemy import ForeignKey, Index, Integer, LargeBinary, String
 from sqlalchemy.orm import Mapped, mapped_column
 
 from server.models.base import Base, Big, Id
@@ -34,6 +34,8 @@ class CheckpointLeaves(Base):
     """
 
     __tablename__ = "checkpoint_leaves"
+    # Asked for each table's end, beside blobs.
+    __table_args__ = (Index("ix_checkpoint_leaves_last", "table_name", "last_id"),)
 
     id: Mapped[int] = mapped_column(Id, primary_key=True)
     checkpoint_id: Mapped[int] = mapped_column(ForeignKey("checkpoint.id"), index=True)

@@ -82,7 +82,8 @@ def township(tmp_path_factory: pytest.TempPathFactory, new_database: NewDatabase
         _fill(raw)
     database = Database(config)
     with database.transaction() as session:
-        seals.seal_all(session, load_keys(config).sign_seed)  # what was put there by hand
+        for late in (seals.seal_all, seals.seal_passing):  # what was put there by hand
+            late(session, load_keys(config).sign_seed)
         checkpoints.make_all(session, load_keys(config).sign_seed, MORNING)
     database.close()
     return Copies(config, new_database)
@@ -358,6 +359,7 @@ def test_a_witness_sees_what_the_servers_own_key_can_hide(
            "DELETE FROM checkpoint")  # fmt: skip
     database = Database(copy)
     with database.transaction() as session:
+        seals.seal_passing(session, keys.sign_seed)
         checkpoints.make_all(session, keys.sign_seed, MORNING)
         # A witness that knows better is not overwritten.
         with pytest.raises(ValueError, match="not overwritten"):
@@ -373,6 +375,7 @@ def test_a_batch_longer_than_one_checkpoint_takes_several(copy: ServerConfig) ->
     attack(copy, "DELETE FROM checkpoint_leaves", "DELETE FROM checkpoint")
     database, keys = Database(copy), load_keys(copy)
     with database.transaction() as session:
+        seals.seal_passing(session, keys.sign_seed)
         sizes = []
         while (made := checkpoints.make(session, keys.sign_seed, MORNING, most=50)) is not None:
             sizes.append(made.size)
@@ -403,6 +406,7 @@ def test_the_revision_guards_every_protected_table_and_can_be_undone(
         command.downgrade(_alembic(connection), "0001")
         assert "checkpoint" not in inspect(connection).get_table_names()
     database.close()
+    config.sealed.unlink()
     migrate(config)
     assert found(config) == []
 

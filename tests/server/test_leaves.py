@@ -11,10 +11,10 @@ import pytest
 from attendance.records import Record, encode_record
 from attendance.statuses import Kind, Method, Status
 from server.models import Checkpoint, CheckpointLeaves
+from server.services.evidence.leaves import Leaves, pack
 from server.services.evidence.protected import COLUMNS
 from server.services.records.chains import _repeat
 from server.services.records.recordrows import columns
-from server.services.township.leaves import Leaves, pack
 
 from .conftest import Office
 

@@ -23,6 +23,7 @@ from sqlalchemy import (
     select,
     text,
 )
+from sqlalchemy.exc import DatabaseError
 
 from attendance.chain import next_head
 from attendance.records import decode_record, encode_record
@@ -30,9 +31,9 @@ from server.backup import backup, restore
 from server.config import ServerConfig, load_keys, make_keys
 from server.db import Database, _alembic, migrate
 from server.demo import make_demo
-from server.errors import AlreadyInitialised, NotInitialised
+from server.errors import AlreadyInitialised, DatabaseUnusable, NotInitialised
 from server.models import Base, RowSeal
-from server.services.evidence import checkpoints
+from server.services.evidence import audit, checkpoints
 from server.services.evidence.halves import middle
 from server.services.evidence.seals import SEALED
 from server.services.evidence.verify import Rest, verify, verify_above
@@ -272,6 +273,98 @@ def test_newest_rows_changed_or_deleted_are_named_at_once(worked: Office) -> Non
     assert any(line.startswith("leave_decision") for line in gone)
 
 
+#: Rows that nobody sent, looked at or set aside, and what their tables are given for it.
+PASSED = {
+    "contact": "INSERT INTO contact (id, township_id, device_id, server_ms, boot_id, boottime_ns, "
+    "epoch, seq, pending) VALUES (90, :place, :device, 1773800000000, 'b', 1, 1, 1, 0)",
+    "quarantined": "INSERT INTO quarantined (id, township_id, device_id, epoch, seq, payload, "
+    "head, why, received_ms) VALUES (90, :place, :device, 1, 9, :head, :head, 'fork', "
+    "1773800000000)",
+    "audit_entry": "INSERT INTO audit_entry (id, township_id, at_ms, who, what, target, remote) "
+    "VALUES (90, :place, 1773800000000, 'wu', 'view_day', 'x', '')",
+}
+
+
+def look(office: Office) -> None:
+    """Somebody looks at a page."""
+    with office.context.database.transaction() as session:
+        audit.note_for(session, office.township().id, "wu", "view_day", "y", office.clock())
+
+
+def put_passing(office: Office, device: str, *tables: str) -> None:
+    by_hand(office.config).do(
+        *(PASSED[table] for table in tables),
+        place=office.township().id, device=device, head=b"x" * 32,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("closed", [False, True], ids=["open", "closed"])
+def test_a_contact_a_look_or_what_was_set_aside_is_named_where_nobody_wrote_it(
+    worked: Office, village: Kiosk, closed: bool
+) -> None:
+    """Neither a checkpoint nor what comes after it ever vouches for it."""
+    if closed:
+        close(worked.config)
+    put_passing(worked, village.device, *PASSED)
+    wanted = sorted(f"{table} 90 {HERE}" for table in PASSED)
+    assert sorted(found(worked.config)) == wanted
+    close(worked.config)
+    assert sorted(found(worked.config)) == wanted
+    worked.clock.step(minutes=30)
+    village.record("li-4")
+    village.sync()
+    look(worked)
+    assert sorted(found(worked.config)) == wanted
+    close(worked.config)
+    # On SQLite newer rows have higher numbers, and are closed.
+    between = "it was inserted among rows that a checkpoint had closed"
+    said = [line.replace(between, HERE) for line in found(worked.config)]
+    assert sorted(said) == wanted
+
+
+@pytest.mark.parametrize("closed", [False, True], ids=["open", "closed"])
+def test_the_newest_contact_or_look_changed_or_deleted_is_named(
+    worked: Office, village: Kiosk, closed: bool
+) -> None:
+    hand = by_hand(worked.config)
+    last = {t: hand.one(f"SELECT max(id) AS id FROM {t}").id for t in ("contact", "audit_entry")}  # noqa: S608
+    hand.do("UPDATE contact SET seq = seq + 1 WHERE id = :id", id=last["contact"])
+    hand.do("DELETE FROM audit_entry WHERE id = :id", id=last["audit_entry"])
+    wanted = [
+        f"audit_entry {last['audit_entry']} it was deleted: only its seal is there",
+        f"contact {last['contact']} it is not what this server wrote",
+    ]
+    if closed:
+        close(worked.config)
+    assert sorted(found(worked.config)) == wanted
+
+
+def test_the_seal_of_another_contact_does_not_pass(worked: Office, village: Kiosk) -> None:
+    put_passing(worked, village.device, "contact")
+    hand = by_hand(worked.config)
+    seal = hand.one("SELECT seal FROM row_seal WHERE table_name = 'contact' LIMIT 1").seal
+    hand.do("INSERT INTO row_seal VALUES ('contact', 90, :seal)", seal=seal)
+    assert found(worked.config) == ["contact 90 it is not what this server wrote"]
+    close(worked.config)
+    assert found(worked.config) == ["contact 90 it is not what this server wrote"]
+
+
+def test_seals_of_contacts_and_looks_go_with_the_checkpoint_and_not_before(
+    worked: Office, village: Kiosk
+) -> None:
+    hand = by_hand(worked.config)
+    many = "SELECT count(*) AS many FROM row_seal WHERE table_name IN ('contact', 'audit_entry')"
+    assert hand.one(many).many > 0
+    away = "DELETE FROM row_seal WHERE table_name = 'audit_entry'"
+    with hand.engine.connect() as raw, pytest.raises(DatabaseError, match="append-only"):
+        raw.execute(text(away))
+    close(worked.config)
+    assert hand.one(many).many == 0
+    others = "SELECT count(*) AS many FROM row_seal"
+    assert hand.one(others).many > 0
+    assert found(worked.config) == []
+
+
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory: pytest.TempPathFactory, new_database: NewDatabase) -> ServerConfig:
     config = ServerConfig(tmp_path_factory.mktemp("sealed") / "server", new_database())
@@ -316,11 +409,12 @@ def rows_of(config: ServerConfig) -> int:
         database.close()
 
 
-def put_back(config: ServerConfig) -> None:
-    """The database as the release before seals left it."""
+def put_back(config: ServerConfig, until: str = "0090") -> None:
+    """The database, and the folder, as the release before seals left it."""
+    config.sealed.unlink(missing_ok=True)
     database = Database(config)
     with database.writer.connect() as connection, connection.begin():
-        command.downgrade(_alembic(connection), "0090")
+        command.downgrade(_alembic(connection), until)
     database.close()
 
 
@@ -343,6 +437,31 @@ def test_what_is_there_is_sealed_once_as_a_release_with_seals_comes(worked: Offi
     correct(worked)
     migrate(config)
     assert found(config) == [f"correction 70 {HERE}", f"correction_decision 71 {HERE}"]
+
+
+def test_contacts_and_looks_that_no_checkpoint_closed_are_sealed_once(worked: Office) -> None:
+    config = worked.config
+    close(config)
+    put_back(config, "0091")
+    before = rows_of(config)
+    look(worked)
+    by_hand(config).do("DELETE FROM row_seal WHERE table_name = 'audit_entry'")
+    migrate(config)
+    assert rows_of(config) == before + 1
+    assert found(config) == []
+
+
+def test_a_database_that_was_set_back_is_not_sealed_again(worked: Office) -> None:
+    """Somebody who has the database, and not the server's folder, put a correction in."""
+    config = worked.config
+    migrate(config)  # as each start does
+    since = config.sealed.read_text("ascii")
+    correct(worked)
+    put_back(config)
+    config.sealed.write_text(since, "ascii")
+    with pytest.raises(DatabaseUnusable, match="set it back"):
+        migrate(config)
+    assert revision(config) == "0090"
 
 
 def test_another_servers_database_is_not_sealed_with_the_wrong_key(

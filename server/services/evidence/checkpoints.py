@@ -6,7 +6,6 @@ import logging
 import threading
 from collections.abc import Callable, Iterator
 from datetime import datetime
-from itertools import chain
 from pathlib import Path
 
 import msgspec
@@ -21,8 +20,9 @@ from attendance.signing import sign
 from server.context import context
 from server.errors import WitnessInvalid
 from server.models import Checkpoint, CheckpointLeaves
+from server.services.evidence import seals
 from server.services.evidence.merkle import Tree
-from server.services.evidence.protected import COLUMNS, SCHEME, hasher, pages
+from server.services.evidence.protected import COLUMNS, SCHEME, Row, hasher, pages
 
 log = logging.getLogger(__name__)
 
@@ -89,7 +89,8 @@ def make(session: Session, seed: bytes, now: datetime, most: int = MOST_ROWS) ->
     segments: list[CheckpointLeaves] = []
     number = 1 if before is None else before.id + 1
     for table in COLUMNS:
-        for entries, last in _segments(session, table, known.get(table), most - _count(segments)):
+        rows = _rows(session, seed, table, known.get(table))
+        for entries, last in _segments(rows, table, most - _count(segments)):
             tree.extend([entries[i + 8 : i + 40] for i in range(0, len(entries), 40)])
             segments.append(
                 CheckpointLeaves(
@@ -109,6 +110,10 @@ def make(session: Session, seed: bytes, now: datetime, most: int = MOST_ROWS) ->
     for segment in segments:  # one by one: their order is the order in the tree
         session.add(segment)
         session.flush()
+        if segment.table_name in seals.PASSING:
+            at = range(0, len(segment.leaves), 40)
+            ids = [int.from_bytes(segment.leaves[i : i + 8], signed=True) for i in at]
+            seals.passed(session, segment.table_name, ids)
     return made
 
 
@@ -116,14 +121,18 @@ def _count(segments: list[CheckpointLeaves]) -> int:
     return sum(len(segment.leaves) for segment in segments) // 40
 
 
-def _segments(
-    session: Session, table: str, after: int | None, most: int
-) -> Iterator[tuple[bytes, int]]:
+def _rows(session: Session, seed: bytes, table: str, after: int | None) -> Iterator[Row]:
+    """What is to be closed: of a table whose seals pass then, only what has one."""
+    for page in pages(session, table, after):
+        yield from seals.genuine(session, seed, table, page) if table in seals.PASSING else page
+
+
+def _segments(rows: Iterator[Row], table: str, most: int) -> Iterator[tuple[bytes, int]]:
     hash_of, entries = hasher(table), bytearray()
     last, count = 0, 0
     if most <= 0:
         return
-    for row in chain.from_iterable(pages(session, table, after)):
+    for row in rows:
         last, count = row[0], count + 1
         entries += last.to_bytes(8, signed=True) + hash_of(row)
         if len(entries) == 40 * _SEGMENT:

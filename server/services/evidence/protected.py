@@ -127,11 +127,17 @@ PAGE = 500
 PAGES = {"attachment": 20, "month_signature": 20, "import_batch": 20}
 #: pg_trigger.tgtype: for each row before UPDATE or DELETE, and before TRUNCATE.
 _BEFORE_CHANGE, _BEFORE_TRUNCATE = 1 | 2 | 8 | 16, 2 | 32
-#: What the function of revision 0021 does, and must still do.
+#: Seals that may go (revision 0092): of rows that a checkpoint has closed.
+_CLOSED = (
+    "OLD.table_name IN ('quarantined', 'contact', 'audit_entry') AND EXISTS (SELECT 1 FROM "
+    "checkpoint_leaves WHERE table_name = OLD.table_name AND last_id >= OLD.id)"
+)
+#: What the function of revision 0092 does, and must still do.
 _REFUSE = (
-    "BEGIN IF TG_OP = 'DELETE' THEN IF TG_TABLE_NAME = 'checkpoint_leaves' THEN "
+    "BEGIN IF TG_OP = 'DELETE' THEN IF TG_TABLE_NAME = 'checkpoint_leaves' THEN "  # noqa: S608
     "IF EXISTS (SELECT 1 FROM prune_limit WHERE table_name = OLD.table_name "
     "AND last_id >= OLD.last_id) THEN RETURN OLD; END IF; "
+    f"ELSIF TG_TABLE_NAME = 'row_seal' THEN IF {_CLOSED} THEN RETURN OLD; END IF; "
     "ELSIF EXISTS (SELECT 1 FROM prune_limit WHERE table_name = TG_TABLE_NAME "
     "AND last_id >= OLD.id) THEN RETURN OLD; END IF; END IF; "
     "RAISE EXCEPTION '% is append-only', TG_TABLE_NAME "
@@ -219,7 +225,9 @@ def hasher(table: str, scheme: int = SCHEME) -> Callable[[Row], bytes]:
 
 
 def _unless(table: str, verb: str) -> str:
-    """What revision 0021 lets pass on SQLite."""
+    """What revisions 0021 and 0092 let pass on SQLite."""
+    if table == "row_seal" and verb == "DELETE":
+        return f"WHEN NOT ({_CLOSED}) "
     name, row = f"'{table}'", "OLD.id"
     if table == "checkpoint_leaves":
         name, row = "OLD.table_name", "OLD.last_id"

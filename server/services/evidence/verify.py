@@ -14,11 +14,11 @@ from attendance.errors import SignatureInvalid
 from attendance.signing import check
 from server.models import Checkpoint, CheckpointLeaves
 from server.services.evidence import checkpoints, protected, retention, seals
+from server.services.evidence.leaves import Leaf, Leaves, pack
 from server.services.evidence.merkle import Tree
 from server.services.evidence.protected import COLUMNS, PROTECTED, Row, hasher
 from server.services.evidence.retention import Point
 from server.services.records.chains import Chains, places_at, raw
-from server.services.township.leaves import Leaf, Leaves, pack
 
 __all__ = ["PROTECTED", "Bad", "Rest", "verify", "verify_above"]
 
@@ -210,7 +210,11 @@ def _verify_rows(
     hash_of = hasher(table)
     leaves = Leaves(session, table, after, until)
     records = table == "record"
-    sealed = seals.Seals(session, server_key, table) if table in seals.SEALED else None
+    sealed = None
+    if table in seals.SEALED:
+        passing = table in seals.PASSING
+        closed = _closed(session, table, after) if passing else None
+        sealed = seals.Seals(session, server_key, table, closed)
     if records:
         yield from _beside(chains)
     for page in protected.pages(session, table, after, until):
@@ -235,6 +239,12 @@ def _verify_rows(
         leaves.drop()
     if sealed is not None:
         yield from (Bad(*where) for where in sealed.finish())
+
+
+def _closed(session: Session, table: str, gone: int | None) -> int | None:
+    """The highest id that a checkpoint closed, whether or not its leaves are still held."""
+    ends = [end for end in (gone, seals.closed_until(session, table)) if end is not None]
+    return max(ends, default=None)
 
 
 def _against_chains(rows: list[Row], chains: Chains) -> Iterator[Bad]:

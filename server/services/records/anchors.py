@@ -36,6 +36,7 @@ from attendance.clock import (
 )
 from attendance.days import to_ms
 from attendance.records import Record
+from server.db import seal
 from server.models import Contact, Device
 
 #: The round trip of an anchor that the kiosk has not reported yet is taken to be this long: a
@@ -129,23 +130,23 @@ def note_contact(
         and (proof is None or last.proof_boot_id == proof[2])
     )
     if not quiet:
-        connection.execute(
-            _CONTACT,
-            {
-                "township_id": device.township_id,
-                "device_id": device.id,
-                "server_ms": at_ms,
-                "boot_id": asked.boot_id,
-                "boottime_ns": asked.boottime_ns,
-                "epoch": asked.epoch,
-                "seq": asked.seq,
-                "pending": asked.pending,
-                "proof_server_ms": None if proof is None else proof[0],
-                "proof_boottime_ns": None if proof is None else proof[1],
-                "proof_boot_id": None if proof is None else proof[2],
-                "proof_rtt_ns": None if proof is None else asked.rtt_ns,
-            },
-        )
+        kept = {
+            "township_id": device.township_id,
+            "device_id": device.id,
+            "server_ms": at_ms,
+            "boot_id": asked.boot_id,
+            "boottime_ns": asked.boottime_ns,
+            "epoch": asked.epoch,
+            "seq": asked.seq,
+            "pending": asked.pending,
+            "proof_server_ms": None if proof is None else proof[0],
+            "proof_boot_id": None if proof is None else proof[2],
+            "proof_boottime_ns": None if proof is None else proof[1],
+            "proof_rtt_ns": None if proof is None else asked.rtt_ns,
+        }
+        # As COLUMNS has them: what was written need not be read back to be sealed.
+        rowid = connection.execute(_CONTACT, kept).scalar_one()
+        seal(session, Contact, (rowid, *kept.values()))
     return asked_ms
 
 
@@ -319,7 +320,7 @@ _BOOTED = (
     .where(Contact.device_id == _given("device"), Contact.boot_id == _given("boot"))
     .limit(1)
 )
-_CONTACT = insert(Contact)
+_CONTACT = insert(Contact).returning(Contact.id)
 
 
 def _proofs(boot: str, found: Iterable[Sequence[Any]]) -> _Proofs:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import insert, select
+from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -13,6 +13,7 @@ from attendance.chain import genesis
 from attendance.days import to_ms
 from attendance.records import Record
 from server.commits import is_together, savepoint
+from server.db import append
 from server.errors import ApiProblem
 from server.models import Contact, Device, EpochRow, Quarantined, RecordRow, RejectedRecord
 from server.services.evidence import audit
@@ -316,6 +317,6 @@ def _quarantine(
         for index in fresh
     ]
     if rows:
-        session.execute(insert(Quarantined), rows)
+        append(session, Quarantined, rows)
         put_by = [(first + index, upload.payloads[index]) for index in fresh]
         apart.hold(session, device, epoch, put_by, now)
