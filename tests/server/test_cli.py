@@ -332,6 +332,9 @@ def test_the_demo_is_consistent_and_verify_names_what_was_changed(run: Run, tmp_
             for line in lines
         ), (sql, found.stdout)
         assert len(found.stderr.splitlines()) == 1
+        for line in run("verify", zh=True).stdout.splitlines():
+            reason = line.split(" ", 2)[2]
+            assert re.search("[一-鿿]", reason), line
         database.write_bytes(good)
     assert run("verify").returncode == 0
     refused(run("demo"), "another folder")

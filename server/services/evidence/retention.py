@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 
 from attendance.decoding import json_of
 from attendance.errors import SignatureInvalid
+from attendance.i18n import say
 from attendance.signing import check
 from server.db import plain
 from server.models import CheckpointLeaves, PruneLimit, PrunePoint
@@ -92,10 +93,22 @@ def begin(session: Session, server_key: bytes) -> Begin:
             check(server_key, DOMAIN, str(row.body).encode(), row.signature)
             point = parse(row.body)
         except (SignatureInvalid, msgspec.DecodeError):
-            found.bad.append(("prune_point", row.id, "its signature is not this server's"))
+            found.bad.append(
+                (
+                    "prune_point",
+                    row.id,
+                    say("签名不是本服务器的", "its signature is not this server's"),
+                )
+            )
             continue
         if point.number != row.checkpoint_id or not set(point.limits) <= set(PRUNED):
-            found.bad.append(("prune_point", row.id, "its columns are not those that were signed"))
+            found.bad.append(
+                (
+                    "prune_point",
+                    row.id,
+                    say("各列与签名时不同", "its columns are not those that were signed"),
+                )
+            )
             continue
         signed[row.id] = found.point = point
     for limit in session.execute(
@@ -104,7 +117,13 @@ def begin(session: Session, server_key: bytes) -> Begin:
     ):  # fmt: skip
         known = signed.get(limit.point_id)
         if known is None or known.limits.get(limit.table_name) != limit.last_id:
-            found.bad.append(("prune_limit", limit.id, "no signed prune point says so"))
+            found.bad.append(
+                (
+                    "prune_limit",
+                    limit.id,
+                    say("没有任何已签名的清除点这样说", "no signed prune point says so"),
+                )
+            )
     return found
 
 

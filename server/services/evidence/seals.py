@@ -29,6 +29,7 @@ from sqlalchemy.orm import Session
 from sqlalchemy.orm.attributes import get_history
 
 from attendance.errors import SignatureInvalid
+from attendance.i18n import say
 from attendance.signing import check, sign
 from server.models import (
     CheckpointLeaves,
@@ -51,13 +52,13 @@ PASSING = ("quarantined", "contact", "audit_entry")
 #: Tables of which each row has a seal, those of PASSING among them.
 SEALED = tuple(table for table in COLUMNS if table not in UNSEALED)
 
-_NOT_WRITTEN = "it was not written by this server"
-_NOT_THIS = "it is not what this server wrote"
-_GONE = "it was deleted: only its seal is there"
-_NOT_RECEIVED = "it was not received by this server"
-_NOT_THIS_RECORD = "it is not what this server received"
-_NOT_PAIRED = "it was not paired by this server"
-_MOVED = "its cursor is not where this server left it"
+_NOT_WRITTEN = ("不是本服务器写入的", "it was not written by this server")
+_NOT_THIS = ("不是本服务器写入时的内容", "it is not what this server wrote")
+_GONE = ("已被删除：只剩它的行签名", "it was deleted: only its seal is there")
+_NOT_RECEIVED = ("不是本服务器收到的", "it was not received by this server")
+_NOT_THIS_RECORD = ("不是本服务器收到时的内容", "it is not what this server received")
+_NOT_PAIRED = ("不是由本服务器配对的", "it was not paired by this server")
+_MOVED = ("游标不在本服务器留下的位置", "its cursor is not where this server left it")
 
 
 def row_claim(table: str, rowid: int, digest: bytes) -> bytes:
@@ -247,11 +248,11 @@ class Seals:
             if row[0] in self.named or (self._closed is not None and row[0] <= self._closed):
                 continue
             if seal is None:
-                yield self._table, row[0], _NOT_WRITTEN
+                yield self._table, row[0], say(*_NOT_WRITTEN)
             else:
                 claim = row_claim(self._table, row[0], self._hash_of(row))
                 if not _holds(self._key, ROW_DOMAIN, claim, seal):
-                    yield self._table, row[0], _NOT_THIS
+                    yield self._table, row[0], say(*_NOT_THIS)
         yield from self._gone(held)
 
     def finish(self) -> Iterator[Where]:
@@ -270,7 +271,7 @@ class Seals:
     def _gone(self, held: dict[int, Any]) -> Iterator[Where]:
         for rowid in held:
             if rowid not in self.named:
-                yield self._table, rowid, _GONE
+                yield self._table, rowid, say(*_GONE)
 
 
 def _seals(session: Session, table: str, *bounds: ColumnElement[bool]) -> dict[int, Any]:
@@ -282,7 +283,11 @@ def strangers(session: Session) -> Iterator[Where]:
     """Seals of tables that have none."""
     asked = select(RowSeal.table_name, RowSeal.id).where(RowSeal.table_name.not_in(SEALED))
     for table, rowid in session.execute(asked):
-        yield "row_seal", f"{table}/{rowid}", "rows of that table have no seal"
+        yield (
+            "row_seal",
+            f"{table}/{rowid}",
+            say("该表的行没有行签名", "rows of that table have no seal"),
+        )
 
 
 def unreceived(session: Session, server_key: bytes) -> Iterator[Where]:
@@ -293,14 +298,14 @@ def unreceived(session: Session, server_key: bytes) -> Iterator[Where]:
     ).where(Device.kind == "kiosk").order_by(Device.id)  # fmt: skip
     for device, epoch, seq, head, sealed_epoch, sealed_seq, seal in session.execute(asked).all():
         if seal is None:
-            yield "device", device, _NOT_PAIRED
+            yield "device", device, say(*_NOT_PAIRED)
             continue
         if not (
             (sealed_epoch, sealed_seq) == (epoch, seq)
             and isinstance(head, bytes)
             and _holds(server_key, HEAD_DOMAIN, head_claim(device, epoch, seq, head), seal)
         ):
-            yield "device", device, _MOVED
+            yield "device", device, say(*_MOVED)
             if type(sealed_epoch) is not int or type(sealed_seq) is not int:
                 continue
             yield from _last(session, server_key, device, sealed_epoch, sealed_seq, seal)
@@ -319,7 +324,7 @@ def _last(
         ):
             claim = head_claim(device, epoch, seq, head if isinstance(head, bytes) else b"")
             if not _holds(server_key, HEAD_DOMAIN, claim, seal):
-                yield table.__tablename__, rowid, _NOT_THIS_RECORD
+                yield table.__tablename__, rowid, say(*_NOT_THIS_RECORD)
 
 
 def _above(session: Session, device: str, epoch: int, seq: int) -> Iterator[Where]:
@@ -328,7 +333,7 @@ def _above(session: Session, device: str, epoch: int, seq: int) -> Iterator[Wher
         above = tuple_(table.epoch, table.seq) > tuple_(literal(epoch), literal(seq))
         asked = select(table.id).where(table.device_id == device, above).order_by(table.id)
         for rowid in session.scalars(asked):
-            yield table.__tablename__, rowid, _NOT_RECEIVED
+            yield table.__tablename__, rowid, say(*_NOT_RECEIVED)
     opened = select(EpochRow.id).where(EpochRow.device_id == device, EpochRow.epoch > epoch)
     for rowid in session.scalars(opened.order_by(EpochRow.id)):
-        yield "epoch", rowid, _NOT_RECEIVED
+        yield "epoch", rowid, say(*_NOT_RECEIVED)

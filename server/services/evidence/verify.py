@@ -11,6 +11,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from attendance.errors import SignatureInvalid
+from attendance.i18n import say
 from attendance.signing import check
 from server.models import Checkpoint, CheckpointLeaves
 from server.services.evidence import checkpoints, protected, retention, seals
@@ -56,7 +57,14 @@ def verify(
     """
     _stand_still(session)
     for table in protected.unguarded(session):
-        yield Bad(table, "-", "the triggers that refuse UPDATE and DELETE are gone or changed")
+        yield Bad(
+            table,
+            "-",
+            say(
+                "拒绝 UPDATE 和 DELETE 的触发器没有了，或被改过",
+                "the triggers that refuse UPDATE and DELETE are gone or changed",
+            ),
+        )
     start = retention.begin(session, server_key)
     for table, rowid, reason in start.bad:
         yield Bad(table, rowid, reason)
@@ -117,7 +125,11 @@ def _verify_tree(
     tree, wanted = Tree(), 1
     for table, digest in () if start is None else start.kept.items():
         if retention.kept_digest(session, table, start.number) != digest:  # type: ignore[union-attr]
-            yield Bad("checkpoint_leaves", "-", f"those of {table} are not what was signed")
+            yield Bad(
+                "checkpoint_leaves",
+                "-",
+                say(f"{table} 的叶子与签名时不同", f"those of {table} are not what was signed"),
+            )
     for number, at_ms, size, root, signature in session.execute(
         select(
             Checkpoint.id, Checkpoint.at_ms, Checkpoint.size, raw(Checkpoint.root),
@@ -125,16 +137,24 @@ def _verify_tree(
         ).order_by(Checkpoint.id)
     ).all():  # fmt: skip
         if number != wanted:
-            yield Bad("checkpoint", wanted, "it is missing")
+            yield Bad("checkpoint", wanted, say("缺失", "it is missing"))
         wanted = number + 1
         if start is not None and number <= start.number:
             if number == start.number:
                 tree = Tree(start.size, start.frontier)
                 if (tree.size, tree.root) != (size, root):
-                    yield Bad("checkpoint", number, "its root is not that of the prune point")
+                    yield Bad(
+                        "checkpoint",
+                        number,
+                        say("树根与清除点不符", "its root is not that of the prune point"),
+                    )
             roots[number] = (size, root)
             if not _is_signed(server_key, number, at_ms, size, root, signature):
-                yield Bad("checkpoint", number, "its signature is not this server's")
+                yield Bad(
+                    "checkpoint",
+                    number,
+                    say("签名不是本服务器的", "its signature is not this server's"),
+                )
             continue
         for rowid, table, last, leaves in session.execute(
             select(
@@ -147,13 +167,25 @@ def _verify_tree(
             .order_by(CheckpointLeaves.id)
         ):
             if table not in COLUMNS or last != int.from_bytes(leaves[-40:-32], signed=True):
-                yield Bad("checkpoint_leaves", rowid, "its columns are not those of its leaves")
+                yield Bad(
+                    "checkpoint_leaves",
+                    rowid,
+                    say("各列与其叶子不符", "its columns are not those of its leaves"),
+                )
             tree.extend([leaves[i + 8 : i + 40] for i in range(0, len(leaves), 40)])
         roots[number] = (tree.size, tree.root)
         if (size, root) != roots[number]:
-            yield Bad("checkpoint", number, "its root is not that of the leaves kept for it")
+            yield Bad(
+                "checkpoint",
+                number,
+                say("树根与所存叶子不符", "its root is not that of the leaves kept for it"),
+            )
         if not _is_signed(server_key, number, at_ms, size, root, signature):
-            yield Bad("checkpoint", number, "its signature is not this server's")
+            yield Bad(
+                "checkpoint",
+                number,
+                say("签名不是本服务器的", "its signature is not this server's"),
+            )
 
 
 def _is_signed(
@@ -171,26 +203,40 @@ def _verify_witness(
     witness: checkpoints.Witness, server_key: bytes, roots: Mapping[int, tuple[int, bytes]]
 ) -> Iterator[Bad]:
     if witness.server_key != server_key:
-        yield Bad("checkpoint", "-", "the witness holds those of another server key")
+        yield Bad(
+            "checkpoint",
+            "-",
+            say("见证文件属于另一台服务器的密钥", "the witness holds those of another server key"),
+        )
     for seen in witness.checkpoints:
         signed = checkpoints.claim(seen.number, seen.at_ms, seen.size, seen.root)
         try:
             check(witness.server_key, checkpoints.DOMAIN, signed, seen.signature)
         except SignatureInvalid:
-            yield Bad("checkpoint", seen.number, "the witness's copy has no valid signature")
+            yield Bad(
+                "checkpoint",
+                seen.number,
+                say("见证文件中的签名无效", "the witness's copy has no valid signature"),
+            )
             continue
         held = roots.get(seen.number)
         if held is None:
             yield Bad(
                 "checkpoint",
                 seen.number,
-                "the witness holds it, this database does not: rewritten or an older backup",
+                say(
+                    "见证文件中有，本数据库中没有：被改写，或恢复了较早的备份",
+                    "the witness holds it, this database does not: rewritten or an older backup",
+                ),
             )
         elif held != (seen.size, seen.root):
             yield Bad(
                 "checkpoint",
                 seen.number,
-                "the witness holds another root: rewritten, or a backup was restored",
+                say(
+                    "见证文件中的树根不同：被改写，或恢复过备份",
+                    "the witness holds another root: rewritten, or a backup was restored",
+                ),
             )
 
 
@@ -280,11 +326,29 @@ def _against_leaves(
         leaves.drop()
     if leaf is not None and leaf.rowid == rowid:
         if leaf.digest != hash_of(row):
-            yield Bad(table, rowid, f"it was changed after checkpoint {leaf.number}")
+            yield Bad(
+                table,
+                rowid,
+                say(
+                    f"在检查点 {leaf.number} 之后被改过",
+                    f"it was changed after checkpoint {leaf.number}",
+                ),
+            )
         leaves.drop()
     elif leaf is not None:
-        yield Bad(table, rowid, "it was inserted among rows that a checkpoint had closed")
+        yield Bad(
+            table,
+            rowid,
+            say(
+                "插在检查点已封存的行之间",
+                "it was inserted among rows that a checkpoint had closed",
+            ),
+        )
 
 
 def _deleted(table: str, leaf: Leaf) -> Bad:
-    return Bad(table, leaf.rowid, f"it was deleted after checkpoint {leaf.number}")
+    return Bad(
+        table,
+        leaf.rowid,
+        say(f"在检查点 {leaf.number} 之后被删除", f"it was deleted after checkpoint {leaf.number}"),
+    )

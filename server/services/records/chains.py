@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session
 
 from attendance.chain import genesis
 from attendance.errors import RecordInvalid
+from attendance.i18n import say
 from attendance.records import MAX_RECORD_BYTES, decode_record
 from server.models import Device, EpochRow, RecordRow, RejectedRecord
 from server.services.evidence.protected import COLUMNS, Row
@@ -147,9 +148,18 @@ class Chains:
         """The chain that such a row belongs to; where there is none, `waiting` says why."""
         chain = self._chains.get(device)
         if chain is None:
-            self.waiting.append((table, rowid, "its kiosk is not there"))
+            self.waiting.append((table, rowid, say("找不到它的终端", "its kiosk is not there")))
         elif not all(type(number) is int for number in place):
-            self.waiting.append((table, rowid, "its place is of another type: changed by hand"))
+            self.waiting.append(
+                (
+                    table,
+                    rowid,
+                    say(
+                        "位置的类型不对：被人手工改过",
+                        "its place is of another type: changed by hand",
+                    ),
+                )
+            )
             return None
         return chain
 
@@ -203,17 +213,27 @@ class Chains:
         """What is wrong with this record, in sentences; mostly nothing."""
         chain = self._chains.get(row[2])
         if chain is None:
-            return ["its kiosk is not there"]
+            return [say("找不到它的终端", "its kiosk is not there")]
         epoch, seq, payload = row[3], row[4], row[6]
         if not isinstance(payload, bytes) or type(epoch) is not int or type(seq) is not int:
-            return ["its payload or place is of another type: changed by hand"]
+            return [
+                say(
+                    "内容或位置的类型不对：被人手工改过",
+                    "its payload or place is of another type: changed by hand",
+                )
+            ]
         if chain.pile and chain.pile[0][:2] < (epoch, seq):
             self._drain(chain, (epoch, seq))
         found = []
         if epoch == chain.epoch and seq == chain.seq + 1:
             head = hashlib.sha256(chain.head + payload).digest()
             if head != row[7]:
-                found.append("its head does not follow: payload or head changed")
+                found.append(
+                    say(
+                        "链头接不上：内容或链头被改过",
+                        "its head does not follow: payload or head changed",
+                    )
+                )
             chain.seq, chain.head = seq, row[7] if isinstance(row[7], bytes) else head
         else:
             why = self._link(chain, epoch, seq, payload, row[7])
@@ -233,13 +253,21 @@ class Chains:
             yield from self.waiting
             self.waiting.clear()
             if chain.epoch == 0:
-                yield ("epoch", chain.device, "this kiosk has no first epoch")
+                yield (
+                    "epoch",
+                    chain.device,
+                    say("这台终端没有第一纪元", "this kiosk has no first epoch"),
+                )
             elif (chain.epoch, chain.seq, chain.head) != chain.cursor:
                 yield (
                     "record",
                     chain.device,
-                    f"the chain ends at {chain.epoch}/{chain.seq}, "
-                    f"the cursor is {chain.cursor[0]}/{chain.cursor[1]}",
+                    say(
+                        f"链止于 {chain.epoch}/{chain.seq}，"
+                        f"游标在 {chain.cursor[0]}/{chain.cursor[1]}",
+                        f"the chain ends at {chain.epoch}/{chain.seq}, "
+                        f"the cursor is {chain.cursor[0]}/{chain.cursor[1]}",
+                    ),
                 )
 
     def _drain(self, chain: _Chain, until: tuple[int, int] | None) -> None:
@@ -256,25 +284,42 @@ class Chains:
         while epoch > chain.epoch and chain.epochs:
             self._next_epoch(chain)
         if epoch > chain.epoch:
-            return f"epoch {epoch} of {chain.device} was never opened"
+            return say(
+                f"{chain.device} 的纪元 {epoch} 从未开启",
+                f"epoch {epoch} of {chain.device} was never opened",
+            )
         if (epoch, seq) <= (chain.epoch, chain.seq):
-            return "its place in the chain lies before that of the row before it"
+            return say(
+                "在链上的位置早于它前一行",
+                "its place in the chain lies before that of the row before it",
+            )
         before, missing = chain.head, chain.seq + 1
         stated = head if isinstance(head, bytes) else b""
         chain.seq, chain.head = seq, stated
         if seq != missing:
-            return f"record {missing} of {chain.device} epoch {epoch} is missing before it"
+            return say(
+                f"它之前缺少 {chain.device} 纪元 {epoch} 的记录 {missing}",
+                f"record {missing} of {chain.device} epoch {epoch} is missing before it",
+            )
         if hashlib.sha256(before + payload).digest() != stated:
-            return "its head does not follow: payload or head changed"
+            return say(
+                "链头接不上：内容或链头被改过", "its head does not follow: payload or head changed"
+            )
         return None
 
     def _next_epoch(self, chain: _Chain) -> None:
         row = chain.epochs.popleft()
         if row.epoch != chain.epoch + 1:
-            why = f"epoch {chain.epoch + 1} of {chain.device} is missing before it"
+            why = say(
+                f"它之前缺少 {chain.device} 的纪元 {chain.epoch + 1}",
+                f"epoch {chain.epoch + 1} of {chain.device} is missing before it",
+            )
             self.waiting.append(("epoch", row.rowid, why))
         if chain.epoch and row.follows and row.cites != chain.head:
-            why = "the cited head is not where the epoch before it ended"
+            why = say(
+                "所引链头不是上一纪元结束之处",
+                "the cited head is not where the epoch before it ended",
+            )
             self.waiting.append(("epoch", row.rowid, why))
         chain.epoch, chain.seq = row.epoch, 0
         chain.head = genesis(chain.device, row.epoch, row.cites)
@@ -324,15 +369,17 @@ def _wrong_columns(row: Row, township: int) -> str | None:
         try:
             record = columns(decode_record(payload))
         except RecordInvalid as error:
-            return f"the payload is no record: {error}"
+            return say(f"内容不是记录：{error}", f"the payload is no record: {error}")
         held = dict(zip(_NAMES, row, strict=True))
         for name, value in record.items():
             if held[name] != value:
-                return f"column {name} differs from the payload"
+                return say(f"列 {name} 与内容不符", f"column {name} differs from the payload")
     if row[1] != township:
-        return "column township_id is not that of its kiosk"
+        return say("township_id 不是其终端所属的", "column township_id is not that of its kiosk")
     try:
         inside = row[21] <= row[23] <= row[22]
     except TypeError:
         inside = False
-    return None if inside else "its best guess lies outside its interval"
+    return (
+        None if inside else say("估计时刻不在其区间内", "its best guess lies outside its interval")
+    )
