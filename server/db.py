@@ -51,9 +51,9 @@ BUSY_TIMEOUT_MS = 30_000
 #: and wait for what is written together (`server.commits`).
 POOL_SIZE = 20
 _HELD = "quxiang_turn"
-#: The revisions since which decisions and cursors have seals, and all other rows until a
-#: checkpoint closes them.
-_SEALS, _PASSING_SEALS = "0091", "0092"
+#: The revisions since which there are seals of decisions and cursors; of all other rows until a
+#: checkpoint closes them; and of devices.
+_SEALS, _PASSING_SEALS, _DEVICE_SEALS = "0091", "0092", "0095"
 #: They change nothing.
 SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 
@@ -66,9 +66,9 @@ class _Session(Session):
 
 @event.listens_for(_Session, "before_flush")
 def _before_flush(session: _Session, _context: Any, _instances: Any) -> None:
-    from server.services.evidence import seals
+    from server.services.evidence import deviceseals
 
-    seals.seal_heads(session, session.seed)
+    deviceseals.seal_devices(session, session.seed)
 
 
 @event.listens_for(_Session, "after_flush")
@@ -388,7 +388,7 @@ def migrate(config: ServerConfig) -> None:
             before = MigrationContext.configure(connection).get_current_revision()
             _check_sealed(config, before)
             command.upgrade(_alembic(connection), "head")
-            if before is not None and before < _PASSING_SEALS:
+            if before is not None and before < _DEVICE_SEALS:
                 _seal(connection, config, before)
         _note_sealed(config)
     except (DatabaseError, sqlite3.Error, LIBRARY.module.Error) as error:
@@ -397,11 +397,16 @@ def migrate(config: ServerConfig) -> None:
         database.close()
 
 
-def _check_sealed(config: ServerConfig, revision: str | None) -> None:
+def _sealed_since(config: ServerConfig) -> str:
+    """The revision that the data folder remembers; empty where it remembers none."""
     try:
-        since = config.sealed.read_text("ascii").strip()
+        return config.sealed.read_text("ascii", "replace").strip()
     except OSError:
-        return
+        return ""
+
+
+def _check_sealed(config: ServerConfig, revision: str | None) -> None:
+    since = _sealed_since(config)
     if revision is not None and revision < since:
         raise DatabaseUnusable(
             say(
@@ -416,15 +421,16 @@ def _check_sealed(config: ServerConfig, revision: str | None) -> None:
 
 def _note_sealed(config: ServerConfig) -> None:
     # A folder without keys is no server's yet: what is in its database has no seals.
-    if config.sealed.exists() or not (config.data / "server.key").exists():
+    known = _sealed_since(config) >= _DEVICE_SEALS
+    if known or not (config.data / "server.key").exists():
         return
     waiting = config.sealed.with_suffix(".new")
-    waiting.write_text(_PASSING_SEALS + "\n", "ascii")
+    waiting.write_text(_DEVICE_SEALS + "\n", "ascii")
     waiting.replace(config.sealed)
 
 
 def _seal(connection: Connection, config: ServerConfig, before: str) -> None:
-    from server.services.evidence import seals
+    from server.services.evidence import deviceseals, seals
 
     with Session(connection) as session:
         if session.scalar(text("SELECT min(id) FROM township")) is not None:
@@ -432,7 +438,10 @@ def _seal(connection: Connection, config: ServerConfig, before: str) -> None:
             seed = load_keys(config).sign_seed
             if before < _SEALS:
                 seals.seal_all(session, seed)
-            seals.seal_passing(session, seed)
+                deviceseals.seal_all_cursors(session, seed)
+            if before < _PASSING_SEALS:
+                seals.seal_passing(session, seed)
+            deviceseals.seal_all_devices(session, seed)
 
 
 def check_version(connection: Connection) -> bool:

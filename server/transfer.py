@@ -11,7 +11,7 @@ from attendance.i18n import say
 from server.config import ServerConfig, store_url
 from server.db import Database, check_version, migrate, unusable
 from server.errors import AlreadyInitialised
-from server.models import Base, Township
+from server.models import Base, PruneLimit, Township
 
 #: Rows carried at once, some 10 MB.
 _PAGE = 5_000
@@ -40,6 +40,9 @@ def copy_into(source: ServerConfig, target: ServerConfig) -> int:
         ):
             for table in Base.metadata.sorted_tables:
                 count += _copy_table(reader, writer, table)
+            for table in Base.metadata.sorted_tables:
+                if "id" in table.columns and table.columns["id"].type.python_type is int:
+                    _go_on(writer, table)
     finally:
         old.close()
         new.close()
@@ -52,16 +55,25 @@ def _copy_table(reader: Connection, writer: Connection, table: Table) -> int:
     for page in rows.partitions():
         writer.execute(insert(table), [dict(row._mapping) for row in page])
         count += len(page)
-    if writer.dialect.name == "postgresql" and count and table.columns.get("id") is not None:
-        sequence = writer.scalar(
-            text("SELECT pg_get_serial_sequence(:name, 'id')"), {"name": table.name}
-        )
-        if sequence is not None:
-            # Not above the highest id, but above what was ever given: ids are not used twice.
-            highest = writer.scalar(select(func.max(table.columns["id"])))
-            writer.execute(text("SELECT setval(:name, :value)"),
-                           {"name": sequence, "value": max(1, highest)})  # fmt: skip
     return count
+
+
+def _go_on(writer: Connection, table: Table) -> None:
+    """Lets the table's numbers go on above what was ever given, what was pruned included."""
+    known = writer.scalar(select(func.max(table.columns["id"]))) or 0
+    pruned = select(func.max(PruneLimit.last_id)).where(PruneLimit.table_name == table.name)
+    highest = max(known, writer.scalar(pruned) or 0)
+    if highest < 1:
+        return
+    given = {"name": table.name, "value": highest}
+    if writer.dialect.name == "sqlite":
+        if table.dialect_options["sqlite"]["autoincrement"]:
+            writer.execute(text("DELETE FROM sqlite_sequence WHERE name = :name"), given)
+            writer.execute(text("INSERT INTO sqlite_sequence VALUES (:name, :value)"), given)
+        return
+    sequence = writer.scalar(text("SELECT pg_get_serial_sequence(:name, 'id')"), given)
+    if sequence is not None:
+        writer.execute(text("SELECT setval(:name, :value)"), {**given, "name": sequence})
 
 
 def need_empty(config: ServerConfig) -> None:

@@ -22,37 +22,38 @@ class Device(OfTownship, Base):
     pruned_seq)`, after which the head was `pruned_head`, are no longer held. `apart_from_ms`: from
     that moment on it may have seen people whom only records say that were set aside and that nobody
     has reviewed (`server.services.records.apart`); None where none wait. `seal` is the server's
-    signature over the cursor, which it left at `(sealed_epoch, sealed_seq)`
-    (`server.services.evidence.seals`).
+    signature over the cursor, which it left at `(sealed_epoch, sealed_seq)`, `own_seal` that over
+    who the device is and what is concluded from it (`server.services.evidence.deviceseals`).
     """
 
     __tablename__ = "device"
 
     id: Mapped[str] = mapped_column(String(32), primary_key=True)
+    # What they were is looked at before the row is sealed anew: `active_history`.
     kind: Mapped[str] = mapped_column(String(10))
-    site_id: Mapped[int | None] = mapped_column(ForeignKey("site.id"))
-    sign_key: Mapped[bytes] = mapped_column(LargeBinary(32))
-    box_key: Mapped[bytes] = mapped_column(LargeBinary(32))
-    paired_ms: Mapped[int] = mapped_column(Big)
-    revoked_ms: Mapped[int | None] = mapped_column(Big)
-    fork_ms: Mapped[int | None] = mapped_column(Big)
-    settled_epoch: Mapped[int | None] = mapped_column(Big)
+    site_id: Mapped[int | None] = mapped_column(ForeignKey("site.id"), active_history=True)
+    sign_key: Mapped[bytes] = mapped_column(LargeBinary(32), active_history=True)
+    box_key: Mapped[bytes] = mapped_column(LargeBinary(32), active_history=True)
+    paired_ms: Mapped[int] = mapped_column(Big, active_history=True)
+    revoked_ms: Mapped[int | None] = mapped_column(Big, active_history=True)
+    fork_ms: Mapped[int | None] = mapped_column(Big, active_history=True)
+    settled_epoch: Mapped[int | None] = mapped_column(Big, active_history=True)
     gallery_version: Mapped[int] = mapped_column(Big, default=0)
     gallery_on_device: Mapped[int] = mapped_column(Big, default=0)
-    # What they were is looked at before the cursor is sealed anew.
     epoch: Mapped[int] = mapped_column(Big, default=1, active_history=True)
     seq: Mapped[int] = mapped_column(Big, default=0, active_history=True)
     head: Mapped[bytes] = mapped_column(LargeBinary(32), active_history=True)
     sealed_epoch: Mapped[int | None] = mapped_column(Big)
     sealed_seq: Mapped[int | None] = mapped_column(Big)
     seal: Mapped[bytes | None] = mapped_column(LargeBinary(64))
-    pruned_epoch: Mapped[int | None] = mapped_column(Big)
-    pruned_seq: Mapped[int | None] = mapped_column(Big)
-    pruned_head: Mapped[bytes | None] = mapped_column(LargeBinary(32))
+    own_seal: Mapped[bytes | None] = mapped_column(LargeBinary(64))
+    pruned_epoch: Mapped[int | None] = mapped_column(Big, active_history=True)
+    pruned_seq: Mapped[int | None] = mapped_column(Big, active_history=True)
+    pruned_head: Mapped[bytes | None] = mapped_column(LargeBinary(32), active_history=True)
     pending: Mapped[int] = mapped_column(Big, default=0)
     last_contact_ms: Mapped[int | None] = mapped_column(Big)
-    complete_until_ms: Mapped[int | None] = mapped_column(Big)
-    apart_from_ms: Mapped[int | None] = mapped_column(Big)
+    complete_until_ms: Mapped[int | None] = mapped_column(Big, active_history=True)
+    apart_from_ms: Mapped[int | None] = mapped_column(Big, active_history=True)
     health: Mapped[dict[str, Any] | None] = mapped_column(JSON)
 
     site: Mapped[Site | None] = relationship(lazy="joined")

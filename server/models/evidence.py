@@ -125,7 +125,11 @@ class RejectedRecord(OfTownship, Base):
     """The visible pile: bytes in a kiosk's chain that are not a record we can take, and why."""
 
     __tablename__ = "rejected_record"
-    __table_args__ = (UniqueConstraint("device_id", "epoch", "seq"),)
+    # No number comes again once pruning took the newest: it would lie below the signed limit.
+    __table_args__ = (
+        UniqueConstraint("device_id", "epoch", "seq"),
+        {"sqlite_autoincrement": True},
+    )
 
     id: Mapped[int] = mapped_column(Id, primary_key=True)
     device_id: Mapped[str] = mapped_column(ForeignKey("device.id"))
@@ -145,7 +149,11 @@ class Quarantined(OfTownship, Base):
     """
 
     __tablename__ = "quarantined"
-    __table_args__ = (UniqueConstraint("device_id", "epoch", "seq", "head"),)
+    # As of `rejected_record`.
+    __table_args__ = (
+        UniqueConstraint("device_id", "epoch", "seq", "head"),
+        {"sqlite_autoincrement": True},
+    )
 
     id: Mapped[int] = mapped_column(Id, primary_key=True)
     device_id: Mapped[str] = mapped_column(ForeignKey("device.id"))

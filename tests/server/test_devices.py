@@ -5,13 +5,14 @@ from __future__ import annotations
 import uuid
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import func, select
 
 from attendance import wire
 from server.errors import InputInvalid, NotFound
-from server.models import AuditEntry, Quarantined, RecordRow
+from server.models import AuditEntry, EpochRow, Quarantined, RecordRow
 from server.services.evidence.verify import verify
 from server.services.paired import devices
+from server.services.records.intake import MOST_EPOCHS
 
 from .conftest import Kiosk, Machine, Office
 
@@ -84,6 +85,18 @@ def test_epochs_that_only_the_kiosk_opened_are_skipped(office: Office, village: 
     assert acks(village, 1) == ["stored"]
     with office.context.database.session() as session:
         assert list(verify(session, office.context.keys.sign_public)) == []
+
+
+@pytest.mark.parametrize("epoch", [MOST_EPOCHS + 2, 2**63 - 1])
+def test_an_epoch_far_ahead_is_no_kiosk_s(office: Office, village: Kiosk, epoch: int) -> None:
+    """Else to settle it would open as many."""
+    forked(village, kept=1, lost=1, other=1)
+    village.epoch, village.cites, village.payloads = epoch, b"\1" * 32, []
+    village.record()
+    assert village.upload().status_code == 400
+    change(office, "settle", village.device)
+    with office.context.database.session() as session:
+        assert session.scalar(select(func.count()).select_from(EpochRow)) == 1
 
 
 def test_a_later_fork_is_a_new_finding(office: Office, village: Kiosk) -> None:

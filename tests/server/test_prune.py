@@ -12,10 +12,12 @@ from sqlalchemy.exc import DatabaseError
 
 from attendance import wire
 from attendance.days import day_of
+from server.app import create_app
+from server.backup import backup, restore
 from server.config import ServerConfig, load_keys
 from server.db import Database
 from server.errors import InputInvalid
-from server.models import Base, CheckpointLeaves, RecordRow, WithdrawalRow
+from server.models import Base, CheckpointLeaves, Quarantined, RecordRow, WithdrawalRow
 from server.services.evidence import checkpoints, retention
 from server.services.evidence.prune import prune
 from server.services.evidence.retention import PRUNED
@@ -270,3 +272,70 @@ def test_nothing_goes_while_something_is_wrong(old: Office) -> None:
     with pytest.raises(InputInvalid, match="audit_entry 1 it was changed"):
         run(old)
     assert counts(old)["record"] == 10
+
+
+def test_no_kiosk_bears_out_a_server_that_is_years_ahead(old: Office, village: Kiosk) -> None:
+    """It was set ahead, and somebody let a kiosk sync, whose own clock is right."""
+    old.clock.step(days=1500)
+    village.reboot()
+    village.wall_off = -timedelta(days=1500)
+    village.record()
+    village.sync()
+    checkpoint(old)
+    with pytest.raises(InputInvalid, match="agrees with the server's"):
+        run(old)
+    assert counts(old)["record"] == 11
+    village.wall_off = timedelta()
+    village.record()
+    village.sync()
+    assert run(old) > 0, "a kiosk says that it is that late"
+
+
+def aside(office: Office, other: Kiosk) -> list[int]:
+    """A second history of another kiosk is set aside; the numbers of the rows that hold it."""
+    other.payloads.clear()
+    other.record("li-4")
+    other.record("wang-5")
+    assert other.upload(1, 2).status_code == 409
+    with office.context.database.session() as session:
+        return list(session.scalars(select(Quarantined.id).order_by(Quarantined.id)))
+
+
+@pytest.mark.parametrize("moved", [False, True], ids=["here", "restored"])
+def test_numbers_of_what_is_set_aside_do_not_come_again(
+    old: Office, village: Kiosk, tmp_path: Path, new_database: NewDatabase, moved: bool
+) -> None:
+    """Else they would lie below the limit that was signed: deleted with the next pruning, or by
+    anybody."""
+    other = old.kiosk("石桥村", "village")
+    other.record()
+    other.record()
+    other.sync()
+    first = aside(old, other)
+    assert first
+    checkpoint(old)
+    old.clock.step(days=500)
+    village.reboot()
+    village.record()
+    village.sync()
+    old.clock.step(hours=1)
+    checkpoint(old)
+    run(old)
+    assert counts(old)["quarantined"] == 0
+    assert found(old) == []
+    office = old
+    if moved:
+        backup(old.config, tmp_path / "b.tar")
+        config = ServerConfig(tmp_path / "again", new_database())
+        restore(config, tmp_path / "b.tar", old.clock())
+        office = Office(config, create_app(config, clock=old.clock), old.clock)
+        other.client = office.client()
+        other.cursor()
+    second = aside(office, other)
+    assert min(second) > max(first)
+    checkpoint(office)
+    with pytest.raises(DatabaseError, match="append-only"), by_hand(office.config) as raw:
+        raw.exec_driver_sql("DELETE FROM quarantined")
+    assert run(office) == 0
+    assert counts(office)["quarantined"] == len(second)
+    assert found(office) == []

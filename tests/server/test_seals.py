@@ -37,6 +37,7 @@ from server.services.evidence import audit, checkpoints
 from server.services.evidence.halves import middle
 from server.services.evidence.seals import SEALED
 from server.services.evidence.verify import Rest, verify, verify_above
+from server.services.paired import devices
 from server.sqlite import LIBRARY
 from server.transfer import need_empty
 from tests.conftest import NewDatabase
@@ -222,6 +223,48 @@ def test_a_kiosk_that_was_never_paired_is_named(worked: Office) -> None:
     columns, values = ",".join(row), ",".join(f":{name}" for name in row)
     hand.do(f"INSERT INTO device ({columns}) VALUES ({values})", **row)  # noqa: S608
     assert "device forged it was not paired by this server" in found(worked.config)
+
+
+CHANGED = "its keys, site or marks are not what this server wrote"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "complete_until_ms = complete_until_ms + 86400000", "apart_from_ms = 1",
+        "sign_key = box_key", "site_id = NULL", "revoked_ms = 1", "paired_ms = paired_ms - 1",
+    ],
+)  # fmt: skip
+def test_who_a_kiosk_is_and_how_far_it_is_complete_cannot_be_changed_unseen(
+    worked: Office, village: Kiosk, change: str
+) -> None:
+    """What it sends next is not vouched for either."""
+    hand = by_hand(worked.config)
+    before = hand.one("SELECT sign_key, site_id, revoked_ms FROM device WHERE kind = 'kiosk'")
+    hand.do(f"UPDATE device SET {change} WHERE kind = 'kiosk'")  # noqa: S608
+    wanted = f"device {village.device} {CHANGED}"
+    assert found(worked.config) == [wanted]
+    if before != hand.one("SELECT sign_key, site_id, revoked_ms FROM device WHERE kind = 'kiosk'"):
+        return
+    worked.clock.step(minutes=5)
+    village.record("li-4")
+    village.sync()
+    assert wanted in found(worked.config)
+
+
+def test_what_the_server_itself_changes_of_a_device_is_sealed(
+    worked: Office, village: Kiosk, desk: Machine
+) -> None:
+    hand = by_hand(worked.config)
+    for act in (devices.revoke, devices.settle, devices.revoke, devices.settle):
+        with worked.context.database.transaction() as session:
+            act(session, village.device, worked.clock())
+        assert found(worked.config) == []
+    with worked.context.database.transaction() as session:
+        devices.revoke(session, desk.device, worked.clock())
+    assert found(worked.config) == []
+    hand.do("UPDATE device SET revoked_ms = NULL WHERE kind = 'desk'")
+    assert found(worked.config) == [f"device {desk.device} {CHANGED}"]
 
 
 def correct(office: Office) -> None:

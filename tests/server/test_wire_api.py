@@ -133,6 +133,14 @@ def test_a_thousand_wrong_codes_of_all_addresses_close_pairing(office: Office) -
     office.pair("kiosk", code)
 
 
+def test_wrong_codes_under_a_clock_that_was_ahead_do_not_close_pairing(office: Office) -> None:
+    office.clock.step(days=365)
+    said = [wrong(office, n, "198.51.100.1") for n in range(pairing.WRONG + 1)]
+    assert said[-1] == (429, "slow_down")
+    office.clock.step(days=-365)
+    office.pair("kiosk", office.code("kiosk", "杏树村"))
+
+
 def test_the_database_does_not_hold_the_code(office: Office, tmp_path: Path) -> None:
     secret = PairingCode.parse(office.code("kiosk", "杏树村")).secret
     if office.config.is_sqlite:

@@ -36,6 +36,10 @@ from server.services.records import apart
 
 #: A clock that is this far ahead of the newest checkpoint is not believed.
 MOST_SILENT = timedelta(days=31)
+#: Newest records whose clocks are looked at.
+LATEST = 500
+#: Tables that may be left empty.
+EMPTIED = ("rejected_record", "quarantined")
 #: Rows of one step.
 STEP = 5_000
 
@@ -67,6 +71,7 @@ def prune(
     with database.session() as session:
         number = _closed_before(session, now, keep_days)
         if number is not None:
+            _check_clock(session, now)
             _check(session, keys)
     if number is not None:
         with database.transaction() as session:
@@ -116,6 +121,24 @@ def _closed_before(session: Session, now: datetime, keep_days: int) -> int | Non
     return found
 
 
+def _check_clock(session: Session, now: datetime) -> None:
+    """Kiosks' clocks must bear out what the server takes for the time, or all would be old."""
+    newest = select(RecordRow.wall_ms, RecordRow.received_ms).order_by(RecordRow.id.desc())
+    most = MOST_SILENT // timedelta(milliseconds=1)
+    for wall_ms, received_ms in session.execute(newest.limit(LATEST)):
+        if abs(to_ms(now) - received_ms) <= most and abs(received_ms - wall_ms) <= most:
+            return
+    raise InputInvalid(
+        "clock",
+        say(
+            "最近一个月没有哪台终端的时钟与服务器一致：请先核对服务器时钟，让一台终端签到并同步"
+            "后再试",
+            "no kiosk's clock of the last month agrees with the server's: check the server's "
+            "clock, let somebody check in and the kiosk sync, and try again",
+        ),
+    )
+
+
 def _check(session: Session, keys: ServerKeys) -> None:
     bad = next(verify.verify(session, keys.sign_public), None)
     if bad is not None:
@@ -147,7 +170,9 @@ def _announce(session: Session, keys: ServerKeys, number: int, now: datetime) ->
     if before is not None:
         limits = {**before.limits, **limits}
     chains = dict(before.chains) if before is not None else {}
-    for device in session.scalars(select(Device).where(Device.kind == "kiosk")).unique():
+    # Locked: a contact meanwhile seals the same row anew.
+    kiosks = select(Device).where(Device.kind == "kiosk").with_for_update(of=Device)
+    for device in session.scalars(kiosks.order_by(Device.id)).unique():
         place = _last_place(session, device.id, limits)
         if place is not None:
             chains[device.id] = place
@@ -206,9 +231,12 @@ def _remove(database: Database, table: str, limit: int | None) -> int:
                 # What a page held is overwritten: it is about people.
                 connection.exec_driver_sql("PRAGMA secure_delete = ON")
             name, mark = f'"{table}"', "?" if connection.dialect.name == "sqlite" else "%s"
+            # The newest row of all stays: SQLite gave its number again, below the limit. In tables
+            # that may be left empty it does not (revision 0094).
+            newest = "" if table in EMPTIED else f"AND id < (SELECT max(id) FROM {name}) "  # noqa: S608
             top = connection.exec_driver_sql(
-                f"SELECT max(id) FROM (SELECT id FROM {name} WHERE id <= {mark} ORDER BY id "  # noqa: S608
-                f"LIMIT {STEP}) AS oldest",
+                f"SELECT max(id) FROM (SELECT id FROM {name} WHERE id <= {mark} {newest}"  # noqa: S608
+                f"ORDER BY id LIMIT {STEP}) AS oldest",
                 (limit,),
             ).scalar()
             if top is None:

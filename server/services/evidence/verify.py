@@ -14,7 +14,7 @@ from attendance.errors import SignatureInvalid
 from attendance.i18n import say
 from attendance.signing import check
 from server.models import Checkpoint, CheckpointLeaves
-from server.services.evidence import checkpoints, protected, retention, seals
+from server.services.evidence import checkpoints, deviceseals, protected, retention, seals
 from server.services.evidence.leaves import Leaf, Leaves, pack
 from server.services.evidence.merkle import Tree
 from server.services.evidence.protected import COLUMNS, PROTECTED, Row, hasher
@@ -73,7 +73,11 @@ def verify(
     if witness is not None:
         yield from _verify_witness(witness, server_key, roots)
     chains = Chains(session, {} if start.point is None else start.point.chains)
-    for where in (*seals.strangers(session), *seals.unreceived(session, server_key)):
+    for where in (
+        *seals.strangers(session),
+        *deviceseals.changed(session, server_key),
+        *deviceseals.unreceived(session, server_key),
+    ):
         yield Bad(*where)
     if rest is None:
         for table in COLUMNS:

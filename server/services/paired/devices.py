@@ -15,6 +15,7 @@ from attendance.signing import fingerprint
 from server.errors import InputInvalid, NotFound
 from server.models import Device, EpochRow, Quarantined, RecordRow, RejectedRecord
 from server.services.evidence import audit
+from server.services.records import intake
 
 
 @dataclass(frozen=True)
@@ -104,7 +105,8 @@ def _close_epochs(session: Session, device: Device, now: datetime) -> None:
         )
     )
     # A kiosk goes on after the highest of its epochs: those that only it opened stay empty here.
-    while device.epoch < (other or 0):
+    last = min(other or 0, device.epoch + intake.MOST_EPOCHS)
+    while device.epoch < last:
         cites = device.head
         device.epoch, device.seq = device.epoch + 1, 0
         device.head = genesis(device.id, device.epoch, cites)

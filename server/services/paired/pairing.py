@@ -192,7 +192,12 @@ def _closed_for(session: Session, who: str, now_ms: int) -> int:
 
     Asked before the code is looked at, so that a right one is told apart by nothing.
     """
-    asked = select(PairingAttempt.at_ms).order_by(PairingAttempt.at_ms.desc())
+    # Tries that a clock which was ahead put into the future would close it for as long.
+    asked = (
+        select(PairingAttempt.at_ms)
+        .where(PairingAttempt.at_ms <= now_ms)
+        .order_by(PairingAttempt.at_ms.desc())
+    )
     own = session.scalars(asked.where(PairingAttempt.remote == who).limit(WRONG)).all()
     every = session.scalars(asked.limit(WRONG_OF_ALL)).all()
     return max(_wait_s(own, WRONG, now_ms), _wait_s(every, WRONG_OF_ALL, now_ms))

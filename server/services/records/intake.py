@@ -23,6 +23,8 @@ from server.services.records.cursors import is_settled, note_fork
 from server.services.records.uploads import Upload, read_batch
 from server.services.rulings import alarms
 
+#: A kiosk opens an epoch when its card lost records: none opens so many ahead of what is here.
+MOST_EPOCHS = 1_000
 #: Quarantined records kept of one device: a stolen key must not fill the disk.
 MAX_QUARANTINED = 100_000
 
@@ -287,6 +289,8 @@ def _quarantine(
     session: Session, device: Device, upload: Upload, start: int, why: str, now: datetime
 ) -> None:
     epoch, first = upload.batch.epoch, upload.batch.first
+    if epoch > device.epoch + MOST_EPOCHS:
+        raise ApiProblem(400, "malformed", f"epoch {epoch} is no kiosk's that is at {device.epoch}")
     mine = Quarantined.device_id == device.id
     room = session.scalars(
         select(Quarantined.id).where(mine).order_by(Quarantined.id).offset(MAX_QUARANTINED).limit(1)
