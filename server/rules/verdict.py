@@ -11,7 +11,7 @@ import msgspec
 from attendance.clock import ClockClass
 from attendance.days import day_of, day_start_ms
 from attendance.statuses import Status
-from attendance.whereabouts import Absence, Fact, standing
+from attendance.whereabouts import Absence, Fact, standing, taken_back
 from server.rules import flags
 from server.rules.corrections import Ruled
 from server.rules.roster import Expected
@@ -148,7 +148,7 @@ def judge(case: Case, kiosks: Kiosks, now_ms: int) -> Judgement:
     approved = [a for a in case.absences if a.approved]
     waiting = [a for a in case.absences if a.approved is False]
     # Somebody decided about what was declared: it stands no more (product.md, "Precedence").
-    void = {a.status for a in case.absences if a.void}
+    void = taken_back(case.absences, case.day)
     made.visits = tuple(visits_in(sure))
     if approved:
         # On the sheet leave stands until a leader decides (product.md, "Precedence").
