@@ -48,8 +48,8 @@ class Fact(msgspec.Struct, frozen=True, gc=False):
 class Absence:
     """Leave or a trip, from `start_ms` until before `end_ms`. Only approved ones move a lamp.
 
-    `approved` is False for one that waits for somebody to decide, None for one that was refused or
-    withdrawn: nobody is away for it (`void`).
+    `approved` is False for one that waits for somebody to decide, None for one that was refused, or
+    withdrawn after it was decided: nobody is away for it (`void`).
     """
 
     official: str
@@ -61,7 +61,7 @@ class Absence:
 
     @property
     def void(self) -> bool:
-        """Whether it was refused or withdrawn."""
+        """Whether somebody decided about it and it does not hold."""
         return self.approved is None
 
 
