@@ -46,6 +46,16 @@ class Discrepancy(msgspec.Struct, frozen=True, gc=False):
     record_id: str | None = None
 
 
+def believed(complete_until_ms: int | None, now_ms: int) -> int | None:
+    """A kiosk's watermark as far as anybody may rely on it at `now_ms`; None for not at all.
+
+    One that lies ahead was written when the server's clock was ahead, at a moment that nobody knows
+    any more. Nothing takes its place: a later contact does not say that nothing waited then.
+    """
+    ahead = complete_until_ms is not None and complete_until_ms > now_ms
+    return None if ahead else complete_until_ms
+
+
 @dataclass(frozen=True)
 class Kiosk:
     """A kiosk as far as completeness goes: every record before `complete_until_ms` is here."""

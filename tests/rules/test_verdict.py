@@ -16,7 +16,16 @@ from attendance.whereabouts import Absence, Fact
 from server.rules import flags
 from server.rules.corrections import Ruled
 from server.rules.roster import Expected
-from server.rules.verdict import HERE, VERDICTS, Case, Judgement, judge, reaching, silent
+from server.rules.verdict import (
+    HERE,
+    VERDICTS,
+    Case,
+    Judgement,
+    believed,
+    judge,
+    reaching,
+    silent,
+)
 
 from .made_up import (
     CODE,
@@ -181,6 +190,13 @@ def test_fewer_visits_than_the_shift_asks_for() -> None:
     again = (fact(8 * HOUR), fact(11 * HOUR, 2, out=True), fact(14 * HOUR, 3),
              fact(18 * HOUR, 4, out=True))  # fmt: skip
     assert flags.FEW_VISITS not in kinds(judged(*again, expected=twice))
+
+
+@given(st.one_of(st.none(), st.integers(0, MIDNIGHT + 9 * DAY_MS)), moments)
+def test_a_mark_that_lies_ahead_says_nothing(until_ms: int | None, now_ms: int) -> None:
+    said = believed(until_ms, now_ms)
+    assert said is None or said <= now_ms
+    assert said == until_ms or (until_ms is not None and until_ms > now_ms)
 
 
 def test_leave_stands_and_the_clash_is_said() -> None:

@@ -383,7 +383,7 @@ def test_the_next_township_sees_nothing(office: Office, desk: Machine, village: 
         assert (sheet.rows, sheet.sites, sheet.unknown) == ([], [], [])
         assert public_rows(session, place, now) == []
         assert officials(session, place) == []
-        assert kiosks(session, place) == []
+        assert kiosks(session, place, now) == []
         assert leave.listing(session, place) == []
         with pytest.raises(NotFound):
             official_history(session, place, "zhang-3", TODAY, TODAY, now)

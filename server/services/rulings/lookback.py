@@ -273,7 +273,9 @@ def worth(
     found: dict[tuple[str, date], int] = {}
     for month in sorted({day.isoformat()[:7] for day in days}):
         mine = sorted(day for day in days if day.isoformat()[:7] == month)
-        inputs = inputs_of(session, township, roster, mine[0], mine[-1], signed=False)
+        inputs = inputs_of(
+            session, township, roster, mine[0], mine[-1], to_ms(now), signed=False
+        )
         codes = {code for day in mine for code in days[day]}
         also = [
             r.record_id
