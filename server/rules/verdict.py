@@ -58,13 +58,18 @@ def believed(complete_until_ms: int | None, now_ms: int) -> int | None:
 
 @dataclass(frozen=True)
 class Kiosk:
-    """A kiosk as far as completeness goes: every record before `complete_until_ms` is here."""
+    """A kiosk as far as completeness goes: every record before `complete_until_ms` is here.
+
+    `apart_ms` is the first moment of which a record that was set aside may speak, where one awaits
+    a review.
+    """
 
     device: str
     paired_ms: int
     revoked_ms: int | None
     complete_until_ms: int | None
     last_contact_ms: int | None
+    apart_ms: int | None = None
 
 
 class Kiosks:
@@ -99,6 +104,13 @@ class Kiosks:
             found = bool(stood) and all((k.complete_until_ms or 0) >= end_ms for k in stood)
             self._complete[asked] = found
         return found
+
+    def set_aside(self, site_id: int, start_ms: int, end_ms: int) -> bool:
+        """Whether records of that site before `end_ms` may be among those that await a review."""
+        return any(
+            k.apart_ms is not None and k.apart_ms < end_ms
+            for k in self.on(site_id, start_ms, end_ms)
+        )
 
 
 class Case(msgspec.Struct, frozen=True, gc=False):
@@ -247,6 +259,13 @@ def _arrived(
     )
 
 
+def _say_why_open(made: Judgement, case: Case, kiosks: Kiosks, until_ms: int) -> None:
+    """Names the expected sites whose records somebody has to review before more can be said."""
+    for e in case.expected:
+        if kiosks.set_aside(e.place.id, case.start_ms, until_ms):
+            made.add(flags.SET_ASIDE, e.place.name)
+
+
 def _look_at_start(
     made: Judgement, case: Case, timed: list[Expected], present: list[Fact], kiosks: Kiosks
 ) -> None:
@@ -267,6 +286,7 @@ def _look_at_start(
             made.late_ms = first.when.earliest_ms - hours.start_ms(case.day)
         else:
             made.add(flags.MAYBE_LATE, first.site, first.record_id)
+            _say_why_open(made, case, kiosks, limit)
     elif first.when.latest_ms > limit:
         made.add(flags.MAYBE_LATE, first.site, first.record_id)
 
@@ -322,6 +342,7 @@ def _judge_nothing(made: Judgement, case: Case, kiosks: Kiosks, now_ms: int) -> 
         made.verdict = "not_known"
     elif not _arrived(case, kiosks, case.end_ms):
         made.verdict = "not_known"
+        _say_why_open(made, case, kiosks, case.end_ms)
     else:
         made.verdict = "absent"
 

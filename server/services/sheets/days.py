@@ -245,7 +245,8 @@ def _key(roster: Roster, inputs: Inputs, day: date, now_ms: int) -> int:
                 if f.when.earliest_ms < end and f.when.latest_ms >= start
             ),
             tuple(
-                (k.device, k.paired_ms < end, k.revoked_ms, past(k.complete_until_ms or 0))
+                (k.device, k.paired_ms < end, k.revoked_ms, past(k.complete_until_ms or 0),
+                 None if k.apart_ms is None else past(k.apart_ms))
                 for listed in inputs.kiosks.at.values()
                 for k in listed
             ),

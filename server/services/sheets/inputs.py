@@ -94,10 +94,11 @@ def kiosks_of(session: Session, township: Township, now_ms: int) -> Kiosks:
     for row in plain(session, _kiosks_asked(), {"township": township.id}).all():
         site_id, device, paired_ms, revoked_ms, until_ms, contact_ms, apart_ms = row
         until_ms = believed(until_ms, now_ms)
-        if apart_ms is not None and until_ms is not None:
-            until_ms = min(until_ms, day_start_ms(day_of(apart_ms)))
+        if apart_ms is not None:
+            apart_ms = day_start_ms(day_of(apart_ms))
+            until_ms = None if until_ms is None else min(until_ms, apart_ms)
         if site_id is not None:
-            kiosk = Kiosk(device, paired_ms, revoked_ms, until_ms, contact_ms)
+            kiosk = Kiosk(device, paired_ms, revoked_ms, until_ms, contact_ms, apart_ms)
             at.setdefault(site_id, []).append(kiosk)
     return Kiosks(at, retention.removed_until(session))
 
