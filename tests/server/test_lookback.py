@@ -155,6 +155,25 @@ def test_records_that_come_after_the_signature_are_paid_with_the_next_month(
     assert desk_of.says("2026-05") == []
 
 
+def test_a_night_that_was_signed_on_its_morning_is_paid_with_the_next_month(
+    office: Office, village: Kiosk, desk_of: Desk
+) -> None:
+    last = date(2026, 3, 31)
+    with desk_of.open() as (session, township):
+        clerk, now = desk_of.people["clerk"], office.clock()
+        night = rosters.add_shift(session, township, "夜班", 20 * 60, 8 * 60, clerk, now)
+        rosters.set_day(session, township, "zhang-3", last, "at", clerk, now, "杏树村", night.id)
+    office.clock.now = at(date(2026, 4, 1), 0.5)
+    village.cursor()
+    village.record("zhang-3")
+    office.clock.now = at(date(2026, 4, 1), 9)
+    desk_of.sign(MARCH)
+    assert desk_of.says(APRIL) == []
+    office.clock.now = at(date(2026, 4, 1), 10)
+    village.sync()
+    assert desk_of.says(APRIL) == [("zhang-3", "2026-03-31", 0, 3500)]
+
+
 def test_leave_that_is_decided_after_the_signature_counts(
     office: Office, village: Kiosk, desk_of: Desk
 ) -> None:
