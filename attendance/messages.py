@@ -212,7 +212,8 @@ class BatchReply(Reply, frozen=True, kw_only=True):
 class WhereaboutsRow(Reply, frozen=True, kw_only=True):
     """One official as the server knows them; the fields of `attendance.whereabouts.Whereabouts`.
 
-    `portrait` is the token of the public picture (`GET /portraits/TOKEN`), None for none.
+    `portrait` is the token of the public picture (`GET /portraits/TOKEN`), None for none. What a
+    kiosk holds of a status in `void` that was declared on the snapshot's day counts no more.
     """
 
     official: str
@@ -226,6 +227,7 @@ class WhereaboutsRow(Reply, frozen=True, kw_only=True):
     pending: bool = False
     phone: str = ""
     portrait: str | None = None
+    void: list[Status] = []
 
 
 class Snapshot(Reply, frozen=True, kw_only=True):

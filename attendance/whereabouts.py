@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import date
 
 import msgspec
 
 from attendance.clock import ClockClass, Estimate
-from attendance.days import day_of, day_start_ms
+from attendance.days import DAY_MS, day_of, day_start_ms
 from attendance.records import PERSON_KINDS, Record
 from attendance.statuses import Kind, Status
 
@@ -47,8 +48,8 @@ class Fact(msgspec.Struct, frozen=True, gc=False):
 class Absence:
     """Leave or a trip, from `start_ms` until before `end_ms`. Only approved ones move a lamp.
 
-    `approved` is False for one that waits for somebody to decide, None for one that was refused or
-    withdrawn: nobody is away for it (`void`).
+    `approved` is False for one that waits for somebody to decide, None for one that was refused, or
+    withdrawn after it was decided: nobody is away for it (`void`).
     """
 
     official: str
@@ -60,7 +61,7 @@ class Absence:
 
     @property
     def void(self) -> bool:
-        """Whether it was refused or withdrawn."""
+        """Whether somebody decided about it and it does not hold."""
         return self.approved is None
 
 
@@ -69,7 +70,8 @@ class Whereabouts(msgspec.Struct, frozen=True, gc=False):
 
     `basis` is `record`, `absence` or `nothing`. `pending` marks a trip or leave that was declared
     and not approved. `clash` marks presence recorded during approved leave. `cls` is the clock
-    class of the record it rests on.
+    class of the record it rests on. `void` are the statuses that were taken back for that day
+    (`taken_back`).
     """
 
     official: str
@@ -82,6 +84,7 @@ class Whereabouts(msgspec.Struct, frozen=True, gc=False):
     site: str | None = None
     pending: bool = False
     clash: bool = False
+    void: tuple[Status, ...] = ()
 
 
 def fact_of(record: Record, when: Estimate, site: str | None = None) -> Fact | None:
@@ -123,6 +126,14 @@ def standing(facts: Iterable[Fact]) -> list[Fact]:
     return sorted(kept, key=lambda f: (f.when.at_ms, f.device, f.epoch, f.seq))
 
 
+def taken_back(absences: Iterable[Absence], day: date) -> set[Status]:
+    """The statuses that nobody is in because it was declared at a kiosk on that day: somebody
+    decided about leave or a trip of that kind that touches it, and it is void."""
+    start = day_start_ms(day)
+    end = start + DAY_MS
+    return {a.status for a in absences if a.void and a.start_ms < end and a.end_ms > start}
+
+
 def whereabouts(
     official: str,
     facts: Iterable[Fact],
@@ -134,20 +145,25 @@ def whereabouts(
 
     The latest trusted fact since the day began, which is midnight in Asia/Shanghai or `since_ms`
     where a shift crosses it; else an approved leave or trip; else unknown. Unverified facts never
-    count; class C counts only where there is no A or B.
+    count, nor what was declared and is taken back for that day; class C counts only where there is
+    no A or B.
     """
     start = day_start_ms(day_of(now_ms)) if since_ms is None else since_ms
+    own = [a for a in absences if a.official == official]
+    void = taken_back(own, day_of(start)) if own else set()
     trusted = [
         fact
         for fact in standing(f for f in facts if f.official == official)
-        if fact.verified and start <= fact.when.at_ms <= now_ms + FUTURE_TOLERANCE_MS
+        if fact.verified
+        and fact.status not in void
+        and start <= fact.when.at_ms <= now_ms + FUTURE_TOLERANCE_MS
     ]
     sure = [fact for fact in trusted if fact.when.cls is not ClockClass.C]
     absence = next(
         (
             a
-            for a in sorted(absences, key=lambda a: (-a.start_ms, a.end_ms))
-            if a.official == official and a.approved and a.start_ms <= now_ms < a.end_ms
+            for a in sorted(own, key=lambda a: (-a.start_ms, a.end_ms))
+            if a.approved and a.start_ms <= now_ms < a.end_ms
         ),
         None,
     )
@@ -166,6 +182,7 @@ def whereabouts(
             site=fact.site,
             pending=away and not (absence is not None and absence.status is fact.status),
             clash=present and absence is not None,
+            void=tuple(sorted(void)),
         )
     if absence is not None:
         return Whereabouts(
@@ -175,8 +192,9 @@ def whereabouts(
             until_ms=absence.end_ms,
             basis="absence",
             reason=absence.reason,
+            void=tuple(sorted(void)),
         )
-    return Whereabouts(official, Status.UNKNOWN)
+    return Whereabouts(official, Status.UNKNOWN, void=tuple(sorted(void)))
 
 
 def overlay(server: Whereabouts, own: Whereabouts) -> Whereabouts:

@@ -6,9 +6,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from attendance.clock import ClockClass
-from attendance.days import day_of
+from attendance.days import DAY_MS, day_of, day_start_ms
 from attendance.statuses import Status, colour_of
-from attendance.whereabouts import STALE_AFTER_MS, Fact, Whereabouts, overlay, whereabouts
+from attendance.whereabouts import STALE_AFTER_MS, Absence, Fact, Whereabouts, overlay, whereabouts
 from attendance.wire import Snapshot, WhereaboutsRow
 from kiosk.people import People
 
@@ -57,11 +57,13 @@ def board_rows(
     for person in people.all:
         row = rows.get(person.official)
         server = _of_snapshot(person.official, row, as_of, now_ms)
-        own = whereabouts(person.official, by_official.get(person.official, ()), (), now_ms)
+        own = whereabouts(
+            person.official, by_official.get(person.official, ()), _void(row, as_of), now_ms
+        )
         shown = overlay(server, own)
         stale = not heard and shown is not own
         pending = shown.pending
-        if shown is own and server.basis == "absence" and server.status is own.status:
+        if shown is own and server.status is own.status and not server.pending:
             pending = False  # declared here, and approved meanwhile
         colour = colour_of(shown.status)
         status = Status.STALE if stale else shown.status
@@ -80,6 +82,14 @@ def board_rows(
             )
         )
     return board
+
+
+def _void(row: WhereaboutsRow | None, as_of_ms: int) -> list[Absence]:
+    """What was declared on the snapshot's day and somebody took back since."""
+    if row is None:
+        return []
+    start = day_start_ms(day_of(as_of_ms))
+    return [Absence(row.official, s, start, start + DAY_MS, approved=None) for s in row.void]
 
 
 def _of_snapshot(

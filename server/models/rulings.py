@@ -174,6 +174,10 @@ class FindingEvent(OfTownship, Base):
     """A step of a finding: `what` is `answered`, `closed`, `reopened` or `note`."""
 
     __tablename__ = "finding_event"
+    # All that `server.services.rulings.findings` asks to tell the states: no text is read for it.
+    __table_args__ = (
+        Index("ix_finding_event_state", "township_id", "finding_id", "what", "id"),
+    )
 
     id: Mapped[int] = mapped_column(Id, primary_key=True)
     finding_id: Mapped[int] = mapped_column(ForeignKey("finding.id"), index=True)

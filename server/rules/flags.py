@@ -34,6 +34,9 @@ DOUBTFUL_RECORD = "doubtful_record"
 NO_KIOSK = "no_kiosk"
 #: The kiosk of an expected site neither recorded nor called all that day.
 KIOSK_SILENT = "kiosk_silent"
+#: Records of an expected site's kiosk were set aside, and nobody has reviewed them: till then
+#: nobody is absent there, nor late.
+SET_ASIDE = "set_aside"
 #: Only a check-out was recorded.
 NO_CHECKIN = "no_checkin"
 #: Nobody checked out although the day is over and all records are here.
@@ -64,6 +67,7 @@ DAY_KINDS = (
     DOUBTFUL_RECORD,
     NO_KIOSK,
     KIOSK_SILENT,
+    SET_ASIDE,
     NO_CHECKIN,
     NO_CHECKOUT,
     MAYBE_LATE,

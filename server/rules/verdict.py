@@ -11,7 +11,7 @@ import msgspec
 from attendance.clock import ClockClass
 from attendance.days import day_of, day_start_ms
 from attendance.statuses import Status
-from attendance.whereabouts import Absence, Fact, standing
+from attendance.whereabouts import Absence, Fact, standing, taken_back
 from server.rules import flags
 from server.rules.corrections import Ruled
 from server.rules.roster import Expected
@@ -46,15 +46,30 @@ class Discrepancy(msgspec.Struct, frozen=True, gc=False):
     record_id: str | None = None
 
 
+def believed(complete_until_ms: int | None, now_ms: int) -> int | None:
+    """A kiosk's watermark as far as anybody may rely on it at `now_ms`; None for not at all.
+
+    One that lies ahead was written when the server's clock was ahead, at a moment that nobody knows
+    any more. Nothing takes its place: a later contact does not say that nothing waited then.
+    """
+    ahead = complete_until_ms is not None and complete_until_ms > now_ms
+    return None if ahead else complete_until_ms
+
+
 @dataclass(frozen=True)
 class Kiosk:
-    """A kiosk as far as completeness goes: every record before `complete_until_ms` is here."""
+    """A kiosk as far as completeness goes: every record before `complete_until_ms` is here.
+
+    `apart_ms` is the first moment of which a record that was set aside may speak, where one awaits
+    a review.
+    """
 
     device: str
     paired_ms: int
     revoked_ms: int | None
     complete_until_ms: int | None
     last_contact_ms: int | None
+    apart_ms: int | None = None
 
 
 class Kiosks:
@@ -89,6 +104,13 @@ class Kiosks:
             found = bool(stood) and all((k.complete_until_ms or 0) >= end_ms for k in stood)
             self._complete[asked] = found
         return found
+
+    def set_aside(self, site_id: int, start_ms: int, end_ms: int) -> bool:
+        """Whether records of that site before `end_ms` may be among those that await a review."""
+        return any(
+            k.apart_ms is not None and k.apart_ms < end_ms
+            for k in self.on(site_id, start_ms, end_ms)
+        )
 
 
 class Case(msgspec.Struct, frozen=True, gc=False):
@@ -148,7 +170,7 @@ def judge(case: Case, kiosks: Kiosks, now_ms: int) -> Judgement:
     approved = [a for a in case.absences if a.approved]
     waiting = [a for a in case.absences if a.approved is False]
     # Somebody decided about what was declared: it stands no more (product.md, "Precedence").
-    void = {a.status for a in case.absences if a.void}
+    void = taken_back(case.absences, case.day)
     made.visits = tuple(visits_in(sure))
     if approved:
         # On the sheet leave stands until a leader decides (product.md, "Precedence").
@@ -237,6 +259,13 @@ def _arrived(
     )
 
 
+def _say_why_open(made: Judgement, case: Case, kiosks: Kiosks, until_ms: int) -> None:
+    """Names the expected sites whose records somebody has to review before more can be said."""
+    for e in case.expected:
+        if kiosks.set_aside(e.place.id, case.start_ms, until_ms):
+            made.add(flags.SET_ASIDE, e.place.name)
+
+
 def _look_at_start(
     made: Judgement, case: Case, timed: list[Expected], present: list[Fact], kiosks: Kiosks
 ) -> None:
@@ -257,6 +286,7 @@ def _look_at_start(
             made.late_ms = first.when.earliest_ms - hours.start_ms(case.day)
         else:
             made.add(flags.MAYBE_LATE, first.site, first.record_id)
+            _say_why_open(made, case, kiosks, limit)
     elif first.when.latest_ms > limit:
         made.add(flags.MAYBE_LATE, first.site, first.record_id)
 
@@ -312,6 +342,7 @@ def _judge_nothing(made: Judgement, case: Case, kiosks: Kiosks, now_ms: int) -> 
         made.verdict = "not_known"
     elif not _arrived(case, kiosks, case.end_ms):
         made.verdict = "not_known"
+        _say_why_open(made, case, kiosks, case.end_ms)
     else:
         made.verdict = "absent"
 

@@ -10,8 +10,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from attendance.clock import ClockClass
+from attendance.days import day_of
 from attendance.statuses import Status
-from attendance.whereabouts import Absence, Fact, Whereabouts, standing, whereabouts
+from attendance.whereabouts import Absence, Fact, Whereabouts, standing, taken_back, whereabouts
 
 #: `sure` · `between` the record's interval reaches over the moment · `doubtful` it rests on class
 #: C, or on a class C record that may be of then · `open` records of a site may still come ·
@@ -42,10 +43,15 @@ def where_at(
     theirs could still be. `since_ms` is when that day began, midnight where None. A fact from after
     that moment changes nothing.
     """
-    listed = list(facts)
-    mine = [f for f in standing(listed) if f.official == official and f.verified]
+    listed, own = list(facts), [a for a in absences if a.official == official]
+    void = taken_back(own, day_of(at_ms if since_ms is None else since_ms))
+    mine = [
+        f
+        for f in standing(listed)
+        if f.official == official and f.verified and f.status not in void
+    ]
     past = [f for f in listed if f.when.at_ms <= at_ms]
-    found = whereabouts(official, past, absences, at_ms, since_ms)
+    found = whereabouts(official, past, own, at_ms, since_ms)
     rests = next(
         (
             f

@@ -232,6 +232,12 @@ def allowance_paper(made: Statement, signed: Signed | None, people: Sequence[Per
     if not whole:
         notes.append(gettext("A part: %(n)s of %(all)s officials.", n=len(people),
                              all=len(made.people)))  # fmt: skip
+    if whole and made.gone:
+        notes.append(gettext(
+            "These corrections were approved after the records of their days had been removed. "
+            "Nobody can work those days out again: they stay worth what was signed."
+        ))  # fmt: skip
+        notes += [f"№ {g.correction} · {g.name or g.official} · {g.day}" for g in made.gone]
     changed = whole and bool(made.changes)
     sheets = [summary, changes, lines] if changed else [summary, lines]
     title = gettext("Allowance statement %(month)s", month=month_words(made.month))

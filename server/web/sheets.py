@@ -30,6 +30,7 @@ FLAGS: dict[str, tuple[Later, str]] = {
     "doubtful_record": (_l("A doubtful record of another day may belong here"), ""),
     "no_kiosk": (_l("No kiosk at the expected site"), "strong"),
     "kiosk_silent": (_l("Kiosk of the expected site silent all day"), "strong"),
+    "set_aside": (_l("Records of the expected site set aside await a review"), "strong"),
     "no_checkin": (_l("Checked out without checking in"), ""),
     "no_checkout": (_l("Did not check out"), ""),
     "maybe_late": (_l("Perhaps late: the time is not certain enough"), ""),

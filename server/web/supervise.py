@@ -217,7 +217,7 @@ def sites() -> str:
     if named:
         auth.note("view_sites", " ".join(sorted(named)))
     session, township, day = db.session(), auth.user_now().township, today()
-    kiosks = townships.kiosks(session, township)
+    kiosks = townships.kiosks(session, township, now())
     paired = {kiosk.site for kiosk in kiosks}
     return render_template(
         "sites.html",

@@ -1,10 +1,12 @@
 """One rule for lamp, board and sheet: precedence, day limits, clock classes, order of arrival."""
 
 import random
+from dataclasses import replace
 from datetime import date
 
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 
 from attendance.clock import Anchor, ClockClass, Estimate, estimate, from_anchor, wall_is_off
 from attendance.days import DAY_MS, day_of, day_start_ms, from_ms, local, minute_of_day, to_ms
@@ -60,6 +62,33 @@ def test_a_declared_trip_is_pending_until_approved() -> None:
     assert not whereabouts("zhang", trip, [approved], NOON).pending
 
 
+VOID = Absence("zhang", Status.BUSINESS_TRIP, NOON + 1, NOON + 2, approved=None)
+
+
+def test_what_was_declared_and_refused_is_as_if_it_had_not_been() -> None:
+    trip = fact(NOON - 5, Status.BUSINESS_TRIP, kind=Kind.DECLARE, seq=2)
+    gone = whereabouts("zhang", [trip], [VOID], NOON)
+    assert (gone.status, gone.pending, gone.void) == (
+        Status.UNKNOWN, False, (Status.BUSINESS_TRIP,),
+    )  # fmt: skip
+    came = whereabouts("zhang", [fact(NOON - 900), trip], [VOID], NOON)
+    assert (came.status, came.since_ms) == (Status.IN_VILLAGE, NOON - 900)
+    assert whereabouts("zhang", [trip], [VOID, LEAVE], NOON).status is Status.ON_LEAVE
+    for other in (
+        replace(VOID, official="li"),
+        replace(VOID, status=Status.ON_LEAVE),
+        replace(VOID, start_ms=DAY + DAY_MS, end_ms=DAY + 2 * DAY_MS),
+        replace(VOID, start_ms=DAY - DAY_MS, end_ms=DAY),
+        replace(VOID, approved=False),
+    ):
+        assert whereabouts("zhang", [trip], [other], NOON).pending, other
+    night = DAY - 6 * 3_600_000  # a shift that began on the evening before: that day's refusal
+    early = fact(DAY + 5, Status.BUSINESS_TRIP, kind=Kind.DECLARE)
+    assert whereabouts("zhang", [early], [VOID], DAY + 10, night).pending
+    before = replace(VOID, start_ms=night, end_ms=DAY)
+    assert not whereabouts("zhang", [early], [before], DAY + 10, night).pending
+
+
 def test_a_doubtful_clock_never_outranks_a_sure_one() -> None:
     facts = [fact(NOON - 900), fact(NOON - 5, Status.LEFT, cls=ClockClass.C, seq=2)]
     assert whereabouts("zhang", facts, [], NOON).status is Status.IN_VILLAGE
@@ -108,6 +137,15 @@ def test_order_of_arrival_does_not_matter(facts: list[Fact], now: int, rng: rand
     shuffled = facts[:]
     rng.shuffle(shuffled)
     assert whereabouts("zhang", facts, [LEAVE], now) == whereabouts("zhang", shuffled, [LEAVE], now)
+
+
+@given(facts_strategy, st.integers(DAY, DAY + DAY_MS - 1))
+def test_nothing_of_a_refused_kind_decides(facts: list[Fact], now: int) -> None:
+    kept = [f for f in facts if f.status is not Status.BUSINESS_TRIP]
+    without = whereabouts("zhang", kept, [LEAVE], now)
+    assert whereabouts("zhang", facts, [LEAVE, VOID], now) == structs.replace(
+        without, void=(Status.BUSINESS_TRIP,)
+    )
 
 
 @given(facts_strategy, facts_strategy, st.integers(DAY, DAY + DAY_MS - 1))

@@ -90,3 +90,20 @@ def test_declared_trips_wait_for_approval() -> None:
     assert row(approved, [trip]).pending is False
     came = row(approved, [fact(Status.IN_VILLAGE, MORNING)])
     assert (came.status, came.pending) == (Status.IN_VILLAGE, False)
+    for waits in (True, False):  # the server holds the record by now
+        held = snapshot(MORNING, status=Status.BUSINESS_TRIP, basis="record", since_ms=MORNING,
+                        cls="A", pending=waits)  # fmt: skip
+        assert row(held, [trip]).pending is waits
+
+
+def test_a_refusal_takes_back_what_was_declared_here() -> None:
+    came, trip = fact(Status.IN_VILLAGE, MORNING - HOUR), fact(Status.BUSINESS_TRIP, MORNING)
+    refused = snapshot(MORNING, status=Status.UNKNOWN, void=[Status.BUSINESS_TRIP])
+    gone = row(refused, [trip])
+    assert (gone.status, gone.colour, gone.pending) == (Status.UNKNOWN, "off", False)
+    assert row(refused, [came, trip]).status is Status.IN_VILLAGE
+    other = snapshot(MORNING, status=Status.UNKNOWN, void=[Status.ON_LEAVE])
+    assert row(other, [trip]).pending
+    tomorrow = MORNING + DAY_MS
+    anew = row(refused, [fact(Status.BUSINESS_TRIP, tomorrow)], tomorrow, tomorrow)
+    assert (anew.status, anew.pending) == (Status.BUSINESS_TRIP, True), "of that day alone"

@@ -11,7 +11,7 @@ from msgspec import structs
 
 from attendance.clock import ClockClass
 from attendance.days import DAY_MS
-from attendance.statuses import Status
+from attendance.statuses import Kind, Status
 from attendance.whereabouts import Absence, whereabouts
 from server.rules import allowance, draw, findings, leave
 from server.rules.calendar import Calendar
@@ -208,3 +208,9 @@ def test_how_sure_where_somebody_was_is() -> None:
     assert (answer.where.status, answer.sure) == (Status.ON_LEAVE, "sure")
     assert where_at(CODE, [fact(9 * HOUR, site=VILLAGE)], leave_, MIDNIGHT + 10 * HOUR,
                     True).where.clash  # fmt: skip
+    declared = fact(9 * HOUR, kind=Kind.DECLARE, status=Status.ON_LEAVE, cls=ClockClass.C,
+                    before=HOUR, after=HOUR)  # fmt: skip
+    assert sure(declared, at=10 * HOUR) == (Status.ON_LEAVE, "doubtful")
+    refused = [replace(leave_[0], approved=None)]
+    answer = where_at(CODE, [declared], refused, MIDNIGHT + 9 * HOUR + HOUR // 2, True)
+    assert (answer.where.status, answer.sure) == (Status.UNKNOWN, "nothing")

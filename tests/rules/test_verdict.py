@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 from hypothesis import given
@@ -16,7 +17,18 @@ from attendance.whereabouts import Absence, Fact
 from server.rules import flags
 from server.rules.corrections import Ruled
 from server.rules.roster import Expected
-from server.rules.verdict import HERE, VERDICTS, Case, Judgement, judge, reaching, silent
+from server.rules.verdict import (
+    HERE,
+    VERDICTS,
+    Case,
+    Judgement,
+    Kiosk,
+    Kiosks,
+    believed,
+    judge,
+    reaching,
+    silent,
+)
 
 from .made_up import (
     CODE,
@@ -181,6 +193,38 @@ def test_fewer_visits_than_the_shift_asks_for() -> None:
     again = (fact(8 * HOUR), fact(11 * HOUR, 2, out=True), fact(14 * HOUR, 3),
              fact(18 * HOUR, 4, out=True))  # fmt: skip
     assert flags.FEW_VISITS not in kinds(judged(*again, expected=twice))
+
+
+def test_what_waits_for_a_review_says_why_the_day_is_open() -> None:
+    whole, noon = kiosks(), MIDNIGHT + 12 * HOUR
+    held = Kiosks({
+        number: [replace(k, complete_until_ms=min(k.complete_until_ms or 0, noon), apart_ms=noon)
+                 for k in listed]
+        for number, listed in whole.at.items()
+    })  # fmt: skip
+    expected = (Expected(VILLAGE, MORNING), Expected(OTHER))
+    nobody = Case(DAY, MIDNIGHT, MIDNIGHT + DAY_MS, Ruled([]), [], expected)
+    found = judge(nobody, held, LONG_AFTER)
+    assert (found.verdict, kinds(found)) == ("not_known", {flags.SET_ASIDE})
+    assert {d.site for d in found.found} == {VILLAGE.name, OTHER.name}
+    day = DAY - timedelta(1)
+    before = structs.replace(nobody, day=day, start_ms=MIDNIGHT - DAY_MS, end_ms=MIDNIGHT)
+    assert judge(before, held, LONG_AFTER).verdict == "absent"
+    silent_since = Kiosks({1: [Kiosk("k", 0, None, noon, noon)]})
+    assert kinds(judge(nobody, silent_since, LONG_AFTER)) == {flags.NO_KIOSK}
+    late = structs.replace(nobody, ruled=Ruled([fact(10 * HOUR)]))
+    assert flags.SET_ASIDE not in kinds(judge(late, held, LONG_AFTER)), "late by what is known"
+    early = Kiosks({n: [replace(k, complete_until_ms=MIDNIGHT, apart_ms=MIDNIGHT) for k in listed]
+                    for n, listed in whole.at.items()})  # fmt: skip
+    found = judge(late, early, LONG_AFTER)
+    assert (found.verdict, kinds(found)) == ("came", {flags.MAYBE_LATE, flags.SET_ASIDE})
+
+
+@given(st.one_of(st.none(), st.integers(0, MIDNIGHT + 9 * DAY_MS)), moments)
+def test_a_mark_that_lies_ahead_says_nothing(until_ms: int | None, now_ms: int) -> None:
+    said = believed(until_ms, now_ms)
+    assert said is None or said <= now_ms
+    assert said == until_ms or (until_ms is not None and until_ms > now_ms)
 
 
 def test_leave_stands_and_the_clash_is_said() -> None:

@@ -129,6 +129,16 @@ def test_a_check_in_that_was_set_aside_from_the_fork_to_the_correction(
         assert said in row, row
     chinese = browser(office, "du", "zh").get(path).text
     assert all(said in chinese for said in ("待核查", "属于未计入的另一份历史", "下乡"))
+    assert "核查结果" in chinese
+    assert "问题情况" not in chinese
+    assert "Result of the review" in html
+    sheet = f"/day?date={DAY.isoformat()}"
+    why = "Records of the expected site set aside await a review: 杏树村"
+    assert why in inspector.get(sheet).text
+    assert "应到站点有搁置的记录待核查：杏树村" in browser(office, "du", "zh").get(sheet).text
+    found = f"/discrepancies?last={NEXT.isoformat()}&kind=set_aside"
+    assert why.partition(":")[0] in inspector.get(found).text
+    assert inspector.get(found).text.count(f"date={DAY.isoformat()}") > 0
     key = re.findall(r'name="one" value="(\w+)"', html)
     form = {"csrf_token": token_of(html), "one": key, "note": "问过本人"}
     assert browser(office, "shen").post(path, data=form).status_code in (400, 403)
@@ -142,6 +152,7 @@ def test_a_check_in_that_was_set_aside_from_the_fork_to_the_correction(
     assert "问过本人" in answer.text
     assert office.device(village.device).apart_from_ms is None
     assert verdict(office, DAY) == "absent", "somebody looked at it, and says nothing else yet"
+    assert why not in inspector.get(sheet).text
 
     clerk, leader = browser(office, "shen"), browser(office, "wu")
     page = link.replace("&amp;", "&")
@@ -181,6 +192,26 @@ def test_nobody_is_late_by_it_either_and_a_kept_day_is_judged_again(
     assert review(office, village.device, leader, [one.key for one in held(office, village.device)])
     assert stamp() != before
     assert verdict(office, DAY) == "absent"
+
+
+def test_a_day_that_was_open_before_says_why_once_records_are_set_aside(
+    office: Office, desk: Machine, village: Kiosk
+) -> None:
+    village.cursor()
+    office.clock.now = shanghai(NEXT, 8)
+
+    def said() -> list[tuple[str, str | None]]:
+        with office.context.database.session() as session:
+            sheet = day_sheet(session, only_township(session), DAY, office.clock())
+        (row,) = [row for row in sheet.rows if row.official == "zhang-3"]
+        assert row.verdict == "not_known"
+        return [(d.kind, d.site) for d in row.discrepancies]
+
+    assert said() == []
+    for since, told in ((NEXT, []), (DAY, [("set_aside", "杏树村")])):
+        with office.context.database.transaction() as session:
+            session.get_one(Device, village.device).apart_from_ms = ms(shanghai(since, 8))
+        assert said() == told
 
 
 def test_a_record_that_cannot_be_read_holds_its_day_back(

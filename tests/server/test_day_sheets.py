@@ -297,13 +297,57 @@ def test_leave_declared_at_a_kiosk_stands_until_somebody_decides(
     again = ask()
     assert (row_of(office, "li-4").verdict, row_of(office, "li-4").pending) == ("leave", True)
     step(again, "withdrawn")
+    assert row_of(office, "li-4").verdict == "absent"
     decide(first, True)
     assert row_of(office, "li-4").verdict == "leave"
     decide(first, False)
     assert row_of(office, "li-4").verdict == "absent"
 
 
-@pytest.mark.parametrize("how", ["refused by the county", "withdrawn", "withdrawn once approved"])
+def test_what_is_withdrawn_undecided_leaves_a_declaration_as_it_was(
+    office: Office, desk: Machine, village: Kiosk
+) -> None:
+    clerk, leader = office.user("wenshu", "clerk"), office.user("lingdao", "leader")
+    village.cursor()
+    village.record("li-4", kind=Kind.DECLARE, status=Status.ON_LEAVE)
+    village.sync()
+
+    def ask() -> int:
+        with office.context.database.transaction() as session:
+            until = MORNING + timedelta(days=1)
+            return leave.ask(
+                session, only_township(session), "li-4", Status.ON_LEAVE, MORNING, until, "",
+                clerk, office.clock(),
+            ).id  # fmt: skip
+
+    def stands() -> bool:
+        with office.context.database.session() as session:
+            place, now = only_township(session), office.clock()
+            shown = {w.official: w.where for w in whereabouts_at(session, place, now)}["li-4"]
+        row = row_of(office, "li-4")
+        assert row.pending is shown.pending
+        return (row.verdict, shown.status) == ("leave", Status.ON_LEAVE)
+
+    late, refused, one_by_one, imported = ask(), ask(), ask(), ask()
+    with office.context.database.transaction() as session:
+        place, now = only_township(session), office.clock()
+        leave.step(session, one_by_one, "withdrawn", "", clerk, now)
+        assert leave.withdraw(session, place, [imported], "", clerk, now) == {imported: ""}
+        leave.step(session, late, "withdrawn", "", clerk, now)
+    assert stands()
+    office.clock.step(minutes=1)
+    with office.context.database.transaction() as session:
+        leave.decide(session, late, True, leader, office.clock())  # on a page from before
+    assert stands()
+    with office.context.database.transaction() as session:
+        leave.decide(session, refused, False, leader, office.clock())
+    assert not stands()
+    with office.context.database.transaction() as session:
+        leave.step(session, refused, "withdrawn", "", clerk, office.clock())
+    assert not stands(), "what was refused is not undone by withdrawing it"
+
+
+@pytest.mark.parametrize("how", ["refused by the county", "withdrawn once approved"])
 def test_what_else_takes_back_a_declaration(
     office: Office, desk: Machine, village: Kiosk, how: str
 ) -> None:
@@ -320,8 +364,7 @@ def test_what_else_takes_back_a_declaration(
         made = leave.ask(
             session, place, "li-4", Status.ON_LEAVE, MORNING, MORNING + days, "", clerk, now
         )
-        if how != "withdrawn":
-            leave.decide(session, made.id, True, leader, now)
+        leave.decide(session, made.id, True, leader, now)
     assert row_of(office, "li-4").verdict == "leave"
     with office.context.database.transaction() as session:
         what = "county_refused" if "county" in how else "withdrawn"
@@ -340,7 +383,7 @@ def test_the_next_township_sees_nothing(office: Office, desk: Machine, village: 
         assert (sheet.rows, sheet.sites, sheet.unknown) == ([], [], [])
         assert public_rows(session, place, now) == []
         assert officials(session, place) == []
-        assert kiosks(session, place) == []
+        assert kiosks(session, place, now) == []
         assert leave.listing(session, place) == []
         with pytest.raises(NotFound):
             official_history(session, place, "zhang-3", TODAY, TODAY, now)

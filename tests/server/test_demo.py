@@ -72,7 +72,8 @@ def test_a_month_has_every_verdict_and_every_discrepancy(tmp_path: Path) -> None
         for day in days:
             rows = daysheet.day_sheet(session, place, day, NOW).rows
             kinds |= {flag for row in rows for entry in row.entries for flag in entry.flags}
-        assert kinds == set(FLAGS)
+        # The demo's kiosks have one history each.
+        assert kinds == set(FLAGS) - {flags.SET_ASIDE}
         assert {one.judged.verdict for _, one in held} == set(VERDICTS)
         (night,) = [
             one for _, one in held if any(e.hours and e.hours.overnight for e in one.expected)

@@ -8,10 +8,11 @@ import re
 from collections.abc import Iterator
 from datetime import date
 from itertools import product
+from typing import Any
 
 import openpyxl
 import pytest
-from sqlalchemy import insert
+from sqlalchemy import event, insert, text
 from sqlalchemy.orm import Session
 
 from attendance.days import to_ms
@@ -85,6 +86,35 @@ def test_the_database_knows_the_state_as_the_rules_do(
             1:3
         ]
     assert findings.number(session, township) == sum(len(ids) for ids in wanted.values())
+
+
+def test_states_are_told_from_an_index_and_no_step_s_text_is_read(
+    session: Session, township: Township
+) -> None:
+    connection, plans = session.connection(), []
+    large = connection.dialect.name != "sqlite"
+    if large:
+        session.execute(text("SET LOCAL enable_seqscan = off"))  # as a large table would have it
+
+    def seen(_connection: Any, _cursor: Any, statement: str, values: Any, *_: Any) -> None:
+        if statement.startswith("SELECT") and "max(" in statement:
+            way = "EXPLAIN" if large else "EXPLAIN QUERY PLAN"
+            cursor = connection.connection.cursor()
+            rows = cursor.execute(f"{way} {statement}", values).fetchall()
+            plans.append("\n".join(str(row[-1]) for row in rows))
+
+    event.listen(connection, "before_cursor_execute", seen)
+    try:
+        for wanted in STATES:
+            findings.number(session, township, wanted)
+            findings.listing(session, township, wanted, limit=PAGE)
+    finally:
+        event.remove(connection, "before_cursor_execute", seen)
+    assert len(plans) == 2 * len(STATES)
+    for plan in plans:
+        assert "ix_finding_event_state" in plan, plan
+        if not large:
+            assert "COVERING INDEX ix_finding_event_state (township_id=?)" in plan, plan
 
 
 def numbers(text: str) -> list[int]:

@@ -22,7 +22,9 @@ from server.services.evidence import checkpoints, retention
 from server.services.evidence.prune import prune
 from server.services.evidence.retention import PRUNED
 from server.services.evidence.verify import verify
-from server.services.rulings import statements
+from server.services.rulings import corrections, statements
+from server.services.rulings.changes import Change
+from server.services.rulings.corrections import Draft
 from server.services.sheets import daysheet
 from server.services.township.townships import only_township
 from tests.conftest import NewDatabase
@@ -87,7 +89,7 @@ def test_what_was_paid_for_days_whose_records_went_is_not_kept_back(old: Office)
         statements.sign(session, township, "2026-03", leader, old.clock(), seen)
     month = day_of(ms(old.clock())).isoformat()[:7]
 
-    def changes() -> list[statements.Change]:
+    def changes() -> list[Change]:
         with old.context.database.session() as session:
             return statements.statement_of(
                 session, only_township(session), month, old.clock()
@@ -96,6 +98,12 @@ def test_what_was_paid_for_days_whose_records_went_is_not_kept_back(old: Office)
     assert changes() == []
     run(old)
     assert changes() == [], "nobody can say any more that they were not there"
+    clerk, day = old.user("wen", "clerk"), day_of(ms(MORNING))
+    with old.context.database.transaction() as session:
+        draft = Draft("zhang-3", day, "absent", "没有来")
+        made = corrections.propose(session, only_township(session), draft, clerk, old.clock())
+        corrections.decide(session, made.id, True, "", leader, old.clock())
+    assert changes() == [], "nor does a correction that came too late"
 
 
 def test_what_is_old_goes_and_what_is_left_verifies(

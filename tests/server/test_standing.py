@@ -10,8 +10,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import event
 
+from attendance import wire
 from attendance.days import day_start_ms
-from attendance.statuses import Status
+from attendance.statuses import Kind, Status
 from attendance.whereabouts import FUTURE_TOLERANCE_MS, whereabouts
 from server.errors import InputInvalid, NotAllowed, NotFound
 from server.models import Device, LeaveRow, RecordRow, User
@@ -131,6 +132,52 @@ def test_leave_is_asked_by_clerks_and_decided_by_other_leaders(
         found = leave.listing(session, place)
         assert [(f.state, f.decided_by) for f in found] == [("refused", "lingdao")]
         assert [one.void for one in leave.absences(session, place, ms(now), ms(now))] == [True]
+
+
+@pytest.mark.parametrize("by", ["a leader", "the county"])
+def test_what_was_declared_and_refused_shows_nowhere(
+    office: Office, desk: Machine, village: Kiosk, by: str
+) -> None:
+    clerk, leader = office.user("wenshu", "clerk"), office.user("lingdao", "leader")
+    village.cursor()
+    village.record("li-4", status=Status.IN_VILLAGE)
+    office.clock.step(minutes=5)
+    village.record("li-4", kind=Kind.DECLARE, status=Status.ON_LEAVE)
+    village.record("zhang-3", kind=Kind.DECLARE, status=Status.ON_LEAVE)
+    village.sync()
+
+    def shown() -> dict[str, tuple[Status, bool]]:
+        answer = village.send("GET", wire.WHEREABOUTS)
+        rows = wire.decode(answer.data, wire.Snapshot).rows
+        with office.context.database.snapshot() as session:
+            place, now = only_township(session), office.clock()
+            everybody = {w.official: w.where for w in whereabouts_at(session, place, now)}
+        for row in rows:
+            where = everybody[row.official]
+            assert (row.status, row.pending) == (where.status, where.pending)
+            assert row.void == list(where.void)
+        return {row.official: (row.status, row.pending) for row in rows}
+
+    declared = (Status.ON_LEAVE, True)
+    assert shown() == {"li-4": declared, "zhang-3": declared}
+    now, tonight = office.clock(), MORNING + timedelta(hours=9)
+    with office.context.database.transaction() as session:
+        place = only_township(session)
+        # It begins in the evening, and the refusal is of the day for all that.
+        until = tonight + timedelta(days=9 if by == "the county" else 0, hours=1)
+        asked = leave.ask(
+            session, place, "li-4", Status.ON_LEAVE, tonight, until, "", clerk, now
+        ).id
+    assert shown()["li-4"] == declared, "nobody has decided"
+    with office.context.database.transaction() as session:
+        leave.decide(session, asked, by == "the county", leader, now)
+        if by == "the county":
+            leave.step(session, asked, "county_refused", "县字 1 号", clerk, now)
+    assert shown() == {"li-4": (Status.IN_VILLAGE, False), "zhang-3": declared}
+    office.clock.step(minutes=5)
+    village.record("li-4", kind=Kind.DECLARE, status=Status.BUSINESS_TRIP)
+    village.sync()
+    assert shown()["li-4"] == (Status.BUSINESS_TRIP, True), "another kind waits for its own answer"
 
 
 @given(

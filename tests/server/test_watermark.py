@@ -8,10 +8,13 @@ import pytest
 from sqlalchemy import select
 
 from attendance import wire
-from server.models import Contact
+from attendance.days import DAY_MS, day_end_ms, day_of, from_ms
+from server.models import Contact, Device
 from server.services.records.cursors import IN_FLIGHT_MS
+from server.services.sheets.daysheet import day_sheet
+from server.services.township.townships import kiosks, only_township
 
-from .conftest import MORNING, Kiosk, Office, ms
+from .conftest import MORNING, Kiosk, Machine, Office, ms
 
 #: A question by a fresh proof is placed that narrowly, milliseconds.
 NARROW_MS = 500
@@ -143,3 +146,71 @@ def test_a_servers_clock_that_was_ahead_does_not_stick(office: Office, village: 
     office.clock.step(hours=1)
     village.cursor(pending=1)
     assert (until(office, village) or 0) < ms(office.clock.now) - 3_600_000
+
+
+def verdict(office: Office, code: str = "li-4") -> str:
+    """What the sheet of 18 March says of somebody who never came, and that pages agree."""
+    now = office.clock()
+    with office.context.database.session() as session:
+        place = only_township(session)
+        sheet = day_sheet(session, place, day_of(ms(MORNING)), now)
+        known = {k.device: k.complete_until for k in kiosks(session, place, now)}
+        for site in sheet.sites:
+            if site.complete_until is not None:
+                assert site.complete_until == min(known[d] or now for d in site.kiosks) <= now
+        assert all(until is None or until <= now for until in known.values())
+    return next(row.verdict for row in sheet.rows if row.official == code)
+
+
+@pytest.mark.parametrize("contact", ["none", "with records that wait"])
+def test_nobody_is_absent_by_a_mark_that_lies_ahead(
+    office: Office, desk: Machine, village: Kiosk, contact: str
+) -> None:
+    other = office.kiosk("柳林村", "village")
+    true = office.clock.now
+    for kiosk in (village, other):
+        kiosk.wall_off = timedelta(days=30)
+    office.clock.now = true + timedelta(days=30)  # the server's clock is ahead
+    village.cursor()
+    other.cursor()
+    ahead = until(office, village) or 0
+    assert ahead > day_end_ms(day_of(ms(MORNING)))
+    office.clock.now = true + timedelta(hours=1)
+    for kiosk in (village, other):
+        kiosk.wall_off = timedelta(0)
+        kiosk.reboot()
+    office.clock.now = true + timedelta(days=3)
+    if contact != "none":
+        village.cursor(pending=1)
+    assert verdict(office) == "not_known", "nobody knows what waits at the kiosk"
+    other.cursor()
+    office.clock.now = from_ms(ahead + DAY_MS)
+    assert verdict(office) == "not_known", "nor once that moment has come"
+    assert until(office, village) is None
+    village.cursor()
+    assert verdict(office) == "absent"
+
+
+def test_a_revoked_kiosk_keeps_what_it_was_known_to_have_sent(
+    office: Office, desk: Machine, village: Kiosk
+) -> None:
+    office.clock.step(days=3)
+    village.cursor()
+    stranger = office.kiosk("北坡村", "village", township="白水乡")
+    stranger.cursor()
+    mark, theirs = until(office, village), until(office, stranger)
+    with office.context.database.transaction() as session:
+        session.get_one(Device, village.device).revoked_ms = ms(office.clock())
+    other = office.kiosk("柳林村", "village")
+    other.cursor()
+    assert verdict(office) == "absent"
+    office.clock.step(days=-1)  # the server's clock is behind
+    assert verdict(office) == "not_known"
+    other.reboot()
+    other.wall_off = timedelta(days=1)
+    other.cursor()
+    assert (until(office, other) or 0) <= ms(office.clock())
+    assert until(office, village) == mark
+    assert until(office, stranger) == theirs, "another township's is its own"
+    office.clock.step(days=2)
+    assert verdict(office) == "absent"

@@ -80,7 +80,7 @@ def _metrics(session: Session, data: Path, now: datetime) -> Iterable[Metric]:
     troubles = gauge("kiosk_trouble", "1 for each part that the kiosk says is wrong",
                      (*_LABELS, "part"))  # fmt: skip
     for township in session.scalars(select(Township).order_by(Township.id)).all():
-        for kiosk in townships.kiosks(session, township):
+        for kiosk in townships.kiosks(session, township, now):
             labels = [township.name, kiosk.site, kiosk.device]
             for name, told in _values(kiosk).items():
                 if told is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 import msgspec
-from sqlalchemy import bindparam, select
+from sqlalchemy import bindparam, select, update
 from sqlalchemy.orm import Session
 
 from attendance import wire
@@ -56,6 +56,8 @@ def cursor(
         if asked.health is not None:
             device.health = msgspec.to_builtins(asked.health)
         mine = (device.epoch, device.seq, device.head.hex())
+        if (device.complete_until_ms or 0) > now_ms:
+            _forget_ahead(session, device, now_ms)
         if state == "ok" and asked.pending == 0 and mine == (asked.epoch, asked.seq, asked.head):
             device.complete_until_ms = _complete_until(device, asked_ms, now_ms)
     place = device.township_id
@@ -82,6 +84,34 @@ def _complete_until(device: Device, asked_ms: int, now_ms: int) -> int | None:
     if until < device.paired_ms - IN_FLIGHT_MS:  # some clock is wrong; there are no records then
         return held
     return until if held is None or held > now_ms else max(held, until)
+
+
+def _forget_ahead(session: Session, device: Device, now_ms: int) -> None:
+    """Takes back the marks of this kiosk and of the township's others that lie ahead of the clock.
+
+    Nobody believes them now, but of a kiosk that stays silent everybody would once that moment has
+    come. A revoked one keeps its own: no contact would give it another, should the clock be behind.
+    Another one that is being heard just now looks after itself.
+    """
+    others = session.scalars(
+        select(Device.id)
+        .where(
+            Device.township_id == device.township_id,
+            Device.kind == "kiosk",
+            Device.id != device.id,
+            Device.revoked_ms.is_(None),
+            Device.complete_until_ms > now_ms,
+        )
+        .with_for_update(skip_locked=True)
+    ).all()
+    device.complete_until_ms = None
+    if others:
+        session.execute(
+            update(Device)
+            .where(Device.township_id == device.township_id, Device.id.in_(others))
+            .values(complete_until_ms=None)
+            .execution_options(synchronize_session=False)
+        )
 
 
 def state_of(session: Session, device: Device, asked: wire.CursorRequest) -> str:

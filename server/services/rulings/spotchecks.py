@@ -275,7 +275,7 @@ def where_all_were(
     first, last = min(days), max(days)
     whole = days_between(first - timedelta(1), last + timedelta(1))
     roster, judged = days_of(session, township, whole, now)
-    inputs = inputs_of(session, township, roster, whole[0], whole[-1])
+    inputs = inputs_of(session, township, roster, whole[0], whole[-1], to_ms(now))
     by_day = dict(zip(whole, judged, strict=True))
     start, end = day_start_ms(whole[0]), day_start_ms(whole[-1]) + 2 * DAY_MS
     facts = facts_of(session, township, roster, start, end)

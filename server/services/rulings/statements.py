@@ -16,18 +16,16 @@ from attendance.i18n import say
 from server.errors import InputInvalid, NotFound
 from server.models import MonthSignature, RecordRow, Township, User
 from server.rules import allowance
-from server.rules.calendar import days_between, month_days
+from server.rules.calendar import month_days
 from server.rules.terms import Allowance, MonthDays, in_force
 from server.services.access.permissions import Act, require
-from server.services.evidence import retention
 from server.services.records.recordrows import day_number, moments, within
+from server.services.rulings import changes, lookback
+from server.services.rulings.changes import LOOKED, Change, Gone
 from server.services.sheets.days import days_of
 from server.services.sheets.months import totals_of
 from server.services.sheets.roster import Roster
 from server.services.township.newest import PERSON_KIND_WORDS
-
-#: Signed months that are looked at again for what changed since.
-LOOK_BACK = 12
 
 
 class DayLine(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -60,16 +58,6 @@ class PersonLines(msgspec.Struct, frozen=True):
     minimum: int
 
 
-class Change(msgspec.Struct, frozen=True):
-    """A day of a month signed before that is worth something else now."""
-
-    official: str
-    name: str
-    day: str
-    was_fen: int
-    is_fen: int
-
-
 class Statement(msgspec.Struct, frozen=True):
     """The month as it is signed. `fen` is what is to be paid: the month's days and the changes."""
 
@@ -83,7 +71,8 @@ class Statement(msgspec.Struct, frozen=True):
     fen: int
     open_days: int
     rates: dict[str, int]
-    v: int = 1
+    v: int = LOOKED
+    gone: list[Gone] = []
 
 
 @dataclass(frozen=True)
@@ -106,20 +95,21 @@ def statement_of(session: Session, township: Township, month: str, now: datetime
     roster, lines = _lines(session, township, days, now)
     minimum = in_force(roster.terms, MonthDays, month_days(month)[-1]).days
     people = [_person(roster, own, minimum) for own in lines]
-    changes = _changes(session, township, roster, month, now)
+    changed, gone = changes.changes(session, township, roster, month, now)
     fen_days = sum(p.fen for p in people)
-    fen_changes = sum(c.is_fen - c.was_fen for c in changes)
+    fen_changes = sum(c.is_fen - c.was_fen for c in changed)
     return Statement(
         township=township.name,
         month=month,
         people=people,
-        changes=changes,
+        changes=changed,
         days=sum(p.paid_days for p in people),
         fen_days=fen_days,
         fen_changes=fen_changes,
         fen=fen_days + fen_changes,
         open_days=sum(p.verdicts.get(v, 0) for p in people for v in ("not_known", "not_yet")),
         rates=_rates(roster, month_days(month)),
+        gone=gone,
     )
 
 
@@ -245,13 +235,9 @@ def _lines(
             if one is None:
                 continue
             held.append(one)
-            if one.judged.verdict == "not_expected" and not one.judged.corrected:
-                continue
-            line = allowance.day_line(
-                day.day, one.judged.verdict, one.judged.visits, roster.site_kinds, rates[day.day],
-                one.judged.corrected,
-            )  # fmt: skip
-            lines.append((line, one.judged.verdict))
+            line = lookback.line_of(roster, day.day, one, rates[day.day])
+            if line is not None:
+                lines.append((line, one.judged.verdict))
         if lines:
             found.append(_Own(person.official, lines, held))
     return roster, found
@@ -289,63 +275,6 @@ def _rates(roster: Roster, days: list[date]) -> dict[str, int]:
         if rate != last:
             found[day.isoformat()] = last = rate
     return found
-
-
-def _changes(
-    session: Session, township: Township, roster: Roster, month: str, now: datetime
-) -> list[Change]:
-    """What signed months would say otherwise now, without what later ones have made up for.
-
-    Of the last LOOK_BACK signed months, and of days whose records are still kept: of a day whose
-    records were removed nothing else can be said than what was signed.
-    """
-    rows = session.scalars(
-        select(MonthSignature)
-        .options(undefer(MonthSignature.statement))
-        .where(MonthSignature.township_id == township.id, MonthSignature.month < month)
-        .order_by(MonthSignature.month.desc())
-        .limit(LOOK_BACK)
-    ).all()
-    if not rows:
-        return []
-    stated: dict[tuple[str, date], int] = {}
-    months = {row.month for row in rows}
-    for row in reversed(rows):
-        held = json_of(Statement).decode(row.statement)
-        for person in held.people:
-            for line in person.days:
-                if line.fen:
-                    stated[person.official, date.fromisoformat(line.day)] = line.fen
-        for change in held.changes:
-            stated[change.official, date.fromisoformat(change.day)] = change.is_fen
-    first, last = month_days(min(months))[0], month_days(max(months))[-1]
-    present: dict[tuple[str, date], int] = {}
-    days = [d for d in days_between(first, last) if d.isoformat()[:7] in months]
-    for start in range(0, len(days), 31):
-        part = days[start : start + 31]
-        whole = days_between(part[0], part[-1])
-        _, lines = _lines(session, township, whole, now)
-        for own in lines:
-            for made, _ in own.lines:
-                if made.fen and made.day.isoformat()[:7] in months:
-                    present[own.official, made.day] = made.fen
-    kept = day_of(retention.removed_until(session) or 0)  # nothing of that day or before is whole
-    present = {key: fen for key, fen in present.items() if key[1] > kept}
-    known = {
-        key: fen
-        for key, fen in stated.items()
-        if key[1].isoformat()[:7] in months and key[1] > kept
-    }
-    return [
-        Change(
-            c.official,
-            roster.by_code[c.official].name if c.official in roster.by_code else "",
-            c.day.isoformat(),
-            c.was_fen,
-            c.is_fen,
-        )
-        for c in allowance.adjustments(known, present)
-    ]
 
 
 def month_before(month: str) -> str:

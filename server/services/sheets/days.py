@@ -131,7 +131,9 @@ class Look:
         self._now_ms = to_ms(now)
         if not days:
             return
-        self._inputs = inputs_of(session, township, self.roster, days[0], days[-1])
+        self._inputs = inputs_of(
+            session, township, self.roster, days[0], days[-1], self._now_ms
+        )
         connection = session.connection()
         self._writing = bool(connection.get_execution_options().get("quxiang_write"))
         self._kept = _kept.setdefault(connection.engine.pool, _Kept())
@@ -243,7 +245,8 @@ def _key(roster: Roster, inputs: Inputs, day: date, now_ms: int) -> int:
                 if f.when.earliest_ms < end and f.when.latest_ms >= start
             ),
             tuple(
-                (k.device, k.paired_ms < end, k.revoked_ms, past(k.complete_until_ms or 0))
+                (k.device, k.paired_ms < end, k.revoked_ms, past(k.complete_until_ms or 0),
+                 None if k.apart_ms is None else past(k.apart_ms))
                 for listed in inputs.kiosks.at.values()
                 for k in listed
             ),
@@ -378,15 +381,12 @@ def person_days(
     session: Session, township: Township, code: str, days: Sequence[date], now: datetime
 ) -> tuple[Roster, Inputs, list[Day]]:
     """One official's days, without everybody else's. Raises KeyError for an unknown code."""
-    roster = roster_of(session, township)
+    roster, now_ms = roster_of(session, township), to_ms(now)
     person = roster.by_code[code]
     if not days:
-        return (
-            roster,
-            inputs_of(session, township, roster, day_of(to_ms(now)), day_of(to_ms(now)), code),
-            [],
-        )
-    inputs = inputs_of(session, township, roster, days[0], days[-1], code, signed=False)
+        today = day_of(now_ms)
+        return roster, inputs_of(session, township, roster, today, today, now_ms, code), []
+    inputs = inputs_of(session, township, roster, days[0], days[-1], now_ms, code, signed=False)
     also = [
         r.record_id
         for listed in inputs.rulings.values()
@@ -403,6 +403,5 @@ def person_days(
         (code,),
         also,
     )
-    now_ms = to_ms(now)
     made = [judged_day(roster, inputs, facts, d, now_ms, (person,), always=True) for d in days]
     return roster, inputs, made

@@ -27,7 +27,7 @@ from server.models.evidence import REACHES
 from server.rules import corrections
 from server.rules.calendar import days_between
 from server.rules.corrections import Ruling
-from server.rules.verdict import Kiosk, Kiosks
+from server.rules.verdict import Kiosk, Kiosks, believed
 from server.services.evidence import retention
 from server.services.records.recordrows import (
     between,
@@ -62,10 +62,12 @@ def inputs_of(
     roster: Roster,
     first: date,
     last: date,
+    now_ms: int,
     code: str | None = None,
     signed: bool = True,
 ) -> Inputs:
-    """What bears on the days from `first` to `last`, of everybody or of one official (the code).
+    """What bears on the days from `first` to `last`, of everybody or of one official (the code), at
+    the moment `now_ms`.
 
     Without `signed` no signatures are made, for whoever keeps nothing.
     """
@@ -74,7 +76,7 @@ def inputs_of(
     for absence in leave.absences(session, township, start, end + DAY_MS, code, roster):
         absences.setdefault(absence.official, []).append(absence)
     return Inputs(
-        kiosks_of(session, township),
+        kiosks_of(session, township, now_ms),
         absences,
         _doubtful(session, township, roster, start, end + DAY_MS, code),
         rulings_of(session, township, first, last, code),
@@ -82,8 +84,8 @@ def inputs_of(
     )
 
 
-def kiosks_of(session: Session, township: Township) -> Kiosks:
-    """The township's kiosks by site.
+def kiosks_of(session: Session, township: Township, now_ms: int) -> Kiosks:
+    """The township's kiosks by site, as complete as they are known to be at `now_ms`.
 
     One is complete only until the day of the first record of it that was set aside and that nobody
     has reviewed (`server.services.records.apart`).
@@ -91,10 +93,12 @@ def kiosks_of(session: Session, township: Township) -> Kiosks:
     at: dict[int, list[Kiosk]] = {}
     for row in plain(session, _kiosks_asked(), {"township": township.id}).all():
         site_id, device, paired_ms, revoked_ms, until_ms, contact_ms, apart_ms = row
-        if apart_ms is not None and until_ms is not None:
-            until_ms = min(until_ms, day_start_ms(day_of(apart_ms)))
+        until_ms = believed(until_ms, now_ms)
+        if apart_ms is not None:
+            apart_ms = day_start_ms(day_of(apart_ms))
+            until_ms = None if until_ms is None else min(until_ms, apart_ms)
         if site_id is not None:
-            kiosk = Kiosk(device, paired_ms, revoked_ms, until_ms, contact_ms)
+            kiosk = Kiosk(device, paired_ms, revoked_ms, until_ms, contact_ms, apart_ms)
             at.setdefault(site_id, []).append(kiosk)
     return Kiosks(at, retention.removed_until(session))
 

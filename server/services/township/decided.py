@@ -7,9 +7,10 @@ from collections.abc import Mapping, Sequence
 from sqlalchemy.orm import Session
 
 from attendance.days import day_of
-from attendance.whereabouts import Fact
+from attendance.whereabouts import Absence, Fact, taken_back
 from server.models import Township
 from server.rules import corrections
+from server.rules.calendar import days_between
 from server.services.sheets.days import others_of
 from server.services.sheets.facts import facts_of
 from server.services.sheets.inputs import rulings_of
@@ -21,6 +22,7 @@ def decided(
     township: Township,
     roster: Roster,
     facts: Mapping[str, Sequence[Fact]],
+    away: Mapping[str, Sequence[Absence]],
     first_ms: int,
     last_ms: int,
 ) -> Mapping[str, Sequence[Fact]]:
@@ -28,13 +30,19 @@ def decided(
     laid over them: a record that was found to be another's shows its true owner.
 
     On most days there is no correction, and one question finds that; of whom one concerns all facts
-    are read, since the newest that counts may be an older one.
+    are read, since the newest that counts may be an older one. So they are of whoever declared what
+    is void by their absences in `away`.
     """
-    rulings = rulings_of(session, township, day_of(first_ms), day_of(last_ms))
-    if not rulings:
-        return facts
+    days = days_between(day_of(first_ms), day_of(last_ms))
+    rulings = rulings_of(session, township, days[0], days[-1])
     listed = [ruling for each in rulings.values() for ruling in each]
     codes = {r.official for r in listed} | {r.really for r in listed if r.really is not None}
+    for code, absences in away.items():
+        void = {status for day in days for status in taken_back(absences, day)}
+        if any(fact.status in void for fact in facts.get(code, ())):
+            codes.add(code)
+    if not codes:
+        return facts
     read = facts_of(session, township, roster, first_ms, last_ms + 1, codes)
     made = dict(facts)
     for code in codes:

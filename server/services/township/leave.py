@@ -292,8 +292,8 @@ def absences(
 ) -> list[Absence]:
     """Leave and trips that touch `first_ms..last_ms`, undecided and void ones included.
 
-    `Absence.approved` tells them apart. `roster` is the township's, where the caller has asked for
-    it.
+    `Absence.approved` tells them apart. What was withdrawn before a leader decided is none of them.
+    `roster` is the township's, where the caller has asked for it.
     """
     asked = {"township": township.id, "first": first_ms, "last": last_ms, "code": official}
     rows = plain(session, _touching_asked(official is not None), asked).all()
@@ -310,6 +310,7 @@ def absences(
             reason=row.reason or None,
         )
         for row, one in zip(rows, found, strict=True)
+        if not one.unsaid
     ]
 
 

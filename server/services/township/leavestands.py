@@ -89,6 +89,18 @@ class Stand:
     days: int
     counted: int
 
+    @property
+    def unsaid(self) -> bool:
+        """Whether it was withdrawn before anybody decided about it: it is as if nobody had asked.
+
+        Whoever may enter leave may withdraw it then, so it takes back nothing that was declared.
+        """
+        gone = next((one.at_ms for one in self.steps if one.step == "withdrawn"), None)
+        decided = self.decision
+        if gone is None or decided is None:
+            return gone is not None
+        return bool(decided.approved) and bool(decided.at_ms > gone)
+
 
 def stands(
     session: Session, township: Township, rows: Sequence[Any], roster: Roster, whole: bool = False

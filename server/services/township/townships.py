@@ -28,6 +28,7 @@ from server.models import (
     TownshipRule,
     WorkGroup,
 )
+from server.rules.verdict import believed
 from server.services.sheets.roster import TOUCHED, roster_of
 from server.services.township.search import matches
 
@@ -212,8 +213,8 @@ def sites(session: Session, township: Township) -> list[Site]:
     )
 
 
-def kiosks(session: Session, township: Township) -> list[KioskState]:
-    """Every kiosk ever paired, by site, with how much of it was set aside."""
+def kiosks(session: Session, township: Township, now: datetime) -> list[KioskState]:
+    """Every kiosk ever paired, by site, with how much of it was set aside, as known at `now`."""
     rejected, quarantined = (
         _per_device(session, township, t) for t in (RejectedRecord, Quarantined)
     )
@@ -230,7 +231,7 @@ def kiosks(session: Session, township: Township) -> list[KioskState]:
             state="revoked" if d.revoked_ms else "fork" if d.fork_ms else "ok",
             paired=from_ms(d.paired_ms),
             last_contact=None if d.last_contact_ms is None else from_ms(d.last_contact_ms),
-            complete_until=None if d.complete_until_ms is None else from_ms(d.complete_until_ms),
+            complete_until=None if until is None else from_ms(until),
             pending=d.pending,
             epoch=d.epoch,
             seq=d.seq,
@@ -242,6 +243,7 @@ def kiosks(session: Session, township: Township) -> list[KioskState]:
             apart_from=None if d.apart_from_ms is None else from_ms(d.apart_from_ms),
         )
         for d in rows
+        for until in [believed(d.complete_until_ms, to_ms(now))]
     ]
 
 

@@ -58,10 +58,12 @@ def whereabouts_at(
         facts = latest_facts(session, township, roster.version, start, last)
     else:
         facts = newest_facts(session, township, start, last, site_id)
-    facts = decided(session, township, roster, facts, start, last)
+    # Of the whole days, since what was refused takes back what was declared at any time of its day.
+    span = day_start_ms(day_of(start)), midnight + DAY_MS - 1
     away: dict[str, list[Absence]] = {}
-    for absence in leave.absences(session, township, now_ms, now_ms):
+    for absence in leave.absences(session, township, *span, roster=roster):
         away.setdefault(absence.official, []).append(absence)
+    facts = decided(session, township, roster, facts, away, start, last)
     here = None
     if site_id is not None:
         here = set(session.scalars(
@@ -171,6 +173,7 @@ def snapshot_for(session: Session, device: Device, now: datetime) -> wire.Snapsh
                 pending=person.where.pending,
                 phone=person.phone,
                 portrait=person.portrait,
+                void=list(person.where.void),
             )
             for person in people
         ],
