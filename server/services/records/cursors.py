@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 import msgspec
-from sqlalchemy import bindparam, select, update
+from sqlalchemy import bindparam, select
 from sqlalchemy.orm import Session
 
 from attendance import wire
@@ -94,7 +94,7 @@ def _forget_ahead(session: Session, device: Device, now_ms: int) -> None:
     Another one that is being heard just now looks after itself.
     """
     others = session.scalars(
-        select(Device.id)
+        select(Device)
         .where(
             Device.township_id == device.township_id,
             Device.kind == "kiosk",
@@ -102,16 +102,11 @@ def _forget_ahead(session: Session, device: Device, now_ms: int) -> None:
             Device.revoked_ms.is_(None),
             Device.complete_until_ms > now_ms,
         )
-        .with_for_update(skip_locked=True)
-    ).all()
-    device.complete_until_ms = None
-    if others:
-        session.execute(
-            update(Device)
-            .where(Device.township_id == device.township_id, Device.id.in_(others))
-            .values(complete_until_ms=None)
-            .execution_options(synchronize_session=False)
-        )
+        .with_for_update(of=Device, skip_locked=True)
+        .execution_options(populate_existing=True)
+    )
+    for other in (device, *others.unique()):
+        other.complete_until_ms = None
 
 
 def state_of(session: Session, device: Device, asked: wire.CursorRequest) -> str:
