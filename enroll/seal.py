@@ -19,7 +19,7 @@ from enroll.ledger import Kiosk, Ledger
 from enroll.proposals import asked_since
 from enroll.store import Store, StoredFace
 
-LIFETIME_MS = 90 * DAY_MS
+LIFETIME_MS = wire.GALLERY_DAYS * DAY_MS
 """A manifest's life (design notes on evidence: 90 days)."""
 RENEW_MS = 30 * DAY_MS
 """Age at which a manifest is renewed: a desk switched on once a month never lets one lapse."""
@@ -74,6 +74,7 @@ class Sealer:
         self._officials = [o for o in store.officials() if o.official not in self._refused]
         self._faces = {face.official: face for face in store.faces()}
         self._alike = store.alike()
+        self._expected = store.expected()
         self._model, self._dimension = _model(store)
 
     @property
@@ -149,7 +150,9 @@ class Sealer:
         buried = set(self.ledger.tombstones(kiosk.device))
         people = []
         for row in self._officials:
-            if not everybody and kiosk.site not in row.sites:
+            # Of the server's word only who is expected where; whom the desk knows, it says itself.
+            sites = (*row.sites, *self._expected.get(row.official, ()))
+            if not everybody and kiosk.site not in sites:
                 continue
             pin = self.store.pin(row.official)
             people.append(
