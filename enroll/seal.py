@@ -149,11 +149,7 @@ class Sealer:
         everybody = kiosk.site_kind is SiteKind.OFFICE
         buried = set(self.ledger.tombstones(kiosk.device))
         people = []
-        for row in self._officials:
-            # Of the server's word only who is expected where; whom the desk knows, it says itself.
-            sites = (*row.sites, *self._expected.get(row.official, ()))
-            if not everybody and kiosk.site not in sites:
-                continue
+        for row in self._officials if everybody else self._known_at(kiosk.site):
             pin = self.store.pin(row.official)
             people.append(
                 wire.Person(
@@ -173,6 +169,18 @@ class Sealer:
         told = [self._model, str(self._dimension), kiosk.box_key]
         digest = hashlib.sha256("\n".join(told).encode() + msgspec.msgpack.encode(people))
         return _Plan(self._model, self._dimension, people, digest.hexdigest())
+
+    def _known_at(self, site: str) -> list[wire.RosterRow]:
+        """The village's own people, then those of the desk whom only the server expects there.
+
+        A guest of a day moves nobody's lamp: lamps follow this order where no wiring file does.
+        """
+        own = [row for row in self._officials if site in row.sites]
+        return own + [
+            row
+            for row in self._officials
+            if site in self._expected.get(row.official, ()) and site not in row.sites
+        ]
 
     def _templates(self, official: str) -> bytes:
         face: StoredFace | None = self._faces.get(official)

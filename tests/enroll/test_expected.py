@@ -67,6 +67,16 @@ def test_who_is_sent_to_a_village_is_sealed_there_until_they_are_no_longer_expec
     assert township.pull(apricot).tombstones == ["a"]
 
 
+def test_a_guest_stands_behind_the_villages_own_people(
+    paired: Desk, township: FakeTownship, villages: list[FakeKiosk]
+) -> None:
+    add(paired, "b", None, "桃花村")
+    township.sent = {("a", "桃花村")}
+    sync(paired)
+    township.pull(villages[1])
+    assert villages[1].people() == ["b", "a"], "no lamp changes its place"
+
+
 def test_who_is_taken_off_a_site_at_the_desk_is_gone_from_it_in_the_same_round(
     paired: Desk, township: FakeTownship, villages: list[FakeKiosk]
 ) -> None:
