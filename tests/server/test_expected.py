@@ -9,17 +9,18 @@ import pytest
 from sqlalchemy import select
 
 from attendance import wire
+from attendance.statuses import Status
 from server.models import Device, GalleryRow, User
 from server.services.paired import expected
-from server.services.township import rosters, settings
+from server.services.township import known, rosters, settings
 from server.services.township.townships import only_township
 
-from .conftest import Kiosk, Machine, Office, ms, roster
+from .conftest import Kiosk, Machine, Office, approve, ms, roster
 from .desk_people import TODAY, at
 from .test_wire_api import package, problem
 
 USUAL = [("li-4", "杏树村"), ("zhang-3", "杏树村")]
-LAST = TODAY + timedelta(expected.AHEAD_DAYS)
+LAST = TODAY + timedelta(known.AHEAD_DAYS)
 
 
 @pytest.fixture
@@ -110,10 +111,13 @@ def test_who_left_the_roster_is_not_told(
     office: Office, desk: Machine, peach: Kiosk, people: dict[str, User]
 ) -> None:
     send(office, people["clerk"], "li-4", TODAY + timedelta(3))
-    for active, told in ((False, USUAL[1:]), (True, [("li-4", "桃花村"), USUAL[1]])):
+    everything = [USUAL[0], ("li-4", "桃花村"), USUAL[1]]
+    for active, told in ((False, USUAL[1:]), (True, everything)):
         with office.context.database.transaction() as session:
             settings.set_active(session, only_township(session), "li-4", active, people["clerk"],
                                 office.clock())  # fmt: skip
+        body = roster(("li-4", "李四", ["杏树村"]))
+        assert desk.send("PUT", wire.DESK_ROSTER, body).status_code == 200, "still at the desk"
         assert asked(desk) == told
 
 
@@ -131,6 +135,35 @@ def test_a_night_is_told_until_it_is_over(
     assert asked(desk) == [USUAL[0], ("wang-5", "桃花村"), USUAL[1]]
     office.clock.now = at(TODAY + timedelta(1), 10)
     assert asked(desk) == USUAL, "four hours after its end"
+
+
+def test_the_village_s_board_shows_whom_its_kiosk_knows(
+    office: Office, desk: Machine, village: Kiosk, peach: Kiosk, people: dict[str, User]
+) -> None:
+    def shown(kiosk: Kiosk) -> dict[str, Status]:
+        snapshot = wire.decode(kiosk.send("GET", wire.WHEREABOUTS).data, wire.Snapshot)
+        return {row.official: row.status for row in snapshot.rows}
+
+    def known_to(site: str) -> set[str]:
+        return {official for official, place in asked(desk) if place == site}
+
+    assert shown(peach) == {}
+    before = wire.decode(peach.send("GET", wire.WHEREABOUTS).data, wire.Snapshot).version
+    send(office, people["clerk"], "zhang-3", LAST)
+    send(office, people["clerk"], "wang-5", TODAY)
+    village.record("zhang-3")
+    village.sync()
+    office.clock.step(minutes=1)
+    approve(office, "wang-5", start=office.clock())
+    assert shown(peach) == {"zhang-3": Status.IN_VILLAGE, "wang-5": Status.ON_LEAVE}
+    after = wire.decode(peach.send("GET", wire.WHEREABOUTS).data, wire.Snapshot).version
+    assert after != before
+    assert set(shown(village)) == {"zhang-3", "li-4"}
+    for _ in range(2):
+        assert set(shown(peach)) == known_to("桃花村")
+        assert set(shown(village)) == known_to("杏树村")
+        office.clock.step(days=1)
+    assert set(shown(peach)) == {"zhang-3"}
 
 
 def test_the_next_township_is_told_of_its_own_and_kiosks_nothing(
