@@ -310,6 +310,13 @@ class SiteRow(Reply, frozen=True, kw_only=True):
     kind: SiteKind
 
 
+class ExpectedRow(Reply, frozen=True, kw_only=True):
+    """The server expects this official at this village site, by a pattern or for some day."""
+
+    official: str
+    site: str
+
+
 class KioskRow(Reply, frozen=True, kw_only=True):
     """A paired kiosk as the desk sees it.
 

@@ -44,6 +44,9 @@ from attendance.messages import (
     ErasureRow as ErasureRow,
 )
 from attendance.messages import (
+    ExpectedRow as ExpectedRow,
+)
+from attendance.messages import (
     GalleryContents as GalleryContents,
 )
 from attendance.messages import (
@@ -126,6 +129,7 @@ GALLERY = f"{PREFIX}/gallery"
 PORTRAITS = f"{PREFIX}/portraits"  # /TOKEN
 RELEASE = f"{PREFIX}/release"  # /NUMBER
 DESK_SITES = f"{PREFIX}/desk/sites"
+DESK_EXPECTED = f"{PREFIX}/desk/expected"
 DESK_KIOSKS = f"{PREFIX}/desk/kiosks"
 DESK_ROSTER = f"{PREFIX}/desk/roster"
 DESK_PORTRAITS = f"{PREFIX}/desk/portraits"  # /OFFICIAL
@@ -139,6 +143,11 @@ MAX_JSON = 1 << 20
 MAX_PORTRAIT = 1 << 20
 #: A sealed gallery: 5,000 officials with ten templates of 128 float32 each, and their names.
 MAX_GALLERY = 32 << 20
+
+#: How long a gallery is in force, in days: its manifest's life.
+GALLERY_DAYS = 90
+#: Rows of `GET /desk/expected` at the most, some 6 MB at their longest: a desk reads 8 MiB.
+MAX_EXPECTED = 20_000
 
 HEADER_DEVICE = "Quxiang-Device"
 HEADER_SIGNATURE = "Quxiang-Signature"

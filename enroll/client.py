@@ -180,6 +180,19 @@ class Client:
         found: list[wire.SiteRow] = self._ask("GET", wire.DESK_SITES, b"", list[wire.SiteRow])
         return found
 
+    def expected(self) -> list[wire.ExpectedRow] | None:
+        """Whom the server expects at which village; None of a server of before, which does not
+        say."""
+        try:
+            found: list[wire.ExpectedRow] = self._ask(
+                "GET", wire.DESK_EXPECTED, b"", list[wire.ExpectedRow]
+            )
+        except ServerRefused as error:
+            if error.word != "not_found":
+                raise
+            return None
+        return found
+
     def kiosks(self) -> list[wire.KioskRow]:
         """The paired kiosks."""
         found: list[wire.KioskRow] = self._ask("GET", wire.DESK_KIOSKS, b"", list[wire.KioskRow])

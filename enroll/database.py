@@ -13,7 +13,7 @@ from enroll.errors import DeskNewer, DeskUnusable
 from enroll.files import locked, make_private
 from enroll.keyring import Keyring
 
-SCHEMA_VERSION = 5
+SCHEMA_VERSION = 6
 
 SCHEMA = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL);
@@ -95,8 +95,19 @@ CREATE TABLE reenrolments ( -- asked by the server; the face's mark as it was th
     PRIMARY KEY (finding, official)
 );
 """
-SCHEMA += MARKS_OF_TOKENS + VERSIONS_OF_RECEIPTS + PROPOSALS + REENROLMENTS
-STEPS = {1: MARKS_OF_TOKENS, 2: VERSIONS_OF_RECEIPTS, 3: PROPOSALS, 4: REENROLMENTS}
+EXPECTED = """
+CREATE TABLE expected (     -- whom the server expects at which village, as it told last
+    official TEXT NOT NULL, site TEXT NOT NULL, PRIMARY KEY (official, site)
+);
+"""
+SCHEMA += MARKS_OF_TOKENS + VERSIONS_OF_RECEIPTS + PROPOSALS + REENROLMENTS + EXPECTED
+STEPS = {
+    1: MARKS_OF_TOKENS,
+    2: VERSIONS_OF_RECEIPTS,
+    3: PROPOSALS,
+    4: REENROLMENTS,
+    5: EXPECTED,
+}
 """What brings a file of that version to the next."""
 
 

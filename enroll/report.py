@@ -305,6 +305,7 @@ def list_lines(desk: Desk) -> list[str]:
     alike = desk.store.alike()
     faces = {face.official: len(face.templates) for face in desk.store.faces()}
     refused = desk.store.refused()
+    expected = desk.store.expected()
     for row in desk.store.officials():
         consent = desk.store.consent(row.official, "face")
         given = consent.given_on.isoformat() if consent and consent.stands else "-"
@@ -314,6 +315,10 @@ def list_lines(desk: Desk) -> list[str]:
             "PIN" if "pin" in desk.store.holds(row.official) else say("无 PIN", "no PIN"),
             ";".join(row.sites) or "-",
         ]
+        sent = [site for site in expected.get(row.official, ()) if site not in row.sites]
+        if sent and row.official not in refused:
+            there = ";".join(sent)
+            parts.append(say(f"服务器排班另有 {there}", f"{there} by the server's roster"))
         parts += [
             said
             for kind, said in (("card", say("卡", "card")), ("badge", say("工牌", "badge")))

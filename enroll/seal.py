@@ -19,7 +19,7 @@ from enroll.ledger import Kiosk, Ledger
 from enroll.proposals import asked_since
 from enroll.store import Store, StoredFace
 
-LIFETIME_MS = 90 * DAY_MS
+LIFETIME_MS = wire.GALLERY_DAYS * DAY_MS
 """A manifest's life (design notes on evidence: 90 days)."""
 RENEW_MS = 30 * DAY_MS
 """Age at which a manifest is renewed: a desk switched on once a month never lets one lapse."""
@@ -74,6 +74,7 @@ class Sealer:
         self._officials = [o for o in store.officials() if o.official not in self._refused]
         self._faces = {face.official: face for face in store.faces()}
         self._alike = store.alike()
+        self._expected = store.expected()
         self._model, self._dimension = _model(store)
 
     @property
@@ -148,9 +149,7 @@ class Sealer:
         everybody = kiosk.site_kind is SiteKind.OFFICE
         buried = set(self.ledger.tombstones(kiosk.device))
         people = []
-        for row in self._officials:
-            if not everybody and kiosk.site not in row.sites:
-                continue
+        for row in self._officials if everybody else self._known_at(kiosk.site):
             pin = self.store.pin(row.official)
             people.append(
                 wire.Person(
@@ -170,6 +169,18 @@ class Sealer:
         told = [self._model, str(self._dimension), kiosk.box_key]
         digest = hashlib.sha256("\n".join(told).encode() + msgspec.msgpack.encode(people))
         return _Plan(self._model, self._dimension, people, digest.hexdigest())
+
+    def _known_at(self, site: str) -> list[wire.RosterRow]:
+        """The village's own people, then those of the desk whom only the server expects there.
+
+        A guest of a day moves nobody's lamp: lamps follow this order where no wiring file does.
+        """
+        own = [row for row in self._officials if site in row.sites]
+        return own + [
+            row
+            for row in self._officials
+            if site in self._expected.get(row.official, ()) and site not in row.sites
+        ]
 
     def _templates(self, official: str) -> bytes:
         face: StoredFace | None = self._faces.get(official)

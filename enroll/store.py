@@ -126,7 +126,14 @@ class Store(Database):
     def remove_official(self, official: str) -> None:
         """Forget somebody's particulars and PIN; consents and receipts stay as evidence."""
         with self.transaction() as db:
-            for table in ("officials", "secrets", "portraits", "pin_hashes", "token_marks"):
+            for table in (
+                "officials",
+                "secrets",
+                "portraits",
+                "pin_hashes",
+                "token_marks",
+                "expected",
+            ):
                 db.execute(f"DELETE FROM {table} WHERE official = ?", (official,))  # noqa: S608
             db.execute("DELETE FROM alike WHERE a = ? OR b = ?", (official, official))
 
@@ -142,6 +149,7 @@ class Store(Database):
             for table in (
                 "portraits",
                 "sites",
+                "expected",
                 "kiosks",
                 "pin_hashes",
                 "token_marks",
@@ -324,7 +332,7 @@ class Store(Database):
             mark, wrapped, box = found[0]
             return open_secret(self.keyring.unwrap(wrapped), f"{official} {kind}", box), mark
 
-    # -- people who look alike, and what the server told of sites ------------------------------
+    # -- people who look alike, what the server told of sites and of who is expected there -----
     def mark_alike(self, one: str, other: str, score: float) -> None:
         """Two people of one likeness: both need their PIN after the face."""
         a, b = sorted((one, other))
@@ -353,6 +361,22 @@ class Store(Database):
     def sites(self) -> dict[str, SiteKind]:
         """Sites by name, as last told by the server; empty where it never did."""
         return {site: SiteKind(kind) for site, kind in self.rows("SELECT * FROM sites")}
+
+    def set_expected(self, rows: list[wire.ExpectedRow]) -> None:
+        """Replace whom the server expects at which village by what it told."""
+        told = {(row.official, row.site) for row in rows}
+        with self.transaction() as db:
+            if told == set(db.execute("SELECT official, site FROM expected").fetchall()):
+                return
+            db.execute("DELETE FROM expected")
+            db.executemany("INSERT INTO expected VALUES (?, ?)", sorted(told))
+
+    def expected(self) -> dict[str, list[str]]:
+        """Villages where the server expects somebody, in order, by official; as last told."""
+        found: dict[str, list[str]] = {}
+        for official, site in self.rows("SELECT official, site FROM expected ORDER BY 1, 2"):
+            found.setdefault(official, []).append(site)
+        return found
 
     def meta(self, key: str) -> str | None:
         """A setting."""

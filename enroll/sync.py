@@ -61,6 +61,10 @@ def sync_once(
         _send_withdrawals(desk, client, done)
         desk.store.set_sites(client.sites(), desk.now_ms())
         _send_roster(desk, client, done)
+        # Only now: who was taken off a site here would else stay expected there for a round.
+        expected = client.expected()
+        if expected is not None:
+            desk.store.set_expected(expected)
         _repeat_withdrawals(desk, client, done)
         _send_portraits(desk, client, done)
         held = see_kiosks(desk, client, accept, done)

@@ -8,7 +8,7 @@ from attendance import reenrol, wire
 from server import db
 from server.api.answers import answer, ask, spoken
 from server.context import context, now
-from server.services.paired import desk, reenrolments
+from server.services.paired import desk, expected, reenrolments
 from server.services.public import portraits
 from server.services.township.townships import touch_roster
 
@@ -21,6 +21,14 @@ def sites() -> Response:
     """`GET /desk/sites`."""
     asked = ask("desk")
     return answer(desk.site_rows(db.session(), asked.fresh()))
+
+
+@blueprint.get(wire.DESK_EXPECTED)
+@spoken
+def expected_people() -> Response:
+    """`GET /desk/expected`."""
+    asked = ask("desk")
+    return answer(expected.rows(db.session(), asked.fresh(), now()))
 
 
 @blueprint.get(wire.DESK_KIOSKS)

@@ -41,6 +41,8 @@ _PATHS: tuple[tuple[str, str, str, str, Any, Any, dict[int, str]], ...] = (
     (wire.RELEASE + "/{number}", "get", "kiosk", "At most 256 KiB of it, as Range asks",
      None, "application/octet-stream", {404: "not_found", 416: "malformed", 503: "busy"}),
     (wire.DESK_SITES, "get", "desk", "The township's sites", None, list[wire.SiteRow], {}),
+    (wire.DESK_EXPECTED, "get", "desk", "Whom the server expects at which village",
+     None, list[wire.ExpectedRow], {}),
     (wire.DESK_KIOSKS, "get", "desk", "The kiosks and their public keys",
      None, list[wire.KioskRow], {}),
     (wire.DESK_ROSTER, "put", "desk", "Adds or updates officials",

@@ -133,7 +133,7 @@ ROUTES = ("records", "records", "records", "records", "records", "cursor", "curs
           "roster", "portrait", "gallery", "withdrawal", "get", "decision", "kiosk address",
           "desk address", "page", "page", "form", "form")  # fmt: skip
 GETS = (wire.PAIR, wire.WHEREABOUTS, wire.GALLERY, wire.PORTRAITS + "/" + "0" * 32, wire.DESK_SITES,
-        wire.DESK_KIOSKS, wire.DESK_ERASURES, "/healthz", "/board.json",
+        wire.DESK_EXPECTED, wire.DESK_KIOSKS, wire.DESK_ERASURES, "/healthz", "/board.json",
         wire.PREFIX + "/openapi.json")  # fmt: skip
 RECIPES = st.builds(
     Recipe,

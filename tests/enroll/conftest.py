@@ -107,6 +107,7 @@ class FakeTownship:
         self.galleries: dict[str, wire.GalleryPackage] = {}
         self.withdrawals: list[str] = []
         self.withdrawn: list[wire.Withdrawn] | None = []
+        self.sent: set[tuple[str, str]] | None = set()  # official and site, by a clerk
         self.erasures: list[wire.ErasureRow] = []
         self.proposals: list[ProposalPackage] = []
         self.decisions: list[Decision] = []
@@ -247,6 +248,10 @@ class FakeTownship:
         if target == wire.DESK_SITES:
             rows = [wire.SiteRow(site=s, kind=k) for s, k in self.sites.items()]
             return 200, wire.encode(rows)
+        if target == wire.DESK_EXPECTED:
+            if self.sent is None:  # a server of before
+                return 404, problem("not_found")
+            return 200, wire.encode(self.expected())
         if target == wire.DESK_KIOSKS:
             return 200, wire.encode(list(self.rows.values()))
         if target == wire.DESK_ERASURES:
@@ -313,6 +318,18 @@ class FakeTownship:
         self.galleries[name] = package
         self.rows[name] = msgspec.structs.replace(self.rows[name], gallery=version)
         return 204, b""
+
+    def expected(self) -> list[wire.ExpectedRow]:
+        usual = {
+            (row.official, site)
+            for row in self.roster.values()
+            for site in row.sites
+            if self.sites.get(site) is SiteKind.VILLAGE
+        }
+        return [
+            wire.ExpectedRow(official=official, site=site)
+            for official, site in sorted(usual | (self.sent or set()))
+        ]
 
     def take_roster(self, roster: wire.Roster) -> wire.RosterReply:
         results = []

@@ -270,7 +270,7 @@ def test_a_desk_of_the_release_before_is_brought_up(tmp_path: Path) -> None:
     with Desk(tmp_path / "old") as desk:
         desk.store.set_meta("kept", "yes")
         db = desk.store.db
-        db.executescript("DROP TABLE reenrolments; DROP TABLE proposals")
+        db.executescript("DROP TABLE expected; DROP TABLE reenrolments; DROP TABLE proposals")
         db.execute("PRAGMA user_version=3")
     with Desk(tmp_path / "old") as desk:
         assert desk.store.meta("kept") == "yes"

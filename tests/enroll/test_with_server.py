@@ -6,13 +6,15 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import cv2
 import pytest
 from sqlalchemy import select
 from werkzeug.serving import make_server
 
+from attendance.days import day_of, day_start_ms, from_ms, to_ms
 from enroll.desk import Desk
 from enroll.enrol import LIKENESS
 from enroll.importer import import_folder
@@ -26,15 +28,19 @@ from kiosk.site import Site
 from server.app import create_app
 from server.config import ServerConfig
 from server.models import AuditEntry, Proposal
+from server.services.access import accounts
+from server.services.township import rosters
+from server.services.township.townships import only_township
 
 
 class RealTownship:
-    """`quxiang-server` on loopback, and its command line."""
+    """`quxiang-server` on loopback, and its command line. `ahead` of the time by so much."""
 
     def __init__(self, data: Path, environ: dict[str, str]) -> None:
         self.data, self.environ = data, environ
+        self.ahead = timedelta()
         self.command("init", "--township", "云溪镇")
-        self.app = create_app(ServerConfig(data))
+        self.app = create_app(ServerConfig(data), clock=self.now)
         self.server = make_server("127.0.0.1", 0, self.app, threaded=True)
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
 
@@ -49,9 +55,27 @@ class RealTownship:
         )
         return done.stdout.strip()
 
+    def now(self) -> datetime:
+        return datetime.now(UTC) + self.ahead
+
+    def noon(self, days: int) -> None:
+        """It is noon, so many days from now: no midnight comes between two steps of a test."""
+        day = day_of(to_ms(datetime.now(UTC))) + timedelta(days)
+        self.ahead = from_ms(day_start_ms(day)) + timedelta(hours=12) - datetime.now(UTC)
+
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.server.server_port}"
+
+    def send(self, official: str, site: str) -> None:
+        """A clerk enters that somebody is sent to a village today."""
+        with self.app.extensions["quxiang"].database.transaction() as session:
+            township = only_township(session)
+            clerk = accounts.add_user(
+                session, township, "wenshu", "clerk", "correct horse battery", self.now()
+            )
+            today = day_of(to_ms(self.now()))
+            rosters.set_day(session, township, official, today, "at", clerk, self.now(), site)
 
     def code(self, *args: str) -> str:
         return self.command("code", *args)
@@ -117,8 +141,6 @@ def test_from_photographs_to_the_kiosk_and_back_to_an_erasure_receipt(
             assert [p.official for p in people.all if p.expected] == ["g0", "g1", "g2"]
             assert people.model == engine.model_id
             entries = dict(people.gallery_entries())
-            import cv2
-
             frame = cv2.imread(str(faces(1)[3]))
             probe = engine.embed(frame, engine.detect(frame, thorough=True)[0])
             scores = {who: float((block @ probe).max()) for who, block in entries.items()}
@@ -137,6 +159,44 @@ def test_from_photographs_to_the_kiosk_and_back_to_an_erasure_receipt(
             done = sync(desk)
             assert [(r.official, r.site) for r in done.receipts] == [("g1", "杏树村")]
             assert done.owed == []
+
+
+def test_who_is_sent_to_another_village_is_known_there_on_that_day_and_gone_after_it(
+    tmp_path: Path, real: RealTownship, folder, engine, faces: Callable[[int], list[Path]]
+) -> None:
+    with Desk(tmp_path / "desk", real.now) as desk:
+        pair_desk(desk.data, real.url, real.code("--kind", "desk"))
+        for village in ("杏树村", "桃花村"):
+            code = real.code("--kind", "kiosk", "--site", village, "--site-kind", "village")
+            pair_kiosk(tmp_path / village, real.url, code)
+        for n in range(2):
+            folder.add(f"g{n}", faces(n)[:3])
+        real.noon(1)
+        import_folder(desk, folder.path, lambda: engine, sites=["杏树村", "桃花村"])
+        assert len(sync(desk).sealed) == 2
+        with Site(tmp_path / "桃花村") as site:
+            assert exchange(site).gallery_installed
+            assert site.people().all == ()
+            real.send("g1", "桃花村")
+            assert [each.kiosk.site for each in sync(desk).sealed] == ["桃花村"]
+            assert exchange(site).gallery_installed
+            people = site.people()
+            assert [p.official for p in people.all if p.expected] == ["g1"]
+            frame = cv2.imread(str(faces(1)[3]))
+            probe = engine.embed(frame, engine.detect(frame, thorough=True)[0])
+            (block,) = dict(people.gallery_entries()).values()
+            assert float((block @ probe).max()) > LIKENESS["sface"].same_person
+            pins = Pins(site.store, people, SystemClock())
+            assert pins.verify("g1", "482913").verdict is Verdict.OK
+
+            real.noon(2)
+            assert [each.kiosk.site for each in sync(desk).sealed] == ["桃花村"]
+            assert exchange(site).gallery_installed
+            assert site.people().all == ()
+            assert dict(site.people().gallery_entries()) == {}
+            exchange(site)
+            done = sync(desk)
+            assert (done.sealed, done.receipts, done.owed) == ([], [], []), "nobody withdrew"
 
 
 def test_a_township_of_pins_only_is_served(tmp_path: Path, real: RealTownship, folder) -> None:

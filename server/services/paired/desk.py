@@ -7,7 +7,7 @@ import binascii
 import hashlib
 from datetime import datetime
 
-from sqlalchemy import delete, select
+from sqlalchemy import delete, select, union
 from sqlalchemy.orm import Session
 
 from attendance import wire
@@ -23,7 +23,9 @@ from server.models import (
     Expectation,
     GalleryRow,
     Official,
+    PastExpectation,
     RecordRow,
+    RosterDay,
     Site,
     Township,
     WithdrawalRow,
@@ -182,9 +184,10 @@ def gallery_for(session: Session, kiosk: Device, have: int) -> bytes | None:
 def withdraw(session: Session, desk: Device, asked: wire.Withdrawal, now: datetime) -> str | None:
     """Notes a withdrawal of consent, and forgets portrait and galleries that hold the person.
 
-    The galleries of the kiosks where they are expected and of every office go, until the desk
-    sends new ones; a kiosk's version still may only rise. Returns the portrait's token, whose file
-    the caller deletes after the commit. Raises ApiProblem `unknown_official`.
+    The galleries of the kiosks where they are or were expected, or were ever sent, and of every
+    office go, until the desk sends new ones; a kiosk's version still may only rise. Returns the
+    portrait's token, whose file the caller deletes after the commit. Raises ApiProblem
+    `unknown_official`.
     """
     person = official_of(session, desk, asked.official)
     again = session.scalar(
@@ -207,13 +210,20 @@ def withdraw(session: Session, desk: Device, asked: wire.Withdrawal, now: dateti
     )
     token, person.portrait = person.portrait, None
     pictures = proposals.forget(session, desk.township_id, asked.official)
+    places = union(
+        *(
+            select(of.site_id).where(
+                of.township_id == desk.township_id, of.official_id == person.id
+            )
+            for of in (Expectation, PastExpectation, RosterDay)
+        )
+    )
     holders = (
         select(Device.id)
         .join(Site, Site.id == Device.site_id)
         .where(
             Device.township_id == desk.township_id,
-            (Site.kind == "office")
-            | Site.id.in_(select(Expectation.site_id).where(Expectation.official_id == person.id)),
+            (Site.kind == "office") | Site.id.in_(places),
         )
     )
     session.execute(

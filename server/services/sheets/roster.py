@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import date
 from weakref import WeakKeyDictionary
@@ -55,6 +55,21 @@ class Person:
 
 
 @dataclass(frozen=True)
+class Stay:
+    """Somebody active (the code) is expected at a site, by a pattern or for a day: from `first` to
+    `last`, both included, None for no bound."""
+
+    official: str
+    first: date | None
+    last: date | None
+
+    def soonest(self, first: date, last: date) -> date | None:
+        """The earliest of the days `first..last` that it holds for, None for none of them."""
+        begins, ends = max(first, self.first or first), min(last, self.last or last)
+        return begins if begins <= ends else None
+
+
+@dataclass(frozen=True)
 class Group:
     """A work group and the sites that it answers for. `leader` and `deputy` are codes."""
 
@@ -80,6 +95,8 @@ class Roster:
     by_code: Mapping[str, Person] = field(default_factory=dict)
     site_kinds: Mapping[str, str] = field(default_factory=dict)
     overnight: bool = False
+    #: By the id of a site, those that end last first.
+    stays: Mapping[int, tuple[Stay, ...]] = field(default_factory=dict)
 
     def usual(self, day: date) -> dict[str, Hours]:
         """The hours of patterns that name none, by kind of site."""
@@ -194,7 +211,22 @@ def _read(session: Session, township: Township, version: int) -> Roster:
         by_code={p.official: p for p in people},
         site_kinds={p.name: p.kind for p in places.values()},
         overnight=any(hours.overnight for hours in shifts.values()),
+        stays=_stays(people),
     )
+
+
+def _stays(people: Iterable[Person]) -> dict[int, tuple[Stay, ...]]:
+    found: dict[int, list[Stay]] = {}
+    for person in people:
+        for p in person.patterns if person.active else ():
+            found.setdefault(p.place.id, []).append(Stay(person.official, p.first, p.last))
+        for day, dated in person.dated.items() if person.active else ():
+            if dated.what == "at" and dated.place is not None:
+                found.setdefault(dated.place.id, []).append(Stay(person.official, day, day))
+    return {
+        site: tuple(sorted(stays, key=lambda stay: stay.last or date.max, reverse=True))
+        for site, stays in found.items()
+    }
 
 
 def _patterns(

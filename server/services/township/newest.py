@@ -16,7 +16,7 @@ from attendance.records import PERSON_KINDS
 from attendance.statuses import Kind, Status
 from attendance.whereabouts import Fact
 from server.db import SNAPSHOT, plain
-from server.models import Device, Expectation, Official, RecordRow, Site, Township
+from server.models import Device, Official, RecordRow, Site, Township
 
 #: Made once: an alias names all columns anew.
 _TIMED, _ROW, _AMEND = (aliased(RecordRow) for _ in range(3))
@@ -86,12 +86,11 @@ def newest_facts(
     township: Township,
     first_ms: int,
     last_ms: int,
-    site_id: int | None = None,
     codes: Collection[str] | None = None,
 ) -> dict[str, list[Fact]]:
-    """By code of active officials, or of those expected at a site, or of `codes`, the facts in
-    `first_ms..last_ms` that can decide: the newest verified one that no amend replaced, and the
-    newest of those whose time is not doubtful.
+    """By code of active officials, or of those of `codes`, the facts in `first_ms..last_ms` that
+    can decide: the newest verified one that no amend replaced, and the newest of those whose time
+    is not doubtful.
 
     What `whereabouts` would choose from all of them, without reading all of them: after a week
     offline a day may have thousands.
@@ -119,10 +118,6 @@ def newest_facts(
     )
     if codes is not None:
         asked = asked.where(Official.official.in_(codes))
-    if site_id is not None:
-        asked = asked.join(Expectation, Expectation.official_id == Official.id).where(
-            Expectation.site_id == site_id
-        )
     ids = {rowid for pair in session.execute(asked) for rowid in pair if rowid is not None}
     rows = session.execute(
         select(RecordRow, Site.name)

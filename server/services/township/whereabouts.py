@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from datetime import datetime, timedelta
 
 import msgspec
@@ -15,7 +15,6 @@ from attendance.whereabouts import FUTURE_TOLERANCE_MS, Absence, Fact, Whereabou
 from server.models import (
     CorrectionDecision,
     Device,
-    Expectation,
     LeaveDecision,
     LeaveRow,
     LeaveStep,
@@ -26,6 +25,7 @@ from server.rules.roster import day_begins_ms
 from server.services.sheets.roster import Roster, roster_of
 from server.services.township import leave
 from server.services.township.decided import decided
+from server.services.township.known import known_at
 from server.services.township.newest import latest_facts, newest_facts
 
 #: Later than any moment, Unix milliseconds.
@@ -47,32 +47,30 @@ class OfficialWhereabouts(msgspec.Struct, frozen=True, gc=False):
 def whereabouts_at(
     session: Session, township: Township, now: datetime, site_id: int | None = None
 ) -> list[OfficialWhereabouts]:
-    """Where every active official is, by work group; only those expected at a site where given."""
+    """Where every active official is, by work group; where a site is given, of those alone whom
+    its kiosk knows (`known_at`)."""
     now_ms = to_ms(now)
     roster = roster_of(session, township)
     since = _day_begins(roster, now_ms)
     midnight = day_start_ms(day_of(now_ms))
     start, last = min([midnight, *since.values()]), now_ms + FUTURE_TOLERANCE_MS
     facts: Mapping[str, Sequence[Fact]]
+    here: Container[str] | None = None
     if site_id is None:
         facts = latest_facts(session, township, roster.version, start, last)
     else:
-        facts = newest_facts(session, township, start, last, site_id)
+        here = known_at(roster, site_id, since, now_ms)
+        facts = newest_facts(session, township, start, last, list(here))
     # Of the whole days, since what was refused takes back what was declared at any time of its day.
     span = day_start_ms(day_of(start)), midnight + DAY_MS - 1
     away: dict[str, list[Absence]] = {}
     for absence in leave.absences(session, township, *span, roster=roster):
         away.setdefault(absence.official, []).append(absence)
     facts = decided(session, township, roster, facts, away, start, last)
-    here = None
-    if site_id is not None:
-        here = set(session.scalars(
-            select(Expectation.official_id).where(Expectation.site_id == site_id)
-        ))  # fmt: skip
     people = [
         (p.official, p.name, p.title, p.phone, p.group, p.portrait)
         for p in roster.people
-        if p.active and (here is None or p.id in here)
+        if p.active and (here is None or p.official in here)
     ]
     return [
         OfficialWhereabouts(
