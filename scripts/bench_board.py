@@ -41,7 +41,8 @@ from attendance.signing import DeviceKeys
 from attendance.statuses import Kind, Method, Status
 from server.config import ServerConfig, make_keys
 from server.context import utcnow
-from server.db import Database, migrate
+from server.db import Database
+from server.migrate import migrate
 from server.models import Device, EpochRow, Expectation, Official, Site, WorkGroup
 from server.services.township.townships import create_township
 

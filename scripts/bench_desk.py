@@ -38,7 +38,7 @@ from attendance.signing import DeviceKeys
 from attendance.statuses import Kind, Method, Status
 from server.app import create_app
 from server.config import ServerConfig, make_keys
-from server.db import migrate
+from server.migrate import migrate
 from server.models import (
     Base,
     Contact,

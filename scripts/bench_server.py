@@ -35,7 +35,8 @@ from attendance.signing import DeviceKeys
 from attendance.statuses import Kind, Method, Status
 from server.api.answers import reserve
 from server.config import ServerConfig, make_keys
-from server.db import Database, migrate
+from server.db import Database
+from server.migrate import migrate
 from server.models import Device, EpochRow, Official, RecordRow
 from server.serve import settle
 from server.services.evidence import checkpoints

@@ -16,17 +16,17 @@ from server.proxy import BehindProxy
 def create_app(config: ServerConfig, *, clock: Clock = utcnow) -> Flask:
     """The township server as a WSGI application.
 
-    `config.data` must be initialised and migrated (`server.db.migrate`). Raises NotInitialised,
+    `config.data` must be initialised and migrated (`server.migrate`). Raises NotInitialised,
     DatabaseTooNew, DatabaseUnusable.
     """
-    from server import api, web
+    from server import api, migrate, web
     from server.services.evidence import checkpoints
 
     keys = load_keys(config)
     database = db.Database(config)
     try:
         with database.engine.connect() as connection:
-            current = db.check_version(connection)
+            current = migrate.check_version(connection)
     except DatabaseError as error:
         raise db.unusable(config, error) from None
     if not current:

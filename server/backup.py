@@ -17,8 +17,9 @@ from sqlalchemy import select
 from attendance.days import SHANGHAI, from_ms
 from attendance.i18n import say
 from server.config import ServerConfig, load_keys, store_url
-from server.db import Database, migrate
+from server.db import Database
 from server.errors import AlreadyInitialised, BackupInvalid, DatabaseUnusable
+from server.migrate import migrate
 from server.models import Township
 from server.services.access import sessions
 from server.services.evidence import audit, checkpoints

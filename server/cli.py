@@ -239,7 +239,7 @@ def _positive(text: str) -> int:
 
 
 def _init(args: argparse.Namespace) -> int:
-    from server.db import migrate
+    from server.migrate import migrate
     from server.services.access import accounts, second
     from server.services.township.townships import create_township
     from server.transfer import need_empty
@@ -277,7 +277,8 @@ def _init(args: argparse.Namespace) -> int:
 def _run(args: argparse.Namespace) -> int:
     from server import serve, transfer
     from server.app import create_app
-    from server.db import migrate, power_cut_warning
+    from server.db import power_cut_warning
+    from server.migrate import migrate
 
     if (args.tls_cert is None) != (args.tls_key is None):
         raise CertificateInvalid(

@@ -45,7 +45,8 @@ def config_of(args: argparse.Namespace) -> ServerConfig:
 @contextmanager
 def transaction(config: ServerConfig) -> Iterator[Session]:
     """A committing session on an initialised server's database, brought up to this release."""
-    from server.db import Database, migrate
+    from server.db import Database
+    from server.migrate import migrate
 
     load_keys(config)
     if config.is_sqlite and not config.database_file.exists():

@@ -80,7 +80,7 @@ class ServerConfig:
 
     @property
     def sealed(self) -> Path:
-        """The revision as of which the database's rows were sealed (`server.db.migrate`)."""
+        """The revision as of which the database's rows were sealed (`server.migrate.migrate`)."""
         return self.data / "sealed"
 
     @property

@@ -16,10 +16,11 @@ from attendance.signing import DeviceKeys, to_text
 from attendance.statuses import Kind, Method, SiteKind, Status, presence_at
 from server import demo_desk, demo_odd, demo_portraits
 from server.config import ServerConfig, ServerKeys, make_keys, store_url
-from server.db import Database, migrate
+from server.db import Database
 from server.demo_kiosk import DEAD_MS, LEAP_MS, Kiosk
 from server.demo_names import GIVEN, SURNAMES, TITLES, village
 from server.errors import AlreadyInitialised
+from server.migrate import migrate
 from server.models import Device, Role, Township, User
 from server.rules.calendar import Calendar
 from server.services.access import accounts

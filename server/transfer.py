@@ -9,8 +9,9 @@ from sqlalchemy.exc import DatabaseError
 
 from attendance.i18n import say
 from server.config import ServerConfig, store_url
-from server.db import Database, check_version, migrate, unusable
+from server.db import Database, unusable
 from server.errors import AlreadyInitialised
+from server.migrate import check_version, migrate
 from server.models import Base, PruneLimit, Township
 
 #: Rows carried at once, some 10 MB.
@@ -91,7 +92,7 @@ def is_empty(config: ServerConfig) -> bool:
     """Whether no township was ever made in that database.
 
     It is brought up to this release only then: another server's is left to that one, whose key
-    seals its rows (`server.db.migrate`). Raises DatabaseUnusable, DatabaseTooNew.
+    seals its rows (`server.migrate.migrate`). Raises DatabaseUnusable, DatabaseTooNew.
     """
     database = Database(config)
     try:

@@ -9,6 +9,7 @@ from attendance import wire
 from server import db
 from server.api.answers import answer, message, read_body, spoken
 from server.context import context, now
+from server.migrate import at_head
 from server.services.paired import pairing
 from server.services.programs import readiness
 
@@ -50,6 +51,6 @@ def healthz() -> Response:
 def readyz() -> Response:
     """Whether the server can do its work: 200, else 503, and which part is well."""
     here = context()
-    found = readiness.checks(here.database.session, db.at_head, here.config.data, here.now())
+    found = readiness.checks(here.database.session, at_head, here.config.data, here.now())
     ready = all(found.values())
     return answer({"ready": ready, "checks": found}, 200 if ready else 503)

@@ -1,4 +1,4 @@
-"""Alembic's environment: always run by `server.db.migrate`, on the connection that it opened."""
+"""Alembic's environment: always run by `server.migrate`, on the connection that it opened."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ from kiosk.site import Site
 from server.app import create_app
 from server.config import ServerConfig, load_keys, make_keys
 from server.context import Context
-from server.db import migrate
+from server.migrate import migrate
 from server.models import Device
 from server.services.paired.desk import gallery_for
 from server.services.paired.pairing import make_code

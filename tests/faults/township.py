@@ -16,7 +16,8 @@ from kiosk.pairing import pair
 from kiosk.site import Site
 from server.app import create_app
 from server.config import ServerConfig, make_keys
-from server.db import Database, migrate
+from server.db import Database
+from server.migrate import migrate
 from server.models import Township as TownshipRow
 from server.services.paired import devices, pairing
 from server.services.township.townships import create_township, only_township

@@ -25,7 +25,7 @@ from attendance.statuses import Kind, Method, Status
 from server.app import create_app
 from server.config import ServerConfig, load_keys, make_keys
 from server.context import Context
-from server.db import migrate
+from server.migrate import migrate
 from server.models import Device, Township, User
 from server.services.access import accounts
 from server.services.paired import pairing

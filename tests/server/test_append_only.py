@@ -29,8 +29,9 @@ from sqlalchemy import (
 from sqlalchemy.exc import DatabaseError, IntegrityError
 
 from server.config import ServerConfig, load_keys, make_keys
-from server.db import Database, migrate
+from server.db import Database
 from server.demo import make_demo
+from server.migrate import migrate
 from server.models import Base
 from server.services.evidence import checkpoints, seals
 from server.services.evidence.halves import middle
@@ -395,7 +396,7 @@ def test_the_revision_guards_every_protected_table_and_can_be_undone(
 ) -> None:
     from alembic import command
 
-    from server.db import _alembic
+    from server.migrate import alembic_of
 
     config = ServerConfig(tmp_path / "server", new_database())
     make_keys(config)
@@ -403,7 +404,7 @@ def test_the_revision_guards_every_protected_table_and_can_be_undone(
     assert found(config) == []
     database = Database(config)
     with database.engine.connect() as connection, connection.begin():
-        command.downgrade(_alembic(connection), "0001")
+        command.downgrade(alembic_of(connection), "0001")
         assert "checkpoint" not in inspect(connection).get_table_names()
     database.close()
     config.sealed.unlink()

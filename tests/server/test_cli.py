@@ -342,7 +342,7 @@ def test_the_demo_is_consistent_and_verify_names_what_was_changed(run: Run, tmp_
 
 def test_the_database_is_kept_as_the_evidence_asks(tmp_path: Path) -> None:
     from server.config import make_keys
-    from server.db import migrate
+    from server.migrate import migrate
     from server.sqlite import LIBRARY
 
     config = ServerConfig(tmp_path / "server")
@@ -390,7 +390,7 @@ def test_the_revisions_make_exactly_the_models(tmp_path: Path) -> None:
     from alembic.runtime.migration import MigrationContext
 
     from server.config import make_keys
-    from server.db import migrate
+    from server.migrate import migrate
     from server.models import Base
 
     config = ServerConfig(tmp_path / "server")

@@ -29,9 +29,10 @@ from attendance.chain import next_head
 from attendance.records import decode_record, encode_record
 from server.backup import backup, restore
 from server.config import ServerConfig, load_keys, make_keys
-from server.db import Database, _alembic, migrate
+from server.db import Database
 from server.demo import make_demo
 from server.errors import AlreadyInitialised, DatabaseUnusable, NotInitialised
+from server.migrate import alembic_of, migrate
 from server.models import Base, RowSeal
 from server.services.evidence import audit, checkpoints
 from server.services.evidence.halves import middle
@@ -457,7 +458,7 @@ def put_back(config: ServerConfig, until: str = "0090") -> None:
     config.sealed.unlink(missing_ok=True)
     database = Database(config)
     with database.writer.connect() as connection, connection.begin():
-        command.downgrade(_alembic(connection), until)
+        command.downgrade(alembic_of(connection), until)
     database.close()
 
 

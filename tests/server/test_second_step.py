@@ -15,7 +15,8 @@ from flask.testing import FlaskClient
 from sqlalchemy import text
 
 from server.config import ServerConfig, make_keys
-from server.db import Database, _alembic
+from server.db import Database
+from server.migrate import alembic_of
 from server.models import AuditEntry, LoginThrottle, SecondFactor, TownshipRule, User
 from server.rules.terms import SecondStep
 from server.services.access import accounts, second
@@ -236,12 +237,12 @@ def test_an_existing_township_gets_thirty_days(tmp_path: Path, new_database: New
     make_keys(config)
     database = Database(config)
     with database.writer.connect() as connection, connection.begin():
-        command.upgrade(_alembic(connection), "0061")
+        command.upgrade(alembic_of(connection), "0061")
         connection.execute(
             text("INSERT INTO township (name, slug, roster_version, created_ms) "
                  "VALUES ('青山乡', 't1', 0, 0)")
         )  # fmt: skip
-        command.upgrade(_alembic(connection), "head")
+        command.upgrade(alembic_of(connection), "head")
     with database.session() as session:
         row = session.query(TownshipRule).one()
         assert row.kind == "second_step"

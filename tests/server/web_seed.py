@@ -20,9 +20,9 @@ from attendance.days import SHANGHAI, to_ms
 from attendance.records import Record, encode_record
 from attendance.signing import DeviceKeys
 from attendance.statuses import Kind, Method, Status
-from server import db
 from server.app import create_app
 from server.config import ServerConfig, make_keys
+from server.migrate import migrate
 from server.models import Device, Expectation, Official, Site, Township, User, WorkGroup
 from server.services.access import accounts
 from server.services.township import leave, townships
@@ -222,7 +222,7 @@ def make_world(folder: Path, people: int = 36, url: str | None = None) -> World:
     """
     config = ServerConfig(folder, url)
     make_keys(config)
-    db.migrate(config)
+    migrate(config)
     hand = Hand(shanghai(19, "07:00"))
     app = create_app(config, clock=hand)
     app.config["TESTING"] = True

@@ -1,6 +1,6 @@
 """Rows of decisions, and where each kiosk's chain stands, are signed by the server that writes them
 
-What is there already `server.db.migrate` seals, once.
+What is there already `server.migrate.migrate` seals, once.
 """
 
 from __future__ import annotations

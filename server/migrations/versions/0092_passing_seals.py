@@ -1,6 +1,6 @@
 """Seals of contacts, looks and what was set aside go once a checkpoint has closed their rows
 
-What no checkpoint has closed yet `server.db.migrate` seals, once.
+What no checkpoint has closed yet `server.migrate.migrate` seals, once.
 """
 
 from __future__ import annotations

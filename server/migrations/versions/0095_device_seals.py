@@ -1,6 +1,6 @@
 """Who a device is, and what is concluded from it, is signed by the server that wrote it
 
-What is there already `server.db.migrate` seals, once.
+What is there already `server.migrate.migrate` seals, once.
 """
 
 from __future__ import annotations
