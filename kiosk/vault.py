@@ -40,7 +40,7 @@ from attendance.wire import (
 from kiosk.clock import Reading
 from kiosk.config import PROPOSALS, KioskConfig, sync_folder, write_atomically
 from kiosk.errors import GalleryRefused, StoreUnusable
-from kiosk.gallery_check import check_contents
+from kiosk.gallery_check import check_contents, check_erased, without_erased
 from kiosk.proposals import Pile
 from kiosk.store import Recorded, Store
 
@@ -152,6 +152,7 @@ class Vault:
                 opened = keys.open(sealed)
                 contents = decode_contents(opened)
                 check_contents(contents, manifest)
+                check_erased(contents, manifest)
                 note_gallery(store, manifest.version)  # before anything of it can be in force
                 self._write(manifest.version, signed, opened)
         except (GalleryRefused, StoreUnusable):
@@ -192,11 +193,11 @@ class Vault:
             signed, opened = msgspec.msgpack.decode(
                 SecretBox(key.read_bytes()).decrypt(box.read_bytes()), type=tuple[bytes, bytes]
             )
-            held = _Held(decode_contents(opened), decode(signed, Manifest))
-            check_contents(held.contents, held.manifest)
+            contents, manifest = decode_contents(opened), decode(signed, Manifest)
+            check_contents(contents, manifest)
         except (OSError, CryptoError, ValueError, TypeError, msgspec.DecodeError):
             return None  # torn by a power cut, or another's: the older one or the server serves
-        return held
+        return _Held(without_erased(contents, manifest), manifest)
 
     def _write(self, version: int, signed: bytes, opened: bytes) -> None:
         secret = secrets.token_bytes(SecretBox.KEY_SIZE)

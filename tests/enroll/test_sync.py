@@ -413,6 +413,69 @@ def test_galleries_that_the_server_dropped_with_a_withdrawal_are_sealed_again(
     assert kiosk.people() == ["a"]
 
 
+@pytest.mark.parametrize("way", ["sync", "export"])
+def test_who_withdraws_while_pins_are_hashed_is_erased_in_that_very_gallery(
+    paired: Desk, township, clock, tmp_path: Path, synthetic: Synthetic, way: str
+) -> None:
+    kiosk = township.add_kiosk("镇政府")
+    for n, who in enumerate("abcd"):
+        add(paired, who, synthetic(n))
+    paired.store.add_consent("a", "proposals", date(2026, 11, 21), paired.now_ms())
+    sync(paired)
+    township.pull(kiosk)
+    assert kiosk.person("a").propose
+    paired.store.set_pin("c", "739104")  # so that something is to be hashed
+
+    def meanwhile(done: int, total: int) -> None:
+        with Desk(paired.data, clock) as other:  # in another terminal
+            withdraw_consent(other, "a")
+            add(other, "b", synthetic(9))
+            withdraw_consent(other, "d", leaving=True)
+
+    if way == "sync":
+        client = paired.client()
+        sync_once(paired, client, on_hash=meanwhile)
+        client.close()
+        made = township.galleries[kiosk.device]
+    else:
+        export(paired, tmp_path / "usb.json", on_hash=meanwhile)
+        file = msgspec.json.decode((tmp_path / "usb.json").read_bytes(), type=UsbFile)
+        made = file.packages[kiosk.device]
+    manifest = kiosk.open(made, township.desk_key)
+    assert manifest.tombstones == ["a", "d"]
+    assert kiosk.people() == ["a", "b", "c"]
+    assert (kiosk.person("a").templates, kiosk.person("a").propose) == (b"", False)
+    assert kiosk.person("b").templates == synthetic(9).astype("<f4").tobytes(), "the new one"
+    assert kiosk.person("c").templates == synthetic(2).astype("<f4").tobytes()
+    for who in "ad":
+        township.confirm(kiosk, who, manifest.version)
+    assert len(sync(paired).receipts) == 2
+    assert paired.ledger.owed() == []
+
+
+def test_who_withdraws_and_consents_anew_is_asked_for_no_picture_before_the_receipt(
+    paired: Desk, township, synthetic: Synthetic
+) -> None:
+    kiosk = township.add_kiosk("镇政府")
+
+    def consent() -> None:
+        add(paired, "a", synthetic(1))
+        paired.store.add_consent("a", "proposals", date(2026, 11, 21), paired.now_ms())
+
+    consent()
+    sync(paired)
+    township.pull(kiosk)
+    assert kiosk.person("a").propose
+    withdraw_consent(paired, "a")
+    consent()
+    sync(paired)
+    assert township.pull(kiosk).tombstones == ["a"]
+    assert not kiosk.person("a").propose, "pictures from before are to go with the face"
+    sync(paired)
+    township.pull(kiosk)
+    assert kiosk.person("a").propose
+
+
 # -- the USB stick ----------------------------------------------------------------------------
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from attendance import wire
-from attendance.signing import DeviceKeys, to_text
+from attendance.signing import DeviceKeys, from_text, to_text
 from attendance.statuses import SiteKind, Status
 from kiosk.config import KioskConfig
 from kiosk.errors import GalleryRefused
@@ -157,6 +157,32 @@ NAN = np.array([[np.nan, 0, 0, 0]], "<f4").tobytes()
 def test_damaged_contents_are_refused(vault: Kept, changes: dict[str, object]) -> None:
     refused(vault, sealed(1, **changes))
     assert vault.contents() is None
+
+
+def test_a_gallery_that_keeps_a_face_which_it_asks_to_erase_is_refused(vault: Kept) -> None:
+    both = package(DESK, OWN.box_public, contents(2), tombstones=["A-9", "A-1"], made_ms=NOW)
+    vault.take(sealed(1))
+    told = refused(vault, both)
+    assert "asks to erase A-1" in told
+    assert "quxiang-enroll sync" in told
+    assert (vault.version, gallery_taken(vault.store)) == (1, 1)
+    only = package(DESK, OWN.box_public, contents(2), tombstones=["A-9", "A-2"], made_ms=NOW)
+    assert vault.take(only).tombstones == ("A-9", "A-2"), "nobody of them has a face in it"
+
+
+def test_a_face_to_be_erased_that_an_earlier_release_took_is_in_force_no_more(
+    vault: Kept, tmp_path: Path
+) -> None:
+    asked, other = contents().people
+    made = contents(2, people=[msgspec.structs.replace(asked, propose=True), other])
+    taken = package(DESK, OWN.box_public, made, tombstones=["A-1"], made_ms=NOW)
+    vault.take(sealed(1))
+    vault._write(2, bytes(taken.manifest), OWN.open(from_text(taken.sealed)))
+    held = Vault(tmp_path / "vault").contents()
+    assert held is not None
+    assert [(p.official, p.templates, p.propose, p.pin) for p in held.people] == [
+        ("A-1", b"", False, PIN), ("A-2", b"", False, None)
+    ]  # fmt: skip
 
 
 def test_an_expired_manifest_works_and_says_so(vault: Kept) -> None:
