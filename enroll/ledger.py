@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from attendance import wire
@@ -208,11 +209,23 @@ class Ledger:
             )
 
     # -- withdrawals, tombstones, receipts ------------------------------------------------------
-    def bury(self, official: str, at_ms: int) -> list[str]:
+    def bury(
+        self, official: str, at_ms: int, *, told: bool = False, also: Iterable[str] = ()
+    ) -> list[str]:
         """Queue the withdrawal for the server, and a tombstone for every kiosk that may hold the
-        face. Returns those kiosks."""
+        face. Returns those kiosks.
+
+        told: the server knows of it. also: kiosks that may hold it besides those sealed to.
+        """
         with self.store.transaction() as db:
-            db.execute("INSERT INTO withdrawals (official, at_ms) VALUES (?, ?)", (official, at_ms))
+            db.execute(
+                "INSERT INTO withdrawals (official, at_ms, sent) VALUES (?, ?, ?)",
+                (official, at_ms, told),
+            )
+            db.executemany(
+                "INSERT OR IGNORE INTO sealed_faces VALUES (?, ?)",
+                [(device, official) for device in also],
+            )
             devices = [
                 device
                 for (device,) in db.execute(
@@ -236,6 +249,10 @@ class Ledger:
         """Withdrawals that a server was told of: (id, official, Unix ms)."""
         found = self.store.rows("SELECT id, official, at_ms FROM withdrawals WHERE sent")
         return [(ident, official, at_ms) for ident, official, at_ms in found]
+
+    def withdrawals(self) -> set[tuple[str, int]]:
+        """Every withdrawal of this desk, as (official, Unix ms)."""
+        return set(self.store.rows("SELECT official, at_ms FROM withdrawals"))
 
     def withdrawal_sent(self, ident: int) -> None:
         """The server has it. It dropped the galleries that may hold the person: all are due."""

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Self, TextIO
 
 import msgspec
 
-from attendance.days import local
+from attendance.days import day_of, local
 from attendance.i18n import language, say
 from enroll.desk import Desk
 from enroll.files import write_private
@@ -193,6 +193,16 @@ def sync_lines(done: SyncOutcome) -> tuple[list[str], list[str]]:
     ):
         if count:
             lines.append(say(zh, en).format(count))
+    lines += [
+        say(
+            f"{who} 已于 {day_of(at_ms)} 撤回同意，服务器有记录而本机没有（本机是旧备份？）："
+            "本机已删除其人脸，并要求一体机删除；如需再用，须重新签同意书",
+            f"{who} withdrew consent on {day_of(at_ms)}; the server knows it and this desk did not "
+            "(is it from an older copy?): the face is erased here and the kiosks are asked to "
+            "erase it; to use it again a new consent has to be signed",
+        )
+        for who, at_ms in done.followed
+    ]
     lines += [
         say(
             f"新一体机 {k.device}（{k.site}），密钥指纹 {k.fingerprint}：请与其屏幕核对",

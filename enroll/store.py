@@ -192,6 +192,16 @@ class Store(Database):
             return Consent(date.fromisoformat(given_on), None)
         return Consent(date.fromisoformat(found[1][1]), at_ms)
 
+    def granted_ms(self, official: str, what: Consented) -> int | None:
+        """When the latest grant was noted here, Unix ms; None where there never was one."""
+        found = self.rows(
+            "SELECT max(at_ms) FROM consents WHERE official = ? AND what = ?"
+            " AND event = 'granted'",
+            official,
+            what,
+        )
+        return None if found[0][0] is None else int(found[0][0])
+
     # -- secrets ------------------------------------------------------------------------------
     def set_face(self, official: str, templates: NDArray[np.float32], model: str) -> None:
         """Replace an official's templates: float32, shape (k, d), k >= 1."""

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from attendance import wire
+from attendance.days import MAX_MS, MIN_MS
 from attendance.errors import SignatureInvalid
 from attendance.signing import fingerprint, from_text
 from enroll.client import Client
@@ -17,6 +18,7 @@ from enroll.ledger import Kiosk, Owed
 from enroll.proposals import Proposals
 from enroll.reenrol import Reenrolments
 from enroll.seal import OnHash, Sealed, Sealer
+from enroll.withdraw import follow_withdrawal
 
 ROSTER_BYTES = wire.MAX_JSON // 2
 """A roster is sent in parts of at most this many bytes, half of what one request may have."""
@@ -24,12 +26,14 @@ ROSTER_BYTES = wire.MAX_JSON // 2
 
 @dataclass
 class SyncOutcome:
-    """What one round did. `changed` are kiosks that were refused, `problems` what the server said
-    of single rows or galleries; neither stops the rest."""
+    """What one round did. `followed` are withdrawals (official, Unix ms) that this desk, put back
+    to an older copy, had forgotten; `changed` kiosks that were refused, `problems` what the server
+    said of single rows or galleries: neither stops the rest."""
 
     roster: list[str] = field(default_factory=list)
     refused: dict[str, str] = field(default_factory=dict)
     withdrawals: list[str] = field(default_factory=list)
+    followed: list[tuple[str, int]] = field(default_factory=list)
     portraits: list[str] = field(default_factory=list)
     pinned: list[Kiosk] = field(default_factory=list)
     sealed: list[Sealed] = field(default_factory=list)
@@ -98,6 +102,7 @@ def _repeat_withdrawals(desk: Desk, client: Client, done: SyncOutcome) -> None:
     there with the rest: the next import sends it again.
     """
     known = client.withdrawn()
+    _follow_withdrawals(desk, known or set(), done)
     for ident, official, at_ms in [] if known is None else desk.ledger.sent_withdrawals():
         consents = [desk.store.consent(official, what) for what in ("face", "portrait")]
         anew = all(consent is not None and consent.stands for consent in consents)
@@ -108,6 +113,13 @@ def _repeat_withdrawals(desk: Desk, client: Client, done: SyncOutcome) -> None:
                 desk.ledger.withdrawal_sent(ident)
                 desk.store.forget_sent_portrait(official)
             done.withdrawals.append(official)
+
+
+def _follow_withdrawals(desk: Desk, known: set[tuple[str, int]], done: SyncOutcome) -> None:
+    """The other way round: a desk that was put back to an older copy does again what it forgot."""
+    for official, at_ms in sorted(known - desk.ledger.withdrawals()):
+        if MIN_MS <= at_ms <= MAX_MS and follow_withdrawal(desk, official, at_ms):
+            done.followed.append((official, at_ms))
 
 
 def _send_roster(desk: Desk, client: Client, done: SyncOutcome) -> None:
