@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from attendance.errors import QuxiangError
+from attendance.galleries import is_believable
 from attendance.i18n import defect, language, say
 from attendance.signing import fingerprint
 from enroll import proposal_commands
@@ -131,6 +132,13 @@ def _parser() -> argparse.ArgumentParser:
 
     usb = add("export", "write every kiosk's gallery to FILE for a USB stick")
     usb.add_argument("file", type=Path, metavar="FILE")
+    usb.add_argument(
+        "--above",
+        type=_version,
+        default=0,
+        metavar="N",
+        help="the gallery version that a kiosk says it has, where it takes no lower one",
+    )
     usb.set_defaults(run=_export)
 
     end = add("withdraw", "withdraw an official's consent and erase their face everywhere")
@@ -159,6 +167,12 @@ def _parser() -> argparse.ArgumentParser:
     show = add("list", "everybody enrolled, the kiosks, and the erasures still owed")
     show.set_defaults(run=_list)
     return parser
+
+
+def _version(text: str) -> int:
+    if not text.isdecimal() or not is_believable(int(text), 0):
+        raise argparse.ArgumentTypeError(f"{text!r} is no gallery version: use the kiosk's number")
+    return int(text)
 
 
 def _data(args: argparse.Namespace) -> Path:
@@ -375,7 +389,7 @@ def _export(args: argparse.Namespace) -> int:
         desk.config()
         _try_sync(desk)
         with Progress(say("PIN 加密", "hashing PINs")) as progress:
-            sealed = export(desk, args.file, on_hash=progress.reach)
+            sealed = export(desk, args.file, above=args.above, on_hash=progress.reach)
         for each in sealed:
             print(
                 say(

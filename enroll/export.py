@@ -20,9 +20,12 @@ class UsbFile(wire.Reply, frozen=True, kw_only=True):
     packages: dict[str, wire.GalleryPackage]
 
 
-def export(desk: Desk, path: Path, *, on_hash: OnHash | None = None) -> list[Sealed]:
+def export(
+    desk: Desk, path: Path, *, above: int = 0, on_hash: OnHash | None = None
+) -> list[Sealed]:
     """Seal anew for every known kiosk that is not revoked, and write `path` (mode 0600).
 
+    above: a version that a kiosk says it had, which this desk knows nothing of.
     Raises EnrollError where no kiosk is known, NotPaired, DeskUnusable, GalleryTooLarge.
     """
     keys = desk.keys()
@@ -34,7 +37,9 @@ def export(desk: Desk, path: Path, *, on_hash: OnHash | None = None) -> list[Sea
         )
     sealer = Sealer(desk.store, desk.ledger)
     sealed = [
-        sealer.seal_for(kiosk, keys, desk.now_ms(), held=kiosk.put_version, on_hash=on_hash)
+        sealer.seal_for(
+            kiosk, keys, desk.now_ms(), held=max(kiosk.put_version, above), on_hash=on_hash
+        )
         for kiosk in kiosks
     ]
     body = UsbFile(packages={each.kiosk.device: each.package for each in sealed})

@@ -113,7 +113,7 @@ class Sealer:
             buried = self.ledger.tombstones(kiosk.device)
             people = self._as_now(people, buried)
             with_faces = [p.official for p in people if p.templates]
-            version = self.ledger.next_version(kiosk.device, held, with_faces)
+            version = self.ledger.next_version(kiosk.device, held, with_faces, now_ms)
         contents = wire.GalleryContents(
             device=kiosk.device,
             version=version,

@@ -27,6 +27,7 @@ from nacl.exceptions import CryptoError
 from nacl.secret import SecretBox
 
 from attendance.errors import QuxiangError
+from attendance.galleries import HIGHEST, is_believable
 from attendance.receipts import receipt_detail
 from attendance.signing import DeviceKeys, check, from_text
 from attendance.wire import (
@@ -137,20 +138,25 @@ class Vault:
                     "the gallery was damaged on its way: export it again",
                 )
             with self._locked():
-                if manifest.version <= self.version:
+                now = self.version
+                if manifest.version <= now:
                     raise GalleryRefused(
-                        f"人脸库版本 {manifest.version} 不比现有的 {self.version} 新。",
-                        f"gallery version {manifest.version} is not newer than "
-                        f"{self.version}, which is in force",
+                        f"人脸库版本 {manifest.version} 不比现有的 {now} 新，未采用：刚导入过同一"
+                        "文件就不必再做；否则在登记台运行 quxiang-enroll export FILE "
+                        f"--above {now}。",
+                        f"gallery version {manifest.version} is not newer than {now}, which is in "
+                        "force: nothing is to be done where this very file was taken already; "
+                        f"else run quxiang-enroll export FILE --above {now} at the desk",
                     )
                 taken = gallery_taken(store)
                 if manifest.version < taken:
                     raise GalleryRefused(
                         f"人脸库版本 {manifest.version} 比本机用过的 {taken} 旧，未采用："
-                        "请在登记台运行 quxiang-enroll sync，或重新导出 U 盘文件。",
+                        "请在登记台运行 quxiang-enroll sync，或 quxiang-enroll export FILE "
+                        f"--above {taken}。",
                         f"gallery version {manifest.version} is older than {taken}, which this "
                         "kiosk had already, and is not taken: run quxiang-enroll sync at the desk, "
-                        "or export the USB file anew",
+                        f"or quxiang-enroll export FILE --above {taken}",
                     )
                 opened = keys.open(sealed)
                 contents = decode_contents(opened)
@@ -266,8 +272,9 @@ class Vault:
 
 
 def gallery_taken(store: Store) -> int:
-    """The highest gallery version that this kiosk ever took, 0 for none."""
-    return int(store.meta("gallery_taken") or 0)
+    """The highest gallery version that this kiosk ever took, 0 for none or a damaged number."""
+    taken = int(store.meta("gallery_taken") or 0)
+    return taken if is_believable(taken, 0) else 0
 
 
 def note_gallery(store: Store, version: int) -> None:
@@ -277,8 +284,9 @@ def note_gallery(store: Store, version: int) -> None:
     with store.transaction() as db:
         db.execute(
             "INSERT INTO meta VALUES ('gallery_taken', ?) ON CONFLICT (key) DO UPDATE "
-            "SET value = excluded.value WHERE CAST(value AS INTEGER) < excluded.value",
-            (version,),
+            "SET value = excluded.value WHERE CAST(value AS INTEGER) NOT BETWEEN excluded.value "
+            "AND ?",
+            (version, HIGHEST),
         )
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from datetime import date
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -15,6 +16,7 @@ from attendance.days import day_of
 from enroll.desk import Desk
 from enroll.enrol import grant_consent
 from enroll.errors import ConsentMissing
+from enroll.export import UsbFile, export
 from enroll.report import sync_lines
 from enroll.withdraw import withdraw_consent
 from tests.enroll.test_sync import add, sync
@@ -75,6 +77,54 @@ def test_a_desk_put_back_to_a_copy_does_withdrawals_again_before_it_seals(
             add_again(back, "a", date(2026, 11, 23))
         add_again(back, "a", date(2026, 11, 25))
         assert sync(back).followed == []
+
+
+def test_a_stick_of_a_desk_that_came_back_is_above_what_went_by_stick_before(
+    paired: Desk, township, clock, tmp_path: Path, synthetic: Synthetic
+) -> None:
+    kiosk = township.add_kiosk("杏树村")
+    add(paired, "a", synthetic(1), "杏树村")
+    sync(paired)
+    township.pull(kiosk)
+
+    def carry(desk: Desk, *, above: int = 0) -> wire.Manifest:
+        export(desk, tmp_path / "usb.json", above=above)
+        file = msgspec.json.decode((tmp_path / "usb.json").read_bytes(), type=UsbFile)
+        return kiosk.open(file.packages[kiosk.device], township.desk_key)
+
+    now = copied(paired, clock, tmp_path / "copy")
+    for n in range(4):  # the server never hears of these
+        clock.forward(minutes=7)
+        add(now, f"n-{n}", synthetic(n + 2), "杏树村")
+        carry(now)
+    now.close()
+    clock.forward(minutes=30)
+    with Desk(tmp_path / "copy", clock) as back:
+        withdraw_consent(back, "a")
+        assert carry(back).tombstones == ["a"], "the very first one is newer"
+        clock.forward(days=-400)  # its battery is empty
+        kiosk.version += 50
+        with pytest.raises(AssertionError, match="rolled back"):
+            carry(back)
+        told = kiosk.version
+        assert carry(back, above=told).version == told + 1
+
+
+def test_the_command_takes_the_number_that_a_kiosk_says(
+    paired: Desk, township, tmp_path: Path, synthetic: Synthetic, command
+) -> None:
+    kiosk = township.add_kiosk("杏树村")
+    sync(paired)
+    usb = tmp_path / "usb.json"
+    for wrong in ("x", "-1", str(2**63)):
+        done = command("export", usb, f"--above={wrong}", "--data", paired.data)
+        assert done.returncode == 2
+        assert "no gallery version" in done.stderr
+    above = kiosk.version + (1 << 39)
+    done = command("export", usb, "--above", above, "--data", paired.data)
+    assert done.returncode == 0, done.stderr
+    packages = msgspec.json.decode(usb.read_bytes(), type=UsbFile).packages
+    assert kiosk.open(packages[kiosk.device], township.desk_key).version == above + 1
 
 
 def test_who_consented_after_the_withdrawal_is_left_alone(

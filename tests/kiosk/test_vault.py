@@ -304,6 +304,24 @@ def test_a_gallery_that_an_earlier_release_took_is_noted(vault: Kept) -> None:
     assert gallery_taken(vault.store) == 3
 
 
+def test_a_number_that_no_desk_gave_bars_no_gallery(vault: Kept) -> None:
+    vault.take(sealed(3))
+    vault.store.set_meta(gallery_taken=str(2**63 - 1))  # a card that rots, or a hand
+    assert gallery_taken(vault.store) == 0
+    assert vault.take(sealed(4)).version == 4
+    assert gallery_taken(vault.store) == 4
+    note_gallery(vault.store, 2)
+    assert gallery_taken(vault.store) == 4
+
+
+def test_what_is_not_newer_is_told_with_what_to_do_at_the_desk(vault: Kept) -> None:
+    vault.take(sealed(7))
+    with pytest.raises(GalleryRefused) as caught:
+        vault.take(sealed(5))
+    for lang in ("zh", "en"):
+        assert "quxiang-enroll export FILE --above 7" in caught.value.words(lang)
+
+
 def test_what_cannot_be_noted_is_not_taken(vault: Kept) -> None:
     vault.take(sealed(1))
     with vault.store.transaction() as db:
