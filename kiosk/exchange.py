@@ -121,7 +121,7 @@ class SyncClient:
         desk_changed = self._learn_desk(cursor)
         try:
             cursor, sent, acked = self._records_up(cursor)
-        except (ServerRefused, ChainBroken):
+        except (ServerRefused, ServerUnreachable, ChainBroken):
             self._erase_all_the_same(cursor)
             raise
         gallery_installed, fault = self._fetch_gallery(cursor.gallery)
@@ -168,7 +168,8 @@ class SyncClient:
 
     def _erase_all_the_same(self, cursor: CursorReply) -> None:
         """Takes a newer gallery although the records do not go up: who withdrew is not to wait
-        until somebody settles that. The receipt is written now and goes later."""
+        until somebody settles that, or the server has room for them. The receipt is written now
+        and goes later."""
         with contextlib.suppress(ServerRefused, ServerUnreachable):  # the first fault is told
             if self._fetch_gallery(cursor.gallery)[0]:
                 self._settle_erasures()
