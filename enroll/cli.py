@@ -11,7 +11,7 @@ from pathlib import Path
 from attendance.errors import QuxiangError
 from attendance.galleries import is_believable
 from attendance.i18n import defect, language, say
-from attendance.signing import fingerprint
+from attendance.signing import key_mark
 from enroll import proposal_commands
 from enroll.config import DEFAULT_DATA
 from enroll.desk import Desk
@@ -187,12 +187,13 @@ def _pair(args: argparse.Namespace) -> int:
         config, moved = pair(data, args.server, args.code, again=args.again, ca=args.ca)
         if moved:
             desk.store.forget_server()
+        mark = key_mark(desk.keys().sign_public)
         print(
             say(
                 f"已与 {config.township}（{config.server}）配对，登记台 {config.device}，"
-                f"密钥指纹 {fingerprint(desk.keys().sign_public)}",
+                f"密钥指纹 {mark}",
                 f"paired with {config.township} ({config.server}) as desk {config.device}, "
-                f"key fingerprint {fingerprint(desk.keys().sign_public)}",
+                f"key fingerprint {mark}",
             )
         )
         _try_sync(desk)

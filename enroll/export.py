@@ -7,6 +7,7 @@ from pathlib import Path
 import msgspec
 
 from attendance import wire
+from attendance.signing import to_text
 from enroll.desk import Desk
 from enroll.errors import EnrollError
 from enroll.files import write_private
@@ -14,10 +15,12 @@ from enroll.seal import OnHash, Sealed, Sealer
 
 
 class UsbFile(wire.Reply, frozen=True, kw_only=True):
-    """The file: a package for each kiosk, by device."""
+    """The file: a package for each kiosk, by device, and the key of the desk that signed them, for
+    kiosks that are to take another desk by its mark."""
 
     v: int = wire.VERSION
     packages: dict[str, wire.GalleryPackage]
+    desk_key: str | None = None
 
 
 def export(
@@ -42,6 +45,9 @@ def export(
         )
         for kiosk in kiosks
     ]
-    body = UsbFile(packages={each.kiosk.device: each.package for each in sealed})
+    body = UsbFile(
+        packages={each.kiosk.device: each.package for each in sealed},
+        desk_key=to_text(keys.sign_public),
+    )
     write_private(path.expanduser().absolute(), msgspec.json.encode(body))
     return sealed

@@ -10,6 +10,7 @@ or `refused`, `faults` as words for programs and `why` as a sentence) and `sync`
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,7 +21,9 @@ import msgspec
 
 from attendance.days import day_of, local
 from attendance.i18n import language, say
+from attendance.signing import key_mark
 from enroll.desk import Desk
+from enroll.errors import NotPaired
 from enroll.files import write_private
 from enroll.ledger import Owed
 from enroll.reenrol import Reenrolments
@@ -310,8 +313,13 @@ def reenrol_lines(desk: Desk) -> list[str]:
 
 
 def list_lines(desk: Desk) -> list[str]:
-    """Everybody enrolled, every kiosk, every erasure owed."""
+    """This desk, everybody enrolled, every kiosk, every erasure owed."""
     lines = []
+    with contextlib.suppress(NotPaired):
+        ident, mark = desk.config().device, key_mark(desk.keys().sign_public)
+        lines.append(
+            say(f"登记台 {ident}：密钥指纹 {mark}", f"desk {ident}: key fingerprint {mark}")
+        )
     alike = desk.store.alike()
     faces = {face.official: len(face.templates) for face in desk.store.faces()}
     refused = desk.store.refused()

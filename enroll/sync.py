@@ -242,10 +242,14 @@ def _send_galleries(
     done.outdated = sealer.outdated
     keys = desk.keys()
     broken_off: EnrollError | None = None
+    nobody, left = not desk.store.known(), list[str]()
     for kiosk in desk.ledger.kiosks():
         now_ms = desk.now_ms()
         version = held.get(kiosk.device)
         if version is None:
+            continue
+        if nobody and version > 0 and not kiosk.put_version:
+            left.append(kiosk.site)
             continue
         if not is_believable(version, kiosk.version):
             done.problems.append(_impossible(kiosk, version))
@@ -275,6 +279,18 @@ def _send_galleries(
             done.sealed.append(sealed)
     if broken_off is not None:
         raise broken_off
+    if left:
+        done.problems.append(_nobody_yet(left))
+
+
+def _nobody_yet(sites: list[str]) -> EnrollError:
+    """A desk in place of one that is lost: an empty gallery would take everybody's away."""
+    return EnrollError(
+        f"本机还没有任何人员，{'、'.join(sites)} 的一体机先保留原登记台的人脸库：请先导入全部人员"
+        "（quxiang-enroll import）",
+        f"nobody is enrolled here yet, and the kiosks of {', '.join(sites)} keep what the desk "
+        "before had sealed for them: import everybody first (quxiang-enroll import)",
+    )
 
 
 def _impossible(kiosk: Kiosk, version: int) -> KioskOdd:

@@ -57,6 +57,7 @@ class Site:
             clock,
             session,
             save=lambda config: save_config(self.folder, config),
+            load=lambda: load_config(self.folder),
         )
 
     def clock_state(self, now: Reading) -> ClockState:
