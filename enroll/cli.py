@@ -18,6 +18,7 @@ from enroll.desk import Desk
 from enroll.errors import EnrollError, NotPaired
 from enroll.report import (
     Progress,
+    export_lines,
     list_lines,
     official_lines,
     owed_lines,
@@ -391,29 +392,8 @@ def _export(args: argparse.Namespace) -> int:
         _try_sync(desk)
         with Progress(say("PIN 加密", "hashing PINs")) as progress:
             sealed = export(desk, args.file, above=args.above, on_hash=progress.reach)
-        for each in sealed:
-            print(
-                say(
-                    f"{each.kiosk.site}（{each.kiosk.device}）第 {each.version} 版："
-                    f"{each.people} 人",
-                    f"{each.kiosk.site} ({each.kiosk.device}) version {each.version}: "
-                    f"{each.people} people",
-                )
-            )
-        print(
-            say(
-                f"已写入 {args.file}：在一体机上运行 quxiang-kiosk import",
-                f"written to {args.file}: run quxiang-kiosk import on the kiosk",
-            )
-        )
-        print(
-            say(
-                "其中只有上次同步时已知的一体机；此后配对的：先联网运行一次 quxiang-enroll sync，"
-                "再导出",
-                "in it are the kiosks known at the last sync; for one paired since, run "
-                "quxiang-enroll sync once with the server, then export again",
-            )
-        )
+        for line in export_lines(args.file, sealed):
+            print(line)
     return 0
 
 

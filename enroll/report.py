@@ -30,6 +30,7 @@ from enroll.reenrol import Reenrolments
 
 if TYPE_CHECKING:  # a command loads OpenCV and HTTP only where it needs them
     from enroll.importer import OfficialResult
+    from enroll.seal import Sealed
     from enroll.sync import SyncOutcome
     from enroll.withdraw import Withdrawn
 
@@ -246,6 +247,30 @@ def sync_lines(done: SyncOutcome) -> tuple[list[str], list[str]]:
             )
         )
     return lines, faults
+
+
+def export_lines(path: Path, sealed: Sequence[Sealed]) -> list[str]:
+    """What is in the file for a stick, and what to do with it."""
+    return [
+        *(
+            say(
+                f"{each.kiosk.site}（{each.kiosk.device}）第 {each.version} 版：{each.people} 人",
+                f"{each.kiosk.site} ({each.kiosk.device}) version {each.version}: "
+                f"{each.people} people",
+            )
+            for each in sealed
+        ),
+        say(
+            f"已写入 {path}：在一体机上运行 quxiang-kiosk import",
+            f"written to {path}: run quxiang-kiosk import on the kiosk",
+        ),
+        say(
+            "其中只有上次同步时已知的一体机；此后配对的：先联网运行一次 quxiang-enroll sync，"
+            "再导出",
+            "in it are the kiosks known at the last sync; for one paired since, run "
+            "quxiang-enroll sync once with the server, then export again",
+        ),
+    ]
 
 
 def owed_lines(owed: Sequence[Owed]) -> list[str]:
