@@ -86,6 +86,27 @@ def fingerprint(public: bytes) -> str:
     return crockford(hashlib.sha256(public).digest()[:5])
 
 
+def key_mark(public: bytes) -> str:
+    """Sixteen characters of a public key in fours (80 bits of its SHA-256), `fingerprint` first.
+
+    For a key that is taken by them alone: with the eight of `fingerprint` somebody with time and
+    machines could find a key of his own that has the same.
+    """
+    plain = crockford(hashlib.sha256(public).digest()[:10])
+    return "-".join(plain[i : i + 4] for i in range(0, len(plain), 4))
+
+
+def read_mark(text: str) -> str:
+    """A `key_mark` as somebody typed it: any case, O for 0, I and L for 1, spaces and dashes.
+
+    Raises ValueError unless it has sixteen characters.
+    """
+    plain = "".join(text.upper().translate(str.maketrans("OIL", "011", "-")).split())
+    if len(plain) != 16 or not plain.isascii() or not plain.isalnum():
+        raise ValueError("a key's mark has sixteen letters and digits")
+    return "-".join(plain[i : i + 4] for i in range(0, len(plain), 4))
+
+
 def to_text(data: bytes) -> str:
     """Bytes as base64 for JSON."""
     return base64.b64encode(data).decode()

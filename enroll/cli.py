@@ -9,14 +9,16 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from attendance.errors import QuxiangError
+from attendance.galleries import is_believable
 from attendance.i18n import defect, language, say
-from attendance.signing import fingerprint
+from attendance.signing import key_mark
 from enroll import proposal_commands
 from enroll.config import DEFAULT_DATA
 from enroll.desk import Desk
 from enroll.errors import EnrollError, NotPaired
 from enroll.report import (
     Progress,
+    export_lines,
     list_lines,
     official_lines,
     owed_lines,
@@ -131,6 +133,13 @@ def _parser() -> argparse.ArgumentParser:
 
     usb = add("export", "write every kiosk's gallery to FILE for a USB stick")
     usb.add_argument("file", type=Path, metavar="FILE")
+    usb.add_argument(
+        "--above",
+        type=_version,
+        default=0,
+        metavar="N",
+        help="the gallery version that a kiosk says it has, where it takes no lower one",
+    )
     usb.set_defaults(run=_export)
 
     end = add("withdraw", "withdraw an official's consent and erase their face everywhere")
@@ -161,6 +170,12 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _version(text: str) -> int:
+    if not text.isdecimal() or not is_believable(int(text), 0):
+        raise argparse.ArgumentTypeError(f"{text!r} is no gallery version: use the kiosk's number")
+    return int(text)
+
+
 def _data(args: argparse.Namespace) -> Path:
     return Path(args.data).expanduser()
 
@@ -173,12 +188,13 @@ def _pair(args: argparse.Namespace) -> int:
         config, moved = pair(data, args.server, args.code, again=args.again, ca=args.ca)
         if moved:
             desk.store.forget_server()
+        mark = key_mark(desk.keys().sign_public)
         print(
             say(
                 f"已与 {config.township}（{config.server}）配对，登记台 {config.device}，"
-                f"密钥指纹 {fingerprint(desk.keys().sign_public)}",
+                f"密钥指纹 {mark}",
                 f"paired with {config.township} ({config.server}) as desk {config.device}, "
-                f"key fingerprint {fingerprint(desk.keys().sign_public)}",
+                f"key fingerprint {mark}",
             )
         )
         _try_sync(desk)
@@ -375,30 +391,9 @@ def _export(args: argparse.Namespace) -> int:
         desk.config()
         _try_sync(desk)
         with Progress(say("PIN 加密", "hashing PINs")) as progress:
-            sealed = export(desk, args.file, on_hash=progress.reach)
-        for each in sealed:
-            print(
-                say(
-                    f"{each.kiosk.site}（{each.kiosk.device}）第 {each.version} 版："
-                    f"{each.people} 人",
-                    f"{each.kiosk.site} ({each.kiosk.device}) version {each.version}: "
-                    f"{each.people} people",
-                )
-            )
-        print(
-            say(
-                f"已写入 {args.file}：在一体机上运行 quxiang-kiosk import",
-                f"written to {args.file}: run quxiang-kiosk import on the kiosk",
-            )
-        )
-        print(
-            say(
-                "其中只有上次同步时已知的一体机；此后配对的：先联网运行一次 quxiang-enroll sync，"
-                "再导出",
-                "in it are the kiosks known at the last sync; for one paired since, run "
-                "quxiang-enroll sync once with the server, then export again",
-            )
-        )
+            sealed = export(desk, args.file, above=args.above, on_hash=progress.reach)
+        for line in export_lines(args.file, sealed):
+            print(line)
     return 0
 
 

@@ -101,5 +101,9 @@ class ReceiptForged(EnrollError, PermissionError):
     """The server shows a receipt of erasure that the pinned key of that kiosk did not sign."""
 
 
+class KioskOdd(EnrollError, ValueError):
+    """Something of one kiosk cannot be right; the others are served all the same."""
+
+
 class GalleryTooLarge(EnrollError, ValueError):
     """A sealed gallery is larger than the wire allows."""

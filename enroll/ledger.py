@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from attendance import wire
 from attendance.errors import SignatureInvalid
+from attendance.galleries import next_version
 from attendance.receipts import check_receipt
+from attendance.records import MAX_INT
 from attendance.signing import fingerprint, from_text
 from attendance.statuses import SiteKind
 from enroll.keyring import KEY_BYTES
@@ -65,6 +68,8 @@ class Receipt:
 def _is_signed(row: wire.ErasureRow, sign_key: bytes | None) -> bool:
     if sign_key is None or row.version is None or row.signature is None:
         return False
+    if not (0 <= row.version <= MAX_INT and 0 <= row.received_ms <= MAX_INT):
+        return False  # no kiosk writes that, and no database holds it
     try:
         check_receipt(sign_key, row.device, row.official, row.version, row.signature)
     except SignatureInvalid:
@@ -183,12 +188,12 @@ class Ledger:
                 (device, official, kind, mark, value),
             )
 
-    def next_version(self, device: str, at_least: int, faces: list[str]) -> int:
-        """Give out the kiosk's next version, above `at_least`, and note whose faces will be in it,
+    def next_version(self, device: str, held: int, faces: list[str], now_ms: int) -> int:
+        """Give out the kiosk's next version, above `held`, and note whose faces will be in it,
         before anything leaves the desk."""
         with self.store.transaction() as db:
             last = db.execute("SELECT version FROM kiosks WHERE device = ?", (device,)).fetchone()
-            version: int = max(last[0], at_least) + 1
+            version = next_version(last[0], held, now_ms)
             db.execute("UPDATE kiosks SET version = ? WHERE device = ?", (version, device))
             db.executemany(
                 "INSERT OR IGNORE INTO sealed_faces VALUES (?, ?)", [(device, who) for who in faces]
@@ -208,11 +213,23 @@ class Ledger:
             )
 
     # -- withdrawals, tombstones, receipts ------------------------------------------------------
-    def bury(self, official: str, at_ms: int) -> list[str]:
+    def bury(
+        self, official: str, at_ms: int, *, told: bool = False, also: Iterable[str] = ()
+    ) -> list[str]:
         """Queue the withdrawal for the server, and a tombstone for every kiosk that may hold the
-        face. Returns those kiosks."""
+        face. Returns those kiosks.
+
+        told: the server knows of it. also: kiosks that may hold it besides those sealed to.
+        """
         with self.store.transaction() as db:
-            db.execute("INSERT INTO withdrawals (official, at_ms) VALUES (?, ?)", (official, at_ms))
+            db.execute(
+                "INSERT INTO withdrawals (official, at_ms, sent) VALUES (?, ?, ?)",
+                (official, at_ms, told),
+            )
+            db.executemany(
+                "INSERT OR IGNORE INTO sealed_faces VALUES (?, ?)",
+                [(device, official) for device in also],
+            )
             devices = [
                 device
                 for (device,) in db.execute(
@@ -236,6 +253,10 @@ class Ledger:
         """Withdrawals that a server was told of: (id, official, Unix ms)."""
         found = self.store.rows("SELECT id, official, at_ms FROM withdrawals WHERE sent")
         return [(ident, official, at_ms) for ident, official, at_ms in found]
+
+    def withdrawals(self) -> set[tuple[str, int]]:
+        """Every withdrawal of this desk, as (official, Unix ms)."""
+        return set(self.store.rows("SELECT official, at_ms FROM withdrawals"))
 
     def withdrawal_sent(self, ident: int) -> None:
         """The server has it. It dropped the galleries that may hold the person: all are due."""

@@ -251,12 +251,7 @@ def asked_since(store: Store, official: str) -> int | None:
         consent = store.consent(official, what)
         if consent is None or not consent.stands:
             return None
-    found = store.rows(
-        "SELECT max(at_ms) FROM consents WHERE official = ? AND what = 'proposals'"
-        " AND event = 'granted'",
-        official,
-    )
-    return int(found[0][0])
+    return store.granted_ms(official, "proposals")
 
 
 def page_of(desk: Desk, ident: str) -> Path:

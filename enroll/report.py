@@ -10,6 +10,7 @@ or `refused`, `faults` as words for programs and `why` as a sentence) and `sync`
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,15 +19,18 @@ from typing import TYPE_CHECKING, Any, Self, TextIO
 
 import msgspec
 
-from attendance.days import local
+from attendance.days import day_of, local
 from attendance.i18n import language, say
+from attendance.signing import key_mark
 from enroll.desk import Desk
+from enroll.errors import NotPaired
 from enroll.files import write_private
 from enroll.ledger import Owed
 from enroll.reenrol import Reenrolments
 
 if TYPE_CHECKING:  # a command loads OpenCV and HTTP only where it needs them
     from enroll.importer import OfficialResult
+    from enroll.seal import Sealed
     from enroll.sync import SyncOutcome
     from enroll.withdraw import Withdrawn
 
@@ -195,6 +199,16 @@ def sync_lines(done: SyncOutcome) -> tuple[list[str], list[str]]:
             lines.append(say(zh, en).format(count))
     lines += [
         say(
+            f"{who} 已于 {day_of(at_ms)} 撤回同意，服务器有记录而本机没有（本机是旧备份？）："
+            "本机已删除其人脸，并要求一体机删除；如需再用，须重新签同意书",
+            f"{who} withdrew consent on {day_of(at_ms)}; the server knows it and this desk did not "
+            "(is it from an older copy?): the face is erased here and the kiosks are asked to "
+            "erase it; to use it again a new consent has to be signed",
+        )
+        for who, at_ms in done.followed
+    ]
+    lines += [
+        say(
             f"新一体机 {k.device}（{k.site}），密钥指纹 {k.fingerprint}：请与其屏幕核对",
             f"new kiosk {k.device} ({k.site}), key fingerprint {k.fingerprint}: compare it with "
             "the kiosk's screen",
@@ -233,6 +247,30 @@ def sync_lines(done: SyncOutcome) -> tuple[list[str], list[str]]:
             )
         )
     return lines, faults
+
+
+def export_lines(path: Path, sealed: Sequence[Sealed]) -> list[str]:
+    """What is in the file for a stick, and what to do with it."""
+    return [
+        *(
+            say(
+                f"{each.kiosk.site}（{each.kiosk.device}）第 {each.version} 版：{each.people} 人",
+                f"{each.kiosk.site} ({each.kiosk.device}) version {each.version}: "
+                f"{each.people} people",
+            )
+            for each in sealed
+        ),
+        say(
+            f"已写入 {path}：在一体机上运行 quxiang-kiosk import",
+            f"written to {path}: run quxiang-kiosk import on the kiosk",
+        ),
+        say(
+            "其中只有上次同步时已知的一体机；此后配对的：先联网运行一次 quxiang-enroll sync，"
+            "再导出",
+            "in it are the kiosks known at the last sync; for one paired since, run "
+            "quxiang-enroll sync once with the server, then export again",
+        ),
+    ]
 
 
 def owed_lines(owed: Sequence[Owed]) -> list[str]:
@@ -300,8 +338,13 @@ def reenrol_lines(desk: Desk) -> list[str]:
 
 
 def list_lines(desk: Desk) -> list[str]:
-    """Everybody enrolled, every kiosk, every erasure owed."""
+    """This desk, everybody enrolled, every kiosk, every erasure owed."""
     lines = []
+    with contextlib.suppress(NotPaired):
+        ident, mark = desk.config().device, key_mark(desk.keys().sign_public)
+        lines.append(
+            say(f"登记台 {ident}：密钥指纹 {mark}", f"desk {ident}: key fingerprint {mark}")
+        )
     alike = desk.store.alike()
     faces = {face.official: len(face.templates) for face in desk.store.faces()}
     refused = desk.store.refused()

@@ -109,8 +109,12 @@ class Sealer:
         """
         plan = self._plan(kiosk)
         people = self._with_tokens(kiosk, self._with_pins(kiosk, plan.people, on_hash))
-        with_faces = [p.official for p in people if p.templates]
-        version = self.ledger.next_version(kiosk.device, held, with_faces)
+        # Hashing takes minutes: whoever withdrew meanwhile counts, for the number that says so.
+        with self.store.transaction():
+            buried = self.ledger.tombstones(kiosk.device)
+            people = self._as_now(people, buried)
+            with_faces = [p.official for p in people if p.templates]
+            version = self.ledger.next_version(kiosk.device, held, with_faces, now_ms)
         contents = wire.GalleryContents(
             device=kiosk.device,
             version=version,
@@ -130,7 +134,7 @@ class Sealer:
                 model=plan.model,
                 people=len(people),
                 sealed_sha256=hashlib.sha256(sealed).hexdigest(),
-                tombstones=self.ledger.tombstones(kiosk.device),
+                tombstones=buried,
             )
         )
         package = wire.GalleryPackage(
@@ -144,6 +148,23 @@ class Sealer:
                 f"the gallery of {kiosk.site} has more than {wire.MAX_GALLERY >> 20} MiB",
             )
         return Sealed(kiosk, version, package, plan.digest, len(people), len(with_faces))
+
+    def _as_now(self, people: list[wire.Person], buried: list[str]) -> list[wire.Person]:
+        """Without the faces that were erased since they were read, nor those to be erased."""
+        here, marks = self.store.known(), self.store.face_marks()
+        found = []
+        for person in people:
+            who = person.official
+            if who not in here:
+                continue
+            face = self._faces.get(who)
+            if who in buried or who not in marks:
+                person = msgspec.structs.replace(person, templates=b"", propose=False)
+            elif person.templates and face is not None and face.mark != marks[who]:
+                self._faces[who] = self.store.faces(who)[0]
+                person = msgspec.structs.replace(person, templates=self._templates(who))
+            found.append(person)
+        return found
 
     def _plan(self, kiosk: Kiosk) -> _Plan:
         everybody = kiosk.site_kind is SiteKind.OFFICE

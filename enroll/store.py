@@ -99,6 +99,10 @@ class Store(Database):
         found = self.rows("SELECT row FROM officials ORDER BY official")
         return [msgspec.json.decode(row, type=wire.RosterRow) for (row,) in found]
 
+    def known(self) -> set[str]:
+        """Everybody's ids."""
+        return {who for (who,) in self.rows("SELECT official FROM officials")}
+
     def unsent(self) -> list[wire.RosterRow]:
         """Those whose row the server has not stored as it stands now."""
         found = self.rows(
@@ -196,6 +200,16 @@ class Store(Database):
             return Consent(date.fromisoformat(given_on), None)
         return Consent(date.fromisoformat(found[1][1]), at_ms)
 
+    def granted_ms(self, official: str, what: Consented) -> int | None:
+        """When the latest grant was noted here, Unix ms; None where there never was one."""
+        found = self.rows(
+            "SELECT max(at_ms) FROM consents WHERE official = ? AND what = ?"
+            " AND event = 'granted'",
+            official,
+            what,
+        )
+        return None if found[0][0] is None else int(found[0][0])
+
     # -- secrets ------------------------------------------------------------------------------
     def set_face(self, official: str, templates: NDArray[np.float32], model: str) -> None:
         """Replace an official's templates: float32, shape (k, d), k >= 1."""
@@ -224,6 +238,10 @@ class Store(Database):
                 block = np.frombuffer(data[4:], "<f4").reshape(-1, dimension)
                 found.append(StoredFace(who, model, mark, block.astype(np.float32)))
         return found
+
+    def face_marks(self) -> dict[str, str]:
+        """Official -> the mark of the face that is enrolled now."""
+        return dict(self.rows("SELECT official, mark FROM secrets WHERE kind = 'face'"))
 
     def set_pin(self, official: str, digits: str) -> bool:
         """Keep a PIN of six digits; False where it is the one already kept."""

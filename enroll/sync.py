@@ -7,29 +7,46 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from attendance import wire
+from attendance.days import MAX_MS, MIN_MS
 from attendance.errors import SignatureInvalid
+from attendance.galleries import is_believable
+from attendance.i18n import defect
 from attendance.signing import fingerprint, from_text
 from enroll.client import Client
 from enroll.desk import Desk
-from enroll.errors import GalleryTooLarge, KioskKeyChanged, ReceiptForged, ServerRefused
+from enroll.errors import (
+    EnrollError,
+    GalleryTooLarge,
+    KioskKeyChanged,
+    KioskOdd,
+    ReceiptForged,
+    ServerForeign,
+    ServerRefused,
+    ServerUnreachable,
+)
 from enroll.files import locked
 from enroll.ledger import Kiosk, Owed
 from enroll.proposals import Proposals
 from enroll.reenrol import Reenrolments
 from enroll.seal import OnHash, Sealed, Sealer
+from enroll.withdraw import follow_withdrawal
 
+EVERYBODYS = ("signature", "wrong_kind", "slow_down", "busy", "")
+"""Refusals of a gallery that would meet every other kiosk's too: the round ends, and waits."""
 ROSTER_BYTES = wire.MAX_JSON // 2
 """A roster is sent in parts of at most this many bytes, half of what one request may have."""
 
 
 @dataclass
 class SyncOutcome:
-    """What one round did. `changed` are kiosks that were refused, `problems` what the server said
-    of single rows or galleries; neither stops the rest."""
+    """What one round did. `followed` are withdrawals (official, Unix ms) that this desk, put back
+    to an older copy, had forgotten; `changed` kiosks that were refused, `problems` what the server
+    said of single rows or galleries: neither stops the rest."""
 
     roster: list[str] = field(default_factory=list)
     refused: dict[str, str] = field(default_factory=dict)
     withdrawals: list[str] = field(default_factory=list)
+    followed: list[tuple[str, int]] = field(default_factory=list)
     portraits: list[str] = field(default_factory=list)
     pinned: list[Kiosk] = field(default_factory=list)
     sealed: list[Sealed] = field(default_factory=list)
@@ -40,7 +57,7 @@ class SyncOutcome:
     proposals: int = 0
     reenrol: int = 0
     reenrolled: int = 0
-    problems: list[ServerRefused | GalleryTooLarge | ReceiptForged] = field(default_factory=list)
+    problems: list[EnrollError] = field(default_factory=list)
 
 
 def sync_once(
@@ -102,6 +119,7 @@ def _repeat_withdrawals(desk: Desk, client: Client, done: SyncOutcome) -> None:
     there with the rest: the next import sends it again.
     """
     known = client.withdrawn()
+    _follow_withdrawals(desk, known or set(), done)
     for ident, official, at_ms in [] if known is None else desk.ledger.sent_withdrawals():
         consents = [desk.store.consent(official, what) for what in ("face", "portrait")]
         anew = all(consent is not None and consent.stands for consent in consents)
@@ -112,6 +130,13 @@ def _repeat_withdrawals(desk: Desk, client: Client, done: SyncOutcome) -> None:
                 desk.ledger.withdrawal_sent(ident)
                 desk.store.forget_sent_portrait(official)
             done.withdrawals.append(official)
+
+
+def _follow_withdrawals(desk: Desk, known: set[tuple[str, int]], done: SyncOutcome) -> None:
+    """The other way round: a desk that was put back to an older copy does again what it forgot."""
+    for official, at_ms in sorted(known - desk.ledger.withdrawals()):
+        if MIN_MS <= at_ms <= MAX_MS and follow_withdrawal(desk, official, at_ms):
+            done.followed.append((official, at_ms))
 
 
 def _send_roster(desk: Desk, client: Client, done: SyncOutcome) -> None:
@@ -220,28 +245,73 @@ def _send_galleries(
     sealer = Sealer(desk.store, desk.ledger)
     done.outdated = sealer.outdated
     keys = desk.keys()
+    broken_off: EnrollError | None = None
+    nobody, left = not desk.store.known(), list[str]()
     for kiosk in desk.ledger.kiosks():
         now_ms = desk.now_ms()
         version = held.get(kiosk.device)
-        if version is None or not sealer.is_due(kiosk, version, now_ms):
+        if version is None:
             continue
+        if nobody and version > 0 and not kiosk.put_version:
+            left.append(kiosk.site)
+            continue
+        if not is_believable(version, kiosk.version):
+            done.problems.append(_impossible(kiosk, version))
+            version = kiosk.put_version
         try:
+            if not sealer.is_due(kiosk, version, now_ms):
+                continue
             sealed = sealer.seal_for(kiosk, keys, now_ms, held=version, on_hash=on_hash)
             client.put_gallery(kiosk.device, sealed.package)
+            desk.ledger.was_put(kiosk.device, sealed.version, sealed.digest, now_ms)
         except GalleryTooLarge as error:
             done.problems.append(error)
-            continue
         except ServerRefused as error:
-            # rollback: another round made a newer one meanwhile; the next round sorts it out.
-            if error.word not in (
-                "rollback",
-                "revoked",
-                "unknown_device",
-                "too_large",
-                "malformed",
-            ):
+            # Of this kiosk alone, as in rollback, where another round made a newer one meanwhile.
+            if error.word in EVERYBODYS:
                 raise
             done.problems.append(error)
-            continue
-        desk.ledger.was_put(kiosk.device, sealed.version, sealed.digest, now_ms)
-        done.sealed.append(sealed)
+        except (ServerUnreachable, ServerForeign) as error:
+            if broken_off is not None:
+                raise
+            broken_off = error  # one package may be what a proxy does not pass: try the next
+        except EnrollError:
+            raise
+        except Exception as error:  # noqa: BLE001 - one kiosk's fault, and the others wait
+            done.problems.append(_unsealed(kiosk, error))
+        else:
+            done.sealed.append(sealed)
+    if broken_off is not None:
+        raise broken_off
+    if left:
+        done.problems.append(_nobody_yet(left))
+
+
+def _nobody_yet(sites: list[str]) -> EnrollError:
+    """A desk in place of one that is lost: an empty gallery would take everybody's away."""
+    return EnrollError(
+        f"本机还没有任何人员，{'、'.join(sites)} 的一体机先保留原登记台的人脸库：请先导入全部人员"
+        "（quxiang-enroll import）",
+        f"nobody is enrolled here yet, and the kiosks of {', '.join(sites)} keep what the desk "
+        "before had sealed for them: import everybody first (quxiang-enroll import)",
+    )
+
+
+def _impossible(kiosk: Kiosk, version: int) -> KioskOdd:
+    return KioskOdd(
+        f"服务器称一体机 {kiosk.device}（{kiosk.site}）已有第 {version} 版人脸库，登记台不可能"
+        "发过，未采信：请到现场查看该机；若它仍不采用新人脸库，撤销后重新配对",
+        f"the server says that kiosk {kiosk.device} ({kiosk.site}) has gallery version {version}, "
+        "which no desk can have given: it is not believed. Look at that kiosk; if it still takes "
+        "no new gallery, revoke it and pair it anew",
+    )
+
+
+def _unsealed(kiosk: Kiosk, error: Exception) -> KioskOdd:
+    return KioskOdd(
+        f"没能为一体机 {kiosk.device}（{kiosk.site}）密封人脸库，其他一体机不受影响；"
+        f"该机的密钥或数据可能有误，可撤销后重新配对：{defect(error, 'zh')}",
+        f"no gallery could be sealed for kiosk {kiosk.device} ({kiosk.site}); the others are not "
+        f"concerned. Its keys or data may be wrong: revoke it and pair it anew. "
+        f"{defect(error, 'en')}",
+    )

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from types import FrameType
 
-from attendance.i18n import language, say
+from attendance.i18n import defect, language, say
 from enroll.errors import EnrollError, ServerRefused
 
 LONGEST_S = 900.0
@@ -39,10 +39,10 @@ def watch(one_round: Callable[[], object], *, interval_s: float) -> int:
                 if told:
                     print(say("已恢复与服务器的联系", "the server is reached again"), flush=True)
                 failures, told = 0, ""
-            except EnrollError as error:
+            except Exception as error:  # noqa: BLE001 - nobody may be there to start it again
                 failures += 1
                 retry = error.retry_s if isinstance(error, ServerRefused) else None
-                line = error.words(language())
+                line = error.words(language()) if isinstance(error, EnrollError) else defect(error)
                 if line != told:
                     print(line, file=sys.stderr, flush=True)
                     told = line

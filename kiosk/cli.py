@@ -64,6 +64,16 @@ def build_parser() -> argparse.ArgumentParser:
     taken = add("import", "take a gallery from the enrolment desk's USB file")
     taken.add_argument("file", type=Path, metavar="FILE")
 
+    desk = add("desk", "take another enrolment desk, in place of one that is lost")
+    desk.add_argument(
+        "fingerprint",
+        metavar="FINGERPRINT",
+        help="its key's, all sixteen characters as the new desk itself shows it",
+    )
+    desk.add_argument(
+        "file", type=Path, nargs="?", metavar="FILE", help="its USB file, where there is no network"
+    )
+
     given = add("export", "move proposed template pictures into FILE for the enrolment desk")
     given.add_argument("file", type=Path, metavar="FILE")
 

@@ -15,7 +15,7 @@ from attendance.chain import head_code
 from attendance.days import local
 from attendance.errors import ChainBroken, QuxiangError
 from attendance.i18n import language, say
-from attendance.signing import fingerprint
+from attendance.signing import fingerprint, from_text, key_mark
 from attendance.statuses import LOOKS, Status
 from attendance.wire import MAX_GALLERY, GalleryPackage
 from hardware.drivers import open_lamps
@@ -27,6 +27,7 @@ from kiosk.card import free_mb
 from kiosk.checkin import Accepted, Again, CheckinService, Refused
 from kiosk.clock import SystemClock
 from kiosk.config import is_running
+from kiosk.desks import take_desk
 from kiosk.errors import GalleryRefused, KioskError
 from kiosk.exchange import SyncReport, last_contact
 from kiosk.lampkeeper import colour_words
@@ -44,6 +45,7 @@ class UsbFile(msgspec.Struct, frozen=True, kw_only=True):
 
     v: int
     packages: dict[str, GalleryPackage]
+    desk_key: str | None = None
 
 
 def do_pair(args: argparse.Namespace) -> int:
@@ -132,15 +134,7 @@ def do_import(args: argparse.Namespace) -> int:
 
 
 def _package_for(path: Path, device: str) -> GalleryPackage:
-    if path.stat().st_size > 2 * MAX_GALLERY:
-        raise GalleryRefused(f"{path} 太大。", f"{path} is too large for a gallery file")
-    try:
-        file = msgspec.json.decode(path.read_bytes(), type=UsbFile)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        raise GalleryRefused(
-            f"{path} 不是登记台导出的文件，或已损坏。",
-            f"{path} is not a file of the enrolment desk, or it is damaged",
-        ) from None
+    file = _usb_file(path)
     if device not in file.packages:
         raise GalleryRefused(
             f"{path} 里没有给本终端（{device}）的人脸库：请在登记台联网运行一次 "
@@ -149,6 +143,67 @@ def _package_for(path: Path, device: str) -> GalleryPackage:
             "desk with the server, then export it anew",
         )
     return file.packages[device]
+
+
+def _usb_file(path: Path) -> UsbFile:
+    if path.stat().st_size > 2 * MAX_GALLERY:
+        raise GalleryRefused(f"{path} 太大。", f"{path} is too large for a gallery file")
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=UsbFile)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        raise GalleryRefused(
+            f"{path} 不是登记台导出的文件，或已损坏。",
+            f"{path} is not a file of the enrolment desk, or it is damaged",
+        ) from None
+
+
+def do_desk(args: argparse.Namespace) -> int:
+    """`desk`."""
+    with Site(args.data) as site:
+        if args.file is not None:
+            offered = _usb_file(args.file).desk_key
+        else:
+            client = site.client(SystemClock())
+            try:
+                offered = client.ask_desk()
+            finally:
+                client.close()
+        fresh = take_desk(site, args.fingerprint, offered, SystemClock().read())
+        mark = key_mark(from_text(site.config.desk_key or ""))
+        print(
+            say(f"已认可登记台 {mark}。", f"the enrolment desk {mark} is taken from now on.")
+            if fresh
+            else say(f"早已认可登记台 {mark}。", f"the enrolment desk {mark} was taken already.")
+        )
+        if args.file is not None:
+            print(
+                say(
+                    f"接着运行 quxiang-kiosk import {args.file}",
+                    f"now run quxiang-kiosk import {args.file}",
+                )
+            )
+            return 0
+        report = _exchange(site)
+        if report.gallery_fault is not None:
+            print(f"quxiang-kiosk: {report.gallery_fault.words()}", file=sys.stderr)
+            return 1
+        contents = site.vault.contents()
+        people = len(contents.people) if contents else 0
+    if report.gallery_installed:
+        print(
+            say(
+                f"已采用它的人脸库版本 {report.gallery_version}，{people} 人。",
+                f"its gallery version {report.gallery_version} is in force, {people} people",
+            )
+        )
+    else:
+        print(
+            say(
+                "它的人脸库还没有到，此前仍用原来的。",
+                "its gallery has not come yet; until then the one before stays in force",
+            )
+        )
+    return 0
 
 
 def do_export(args: argparse.Namespace) -> int:
@@ -189,9 +244,11 @@ def do_sync(args: argparse.Namespace) -> int:
 def desk_changed_words() -> str:
     """What to say where the server names another desk than the pinned one."""
     return say(
-        "服务器给出了另一个登记台密钥，未采用：请核对指纹，确属更换则重新配对。",
-        "the server names another enrolment desk, which is not taken: compare fingerprints, and "
-        "pair anew if the desk was replaced",
+        "服务器给出了另一个登记台密钥，未采用：确已更换登记台的，在登记台上用 quxiang-enroll list "
+        "看指纹，再在本机运行 quxiang-kiosk desk 指纹；没有更换的，服务器可能被人动过。",
+        "the server names another enrolment desk, which is not taken: if the desk was replaced, "
+        "read the fingerprint at the desk (quxiang-enroll list) and run quxiang-kiosk desk "
+        "FINGERPRINT here; if it was not, the server may have been tampered with",
     )
 
 

@@ -78,5 +78,9 @@ class ServerRefused(KioskError, PermissionError):
         self.word = word
 
 
+class DeskRefused(KioskError, PermissionError):
+    """Another enrolment desk than the pinned one, which nobody vouched for."""
+
+
 class PairingRefused(KioskError, PermissionError):
     """The code was wrong, spent or expired, or the answer came from another server."""

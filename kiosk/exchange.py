@@ -62,8 +62,9 @@ class SyncReport:
 class SyncClient:
     """One kiosk's exchanges with its server. One thread at a time; other processes may sync too.
 
-    `clock` stamps what the kiosk writes; `save` keeps a configuration that learned the desk's key;
-    `health` is asked before each cursor; `portraits` follow the board where there are any.
+    `clock` stamps what the kiosk writes; `save` keeps a configuration that learned the desk's key,
+    `load` reads the one kept, since a command may have taken another desk meanwhile; `health` is
+    asked before each cursor; `portraits` follow the board where there are any.
     """
 
     def __init__(
@@ -78,6 +79,7 @@ class SyncClient:
         save: Callable[[KioskConfig], None] | None = None,
         health: Callable[[], Health | None] | None = None,
         portraits: Portraits | None = None,
+        load: Callable[[], KioskConfig] | None = None,
     ) -> None:
         self._portraits = portraits
         self._config = config
@@ -87,6 +89,7 @@ class SyncClient:
         self._clock = clock
         self._link = Link(config, keys, session, self._repin)
         self._save = save
+        self._load = load
         self._health = health
         self._last_anchor: Anchor | None = None
         self._wall_off_ms = 0
@@ -115,13 +118,20 @@ class SyncClient:
             error.heard = self._link.answers > before
             raise
 
+    def ask_desk(self) -> str | None:
+        """The desk's key that the server names, None where there is no desk. Raises as `exchange`.
+
+        Nothing is to be concluded from it: a person vouches for a key (`kiosk.desks`).
+        """
+        return self._ask_cursor().desk_key
+
     def _exchange(self) -> SyncReport:
         self._settle_erasures()
         cursor = self._ask_cursor()
         desk_changed = self._learn_desk(cursor)
         try:
             cursor, sent, acked = self._records_up(cursor)
-        except (ServerRefused, ChainBroken):
+        except (ServerRefused, ServerUnreachable, ChainBroken):
             self._erase_all_the_same(cursor)
             raise
         gallery_installed, fault = self._fetch_gallery(cursor.gallery)
@@ -168,7 +178,8 @@ class SyncClient:
 
     def _erase_all_the_same(self, cursor: CursorReply) -> None:
         """Takes a newer gallery although the records do not go up: who withdrew is not to wait
-        until somebody settles that. The receipt is written now and goes later."""
+        until somebody settles that, or the server has room for them. The receipt is written now
+        and goes later."""
         with contextlib.suppress(ServerRefused, ServerUnreachable):  # the first fault is told
             if self._fetch_gallery(cursor.gallery)[0]:
                 self._settle_erasures()
@@ -208,6 +219,7 @@ class SyncClient:
 
     def _repin(self, digest: str) -> None:
         """Keeps the fingerprint of a renewed certificate."""
+        self._read_desk()
         self._learned(msgspec.structs.replace(self._config, pin=digest))
 
     def _learned(self, config: KioskConfig) -> None:
@@ -219,12 +231,20 @@ class SyncClient:
         """Pins the desk's key at first use; True where another one was offered later."""
         if cursor.desk_key is None or cursor.desk_key == self._config.desk_key:
             return False
+        self._read_desk()
+        if cursor.desk_key == self._config.desk_key:
+            return False
         if self._config.desk_key is not None:
             return True
         learned = msgspec.structs.replace(self._config, desk_key=cursor.desk_key)
         _ = learned.desk_public
         self._learned(learned)
         return False
+
+    def _read_desk(self) -> None:
+        with contextlib.suppress(KioskError):
+            kept = self._load().desk_key if self._load else self._config.desk_key
+            self._config = msgspec.structs.replace(self._config, desk_key=kept)
 
     def _open_epoch(self, cursor: CursorReply) -> None:
         self._store.open_epoch(

@@ -85,10 +85,10 @@ class FakeTownship:
 
     `records[device][epoch]` are the payloads it holds, `aside` those kept for a review, `requests`
     every (method, path) it got. Faults to order: `drop_answers = n` commits the next n uploads and
-    hangs up; `answer = (503, 7)` refuses everything with that status and Retry-After; `seed` may be
-    changed to lie, `forger` set to sign with another key than it names; `reject` holds officials
-    whose records are rejected; `proposal_refusal` is the word that proposals get; `down` and `up`
-    pull and replug the cable.
+    hangs up; `answer = (503, 7)` refuses everything with that status and Retry-After,
+    `upload_answer` the uploads alone; `seed` may be changed to lie, `forger` set to sign with
+    another key than it names; `reject` holds officials whose records are rejected;
+    `proposal_refusal` is the word that proposals get; `down` and `up` pull and replug the cable.
     """
 
     def __init__(self, site_kind: SiteKind = SiteKind.VILLAGE) -> None:
@@ -115,6 +115,7 @@ class FakeTownship:
         self.aside: dict[bytes, None] = {}
         self.drop_answers = 0
         self.answer: tuple[int, int | None] | None = None
+        self.upload_answer: tuple[int, int | None] | None = None
         self._guard = threading.Lock()
         self._port = 0
         self._server: ThreadingHTTPServer | None = None
@@ -175,8 +176,9 @@ class FakeTownship:
                 status, said = self._hint() if method == "GET" else self._pair(body)
                 return status, said, "", False
             signature = headers.get(wire.HEADER_SIGNATURE, "")
-            if self.answer is not None:
-                return self.answer[0], _problem("busy"), signature, False
+            refused = self.refused(path)
+            if refused is not None:
+                return refused[0], _problem("busy"), signature, False
             device = headers.get(wire.HEADER_DEVICE, "")
             if device not in self.devices:
                 return 401, _problem("unknown_device"), signature, False
@@ -188,6 +190,10 @@ class FakeTownship:
             drop = path == wire.RECORDS and self.drop_answers > 0
             self.drop_answers -= drop
             return status, answer, signature, drop
+
+    def refused(self, path: str) -> tuple[int, int | None] | None:
+        """The fault ordered for that path: a status and Retry-After."""
+        return self.answer or (self.upload_answer if path == wire.RECORDS else None)
 
     def _route(self, method: str, target: str, device: str, body: bytes) -> tuple[int, bytes]:
         path = urlsplit(target).path
@@ -346,8 +352,9 @@ class _Handler(BaseHTTPRequestHandler):
             wire.HEADER_SIGNATURE,
             to_text(sign(township.forger or township.seed, wire.REPLY_DOMAIN, claim)),
         )
-        if township.answer is not None and township.answer[1] is not None:
-            self.send_header("Retry-After", str(township.answer[1]))
+        refused = township.refused(urlsplit(self.path).path)
+        if refused is not None and refused[1] is not None:
+            self.send_header("Retry-After", str(refused[1]))
         self.send_header("Content-Length", str(len(answer)))
         self.end_headers()
         self.wfile.write(answer)

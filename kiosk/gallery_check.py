@@ -8,6 +8,7 @@ import numpy as np
 from argon2 import extract_parameters
 from argon2.exceptions import InvalidHashError
 from argon2.low_level import Type
+from msgspec.structs import replace
 
 from attendance.signing import KEY_BYTES
 from attendance.tokens import MARK_BYTES
@@ -36,6 +37,31 @@ def check_contents(contents: GalleryContents, manifest: Manifest) -> None:
         raise _bad("it names an official twice", "同一编号出现两次")
     for person in contents.people:
         _check_person(person, contents.dimension)
+
+
+def check_erased(contents: GalleryContents, manifest: Manifest) -> None:
+    """Raises GalleryRefused where the manifest asks to erase somebody whose face comes with it:
+    a receipt for that would be untrue."""
+    kept = {person.official for person in contents.people if person.templates}
+    for official in manifest.tombstones:
+        if official in kept:
+            raise GalleryRefused(
+                f"人脸库要求删除 {official}，却仍带有其人脸，未采用：请在登记台运行 "
+                "quxiang-enroll sync，或重新导出。",
+                f"the gallery asks to erase {official} and still holds that face; it is not taken: "
+                "run quxiang-enroll sync at the desk, or export it anew",
+            )
+
+
+def without_erased(contents: GalleryContents, manifest: Manifest) -> GalleryContents:
+    """Without the faces that the manifest asks to erase: a release before this one may have taken
+    some of them."""
+    gone = set(manifest.tombstones)
+    people = [
+        replace(person, templates=b"", propose=False) if person.official in gone else person
+        for person in contents.people
+    ]
+    return replace(contents, people=people)
 
 
 def _check_person(person: Person, dimension: int) -> None:

@@ -16,7 +16,7 @@ from kiosk.config import DATABASE, VAULT, KioskConfig, load_config, load_keys, s
 from kiosk.exchange import SyncClient, last_snapshot
 from kiosk.people import People
 from kiosk.store import Store
-from kiosk.vault import Vault
+from kiosk.vault import Vault, gallery_taken
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Site:
         self.config: KioskConfig = load_config(folder)
         self.keys: DeviceKeys = load_keys(folder)
         self.store = Store.open(folder / DATABASE, self.config.device)
-        self.vault = Vault(folder / VAULT)
+        self.vault = Vault(folder / VAULT, lambda: gallery_taken(self.store))
 
     def people(self) -> People:
         """Whom the kiosk knows by its gallery and the last snapshot."""
@@ -57,6 +57,7 @@ class Site:
             clock,
             session,
             save=lambda config: save_config(self.folder, config),
+            load=lambda: load_config(self.folder),
         )
 
     def clock_state(self, now: Reading) -> ClockState:

@@ -42,8 +42,9 @@ OTHER_DESK = Trouble(
     "gallery",
     ("服务器给出了另一个登记台", "The server names another enrolment desk"),
     (
-        "未采用；请核对登记台指纹，确属更换则重新配对",
-        "it is not taken; compare fingerprints, and pair anew if the desk was replaced",
+        "未采用；确已更换登记台的，在本机运行 quxiang-kiosk desk 指纹（指纹以登记台屏幕为准）",
+        "it is not taken; if the desk was replaced, run quxiang-kiosk desk FINGERPRINT here, with "
+        "the one that the desk's own screen shows",
     ),
 )
 BLIND = ("人脸识别不可用", "Face recognition is not available")

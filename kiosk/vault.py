@@ -4,8 +4,9 @@
     DIR/vault/0000000012.key   its 32-byte key, made for this version alone, 0600
 
 Replacing a gallery overwrites the old key before both files go, so that what a card keeps in worn
-blocks stays unreadable. The key lies on the same card (evidence.md, "Keys, faces and PINs"): this
-guards a file that is copied or a card that is thrown away in part, not a card that is stolen whole.
+blocks stays unreadable; what a power cut leaves of them goes before a receipt is signed. The key
+lies on the same card (evidence.md, "Keys, faces and PINs"): this guards a file that is copied or a
+card that is thrown away in part, not a card that is stolen whole.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import hmac
 import os
 import secrets
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,6 +27,7 @@ from nacl.exceptions import CryptoError
 from nacl.secret import SecretBox
 
 from attendance.errors import QuxiangError
+from attendance.galleries import HIGHEST, is_believable
 from attendance.receipts import receipt_detail
 from attendance.signing import DeviceKeys, check, from_text
 from attendance.wire import (
@@ -40,7 +42,7 @@ from attendance.wire import (
 from kiosk.clock import Reading
 from kiosk.config import PROPOSALS, KioskConfig, sync_folder, write_atomically
 from kiosk.errors import GalleryRefused, StoreUnusable
-from kiosk.gallery_check import check_contents
+from kiosk.gallery_check import check_contents, check_erased, without_erased
 from kiosk.proposals import Pile
 from kiosk.store import Recorded, Store
 
@@ -66,10 +68,12 @@ class Vault:
     """The gallery of one kiosk. Other processes may replace it: `load` notices.
 
     `pile` holds what the kiosk proposes for the galleries to come; it lies beside the vault.
+    `taken` answers the highest version ever taken (`gallery_taken`): none below it is in force.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, taken: Callable[[], int] = lambda: 0) -> None:
         self._folder = folder
+        self._taken = taken
         self.pile = Pile(folder.with_name(PROPOSALS))
         self._guard = threading.Lock()
         self._held: tuple[int, _Held | None] = (0, None)
@@ -134,26 +138,39 @@ class Vault:
                     "the gallery was damaged on its way: export it again",
                 )
             with self._locked():
-                if manifest.version <= self.version:
+                now = self.version
+                if manifest.version <= now:
                     raise GalleryRefused(
-                        f"人脸库版本 {manifest.version} 不比现有的 {self.version} 新。",
-                        f"gallery version {manifest.version} is not newer than "
-                        f"{self.version}, which is in force",
+                        f"人脸库版本 {manifest.version} 不比现有的 {now} 新，未采用：刚导入过同一"
+                        "文件就不必再做；否则在登记台运行 quxiang-enroll export FILE "
+                        f"--above {now}。",
+                        f"gallery version {manifest.version} is not newer than {now}, which is in "
+                        "force: nothing is to be done where this very file was taken already; "
+                        f"else run quxiang-enroll export FILE --above {now} at the desk",
                     )
                 taken = gallery_taken(store)
                 if manifest.version < taken:
                     raise GalleryRefused(
                         f"人脸库版本 {manifest.version} 比本机用过的 {taken} 旧，未采用："
-                        "请在登记台运行 quxiang-enroll sync，或重新导出 U 盘文件。",
+                        "请在登记台运行 quxiang-enroll sync，或 quxiang-enroll export FILE "
+                        f"--above {taken}。",
                         f"gallery version {manifest.version} is older than {taken}, which this "
                         "kiosk had already, and is not taken: run quxiang-enroll sync at the desk, "
-                        "or export the USB file anew",
+                        f"or quxiang-enroll export FILE --above {taken}",
                     )
                 opened = keys.open(sealed)
                 contents = decode_contents(opened)
                 check_contents(contents, manifest)
-                note_gallery(store, manifest.version)  # before anything of it can be in force
+                check_erased(contents, manifest)
                 self._write(manifest.version, signed, opened)
+                try:
+                    # Between the two: a cut before leaves the old gallery in force, one after that
+                    # cannot bring it back.
+                    note_gallery(store, manifest.version)
+                except StoreUnusable:
+                    self._take_back(manifest.version)
+                    raise
+                self._shred_below(manifest.version)
         except (GalleryRefused, StoreUnusable):
             raise
         except QuxiangError as error:
@@ -174,9 +191,17 @@ class Vault:
             versions = self._versions()
             newest = versions[-1] if versions else 0
             if newest != self._held[0]:
-                found = next((h for v in reversed(versions) if (h := self._open(v))), None)
-                self._held = (newest, found)
+                least = self._least(newest)
+                left = (v for v in reversed(versions) if v >= least)
+                self._held = (newest, next((h for v in left if (h := self._open(v))), None))
             return self._held[1]
+
+    def _least(self, newest: int) -> int:
+        """The lowest version that may be in force: in an older one are people who withdrew."""
+        try:
+            return self._taken()
+        except StoreUnusable:
+            return newest
 
     def _versions(self) -> list[int]:
         names = {path.stem for path in self._folder.glob("*.key")}
@@ -192,11 +217,11 @@ class Vault:
             signed, opened = msgspec.msgpack.decode(
                 SecretBox(key.read_bytes()).decrypt(box.read_bytes()), type=tuple[bytes, bytes]
             )
-            held = _Held(decode_contents(opened), decode(signed, Manifest))
-            check_contents(held.contents, held.manifest)
+            contents, manifest = decode_contents(opened), decode(signed, Manifest)
+            check_contents(contents, manifest)
         except (OSError, CryptoError, ValueError, TypeError, msgspec.DecodeError):
             return None  # torn by a power cut, or another's: the older one or the server serves
-        return held
+        return _Held(without_erased(contents, manifest), manifest)
 
     def _write(self, version: int, signed: bytes, opened: bytes) -> None:
         secret = secrets.token_bytes(SecretBox.KEY_SIZE)
@@ -205,9 +230,34 @@ class Vault:
         write_atomically(key, secret)
         with self._guard:
             self._held = (0, None)
-        for path in sorted(self._folder.iterdir()):
-            if path.suffix in (".key", ".box") and path.stem != key.stem:
-                _shred(path)
+
+    def _take_back(self, version: int) -> None:
+        for path in self._paths(version):
+            _shred(path)
+        with self._guard:
+            self._held = (0, None)
+
+    def erase_old(self, taken: int) -> None:
+        """Erases what a power cut left of galleries before the one in force, and below `taken`.
+
+        Raises OSError where something of them stays.
+        """
+        least = max(self.version, taken)
+        if self._left_below(least):
+            with self._locked():
+                self._shred_below(least)
+
+    def _left_below(self, version: int) -> list[Path]:
+        if not self._folder.is_dir():
+            return []
+        whole = [path for end in ("key", "box") for path in self._folder.glob(f"[0-9]*.{end}")]
+        old = [path for path in whole if path.stem.isdigit() and int(path.stem) < version]
+        return old + list(self._folder.glob(".*"))  # of a write cut off: it may be a key
+
+    def _shred_below(self, version: int) -> None:
+        """Within `_locked`, so that nothing is being written."""
+        for path in self._left_below(version):
+            _shred(path)
         sync_folder(self._folder)
 
     @contextlib.contextmanager
@@ -222,8 +272,9 @@ class Vault:
 
 
 def gallery_taken(store: Store) -> int:
-    """The highest gallery version that this kiosk ever took, 0 for none."""
-    return int(store.meta("gallery_taken") or 0)
+    """The highest gallery version that this kiosk ever took, 0 for none or a damaged number."""
+    taken = int(store.meta("gallery_taken") or 0)
+    return taken if is_believable(taken, 0) else 0
 
 
 def note_gallery(store: Store, version: int) -> None:
@@ -233,8 +284,9 @@ def note_gallery(store: Store, version: int) -> None:
     with store.transaction() as db:
         db.execute(
             "INSERT INTO meta VALUES ('gallery_taken', ?) ON CONFLICT (key) DO UPDATE "
-            "SET value = excluded.value WHERE CAST(value AS INTEGER) < excluded.value",
-            (version,),
+            "SET value = excluded.value WHERE CAST(value AS INTEGER) NOT BETWEEN excluded.value "
+            "AND ?",
+            (version, HIGHEST),
         )
 
 
@@ -251,7 +303,8 @@ def settle_erasures(
     vault: Vault, store: Store, keys: DeviceKeys, reading: Reading
 ) -> list[Recorded]:
     """Writes the signed receipt of every tombstone of the gallery in force, once each, after what
-    the kiosk proposed of whoever consents no more was erased too.
+    is left of older galleries, and what the kiosk proposed of whoever consents no more, was erased
+    too.
 
     Called after an install and again at each start and sync, so that a power cut between the
     erasure and its receipt leaves none out. Raises StoreUnusable.
@@ -261,6 +314,7 @@ def settle_erasures(
         note_gallery(store, manifest.version)  # one that a release before this one took
     known = contents.people if contents else []
     try:
+        vault.erase_old(gallery_taken(store))
         vault.pile.keep_only((p.official for p in known if p.propose), reading.wall_ms)
     except OSError:
         return []  # no receipt before nothing of theirs is left; tried again at the next sync

@@ -95,6 +95,7 @@ class FakeTownship:
         self.seed = DeviceKeys.generate().sign_seed
         self.key = DeviceKeys(self.seed, self.seed).sign_public
         self.signing_seed = self.seed  # a liar signs with another
+        self.unsigned = False
         self.code: PairingCode | None = None
         self.desk_key: bytes | None = None
         self.history: list[str] = []
@@ -115,6 +116,8 @@ class FakeTownship:
         self.reenrolments: list[Reenrolment] | None = []
         self.reenrolled: list[Reenrolled] = []
         self.answer_503 = False
+        #: Devices whose galleries it refuses: by that word; None: as a proxy, that signs nothing.
+        self.gallery_refusals: dict[str, str | None] = {}
         self.server: ThreadingHTTPServer | None = None
         self.port = 0
 
@@ -158,6 +161,8 @@ class FakeTownship:
         return f"http://127.0.0.1:{self.port}"
 
     def sign(self, about: str, status: int, reply: bytes) -> str:
+        if self.unsigned:
+            return ""
         claim = wire.reply_claim(about, status, reply)
         return to_text(signing.sign(self.signing_seed, wire.REPLY_DOMAIN, claim))
 
@@ -213,6 +218,7 @@ class FakeTownship:
     ) -> tuple[int, bytes, str]:
         self.history.append(f"{method} {target.removeprefix(wire.PREFIX)}")
         self.bodies.append(body)
+        self.unsigned = False
         if (method, target) == ("GET", wire.PAIR):
             desks = [] if self.desk_key is None else [to_text(self.desk_key)]
             hint = wire.PairHint(server_key=to_text(self.key), desk_keys=desks)
@@ -311,6 +317,10 @@ class FakeTownship:
             self.proposals = [p for p in self.proposals if p.id != decision.id]
             return 204, b""
         assert target.startswith(wire.DESK_GALLERIES), target
+        if name in self.gallery_refusals:
+            word = self.gallery_refusals[name]
+            self.unsigned = word is None
+            return 500, problem(word or "a proxy's page")
         package = wire.decode(body, wire.GalleryPackage, wire.MAX_GALLERY)
         version = wire.decode(bytes(package.manifest), wire.Manifest).version
         if version <= self.rows[name].gallery:

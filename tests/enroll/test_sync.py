@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import signal
 from collections.abc import Callable
 from datetime import date
 from pathlib import Path
@@ -23,6 +24,8 @@ from enroll.desk import Desk
 from enroll.enrol import grant_consent
 from enroll.errors import (
     EnrollError,
+    KioskOdd,
+    ReceiptForged,
     ServerForeign,
     ServerRefused,
     ServerUnreachable,
@@ -31,7 +34,7 @@ from enroll.export import UsbFile, export
 from enroll.reenrol import Reenrolments
 from enroll.report import list_lines
 from enroll.sync import SyncOutcome, sync_once
-from enroll.watch import LONGEST_S, pause_s
+from enroll.watch import LONGEST_S, pause_s, watch
 from enroll.withdraw import withdraw_consent
 
 Synthetic = Callable[[int], np.ndarray]
@@ -140,7 +143,7 @@ def test_only_what_changed_is_sealed_again(
 
 
 def test_a_server_restored_from_a_backup_and_a_desk_restored_go_on_rising(
-    paired: Desk, township, synthetic: Synthetic
+    paired: Desk, township, clock, synthetic: Synthetic
 ) -> None:
     kiosk = township.add_kiosk("杏树村")
     add(paired, "a", synthetic(1), "杏树村")
@@ -148,11 +151,18 @@ def test_a_server_restored_from_a_backup_and_a_desk_restored_go_on_rising(
     township.pull(kiosk)
     device = kiosk.device
     township.rows[device] = msgspec.structs.replace(township.rows[device], gallery=0)
+    first = kiosk.version
+    assert 0 <= (paired.now_ms() - 1_577_836_800_000) / 1000 - first < 1, "seconds since 2020"
     sync(paired)
-    assert township.pull(kiosk).version == 2
-    township.rows[device] = msgspec.structs.replace(township.rows[device], gallery=40)
+    assert township.pull(kiosk).version == first + 1
+    clock.forward(seconds=-3600)
+    ahead = first + 40
+    township.rows[device] = msgspec.structs.replace(township.rows[device], gallery=ahead)
     sync(paired)
-    assert township.pull(kiosk).version == 41
+    assert township.pull(kiosk).version == ahead + 1
+    clock.forward(days=40)
+    sync(paired)
+    assert township.pull(kiosk).version > first + 39 * 86_400
 
 
 def test_people_of_an_older_model_are_sealed_without_their_face(
@@ -246,6 +256,93 @@ def test_an_answer_that_the_pinned_key_did_not_sign_is_refused(paired: Desk, tow
     township.signing_seed = DeviceKeys.generate().sign_seed
     with pytest.raises(ServerForeign, match="signature"):
         sync(paired)
+
+
+def test_a_number_that_no_desk_gave_is_told_and_stops_nobody(
+    paired: Desk, township, synthetic: Synthetic
+) -> None:
+    liar, other = township.add_kiosk("杏树村"), township.add_kiosk("镇政府")
+    add(paired, "a", synthetic(1), "杏树村")
+    sync(paired)
+    given = township.rows[liar.device]
+    for absurd in (2**63 - 1, 2**70, -1, (1 << 40) + 1):
+        township.rows[liar.device] = msgspec.structs.replace(given, gallery=absurd)
+        paired.store.set_pin("a", f"7391{absurd % 89 + 10}")
+        done = sync(paired)
+        (told,) = (p for p in done.problems if isinstance(p, KioskOdd))
+        assert liar.device in told.words("zh")
+        assert f"gallery version {absurd}" in told.words("en")
+        assert other.device in [s.kiosk.device for s in done.sealed]
+        assert [r.kiosk for r in sync(paired).sealed if r.kiosk.device == other.device] == []
+    township.rows[liar.device] = given
+    assert sync(paired).problems == []
+    township.pull(liar)
+    assert liar.version < 1 << 30, "nothing of that was believed"
+
+
+def test_what_is_wrong_with_one_kiosk_keeps_no_gallery_from_the_next(
+    paired: Desk, township, synthetic: Synthetic
+) -> None:
+    odd, spoilt, cut, good = (township.add_kiosk("镇政府") for _ in range(4))
+    nothing = to_text(bytes(32))  # a key for which no secret is to be had
+    row = township.rows[odd.device]
+    township.rows[odd.device] = msgspec.structs.replace(row, box_key=nothing)
+    township.gallery_refusals = {spoilt.device: "fault", cut.device: None}
+    add(paired, "a", synthetic(1))
+    with pytest.raises(ServerUnreachable):
+        sync(paired)
+    township.pull(good)
+    assert good.people() == ["a"]
+    del township.gallery_refusals[cut.device]
+    done = sync(paired)
+    assert [s.kiosk.device for s in done.sealed] == [cut.device]
+    sealing, refusal = done.problems
+    assert odd.device in sealing.words("zh")
+    assert f"{odd.device} (镇政府)" in sealing.words("en")
+    assert isinstance(refusal, ServerRefused)
+    township.gallery_refusals = {kiosk.device: None for kiosk in (spoilt, cut, good)}
+    paired.store.set_pin("a", "739104")
+    asked = len(township.history)
+    with pytest.raises(ServerUnreachable):
+        sync(paired)
+    tries = [line for line in township.history[asked:] if line.startswith("PUT /desk/galleries")]
+    assert len(tries) == 2, "a server that fails twice is left alone until the next round"
+    township.gallery_refusals = {kiosk.device: "busy" for kiosk in (spoilt, cut, good)}
+    asked = len(township.history)
+    with pytest.raises(ServerRefused):
+        sync(paired)
+    tries = [line for line in township.history[asked:] if line.startswith("PUT /desk/galleries")]
+    assert len(tries) == 1
+
+
+def test_a_receipt_for_a_number_that_no_database_holds_is_not_taken(
+    paired: Desk, township, synthetic: Synthetic
+) -> None:
+    kiosk = township.add_kiosk("镇政府")
+    add(paired, "a", synthetic(1))
+    sync(paired)
+    withdraw_consent(paired, "a")
+    township.confirm(kiosk, "a", 2**63)
+    done = sync(paired)
+    assert [type(problem) for problem in done.problems] == [ReceiptForged]
+    assert [s.kiosk.device for s in done.sealed] == [kiosk.device]
+
+
+def test_a_watching_desk_goes_on_after_a_fault_that_nobody_foresaw(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    rounds = []
+
+    def one_round() -> None:
+        rounds.append(len(rounds))
+        if len(rounds) == 1:
+            raise OverflowError("too large")
+        signal.raise_signal(signal.SIGTERM)
+
+    assert watch(one_round, interval_s=0) == 0
+    assert rounds == [0, 1]
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "OverflowError: too large" in line
 
 
 def test_a_server_that_is_down_loses_nothing(paired: Desk, township, synthetic: Synthetic) -> None:
@@ -411,6 +508,69 @@ def test_galleries_that_the_server_dropped_with_a_withdrawal_are_sealed_again(
     sync(paired)
     township.pull(kiosk)
     assert kiosk.people() == ["a"]
+
+
+@pytest.mark.parametrize("way", ["sync", "export"])
+def test_who_withdraws_while_pins_are_hashed_is_erased_in_that_very_gallery(
+    paired: Desk, township, clock, tmp_path: Path, synthetic: Synthetic, way: str
+) -> None:
+    kiosk = township.add_kiosk("镇政府")
+    for n, who in enumerate("abcd"):
+        add(paired, who, synthetic(n))
+    paired.store.add_consent("a", "proposals", date(2026, 11, 21), paired.now_ms())
+    sync(paired)
+    township.pull(kiosk)
+    assert kiosk.person("a").propose
+    paired.store.set_pin("c", "739104")  # so that something is to be hashed
+
+    def meanwhile(done: int, total: int) -> None:
+        with Desk(paired.data, clock) as other:  # in another terminal
+            withdraw_consent(other, "a")
+            add(other, "b", synthetic(9))
+            withdraw_consent(other, "d", leaving=True)
+
+    if way == "sync":
+        client = paired.client()
+        sync_once(paired, client, on_hash=meanwhile)
+        client.close()
+        made = township.galleries[kiosk.device]
+    else:
+        export(paired, tmp_path / "usb.json", on_hash=meanwhile)
+        file = msgspec.json.decode((tmp_path / "usb.json").read_bytes(), type=UsbFile)
+        made = file.packages[kiosk.device]
+    manifest = kiosk.open(made, township.desk_key)
+    assert manifest.tombstones == ["a", "d"]
+    assert kiosk.people() == ["a", "b", "c"]
+    assert (kiosk.person("a").templates, kiosk.person("a").propose) == (b"", False)
+    assert kiosk.person("b").templates == synthetic(9).astype("<f4").tobytes(), "the new one"
+    assert kiosk.person("c").templates == synthetic(2).astype("<f4").tobytes()
+    for who in "ad":
+        township.confirm(kiosk, who, manifest.version)
+    assert len(sync(paired).receipts) == 2
+    assert paired.ledger.owed() == []
+
+
+def test_who_withdraws_and_consents_anew_is_asked_for_no_picture_before_the_receipt(
+    paired: Desk, township, synthetic: Synthetic
+) -> None:
+    kiosk = township.add_kiosk("镇政府")
+
+    def consent() -> None:
+        add(paired, "a", synthetic(1))
+        paired.store.add_consent("a", "proposals", date(2026, 11, 21), paired.now_ms())
+
+    consent()
+    sync(paired)
+    township.pull(kiosk)
+    assert kiosk.person("a").propose
+    withdraw_consent(paired, "a")
+    consent()
+    sync(paired)
+    assert township.pull(kiosk).tombstones == ["a"]
+    assert not kiosk.person("a").propose, "pictures from before are to go with the face"
+    sync(paired)
+    township.pull(kiosk)
+    assert kiosk.person("a").propose
 
 
 # -- the USB stick ----------------------------------------------------------------------------

@@ -210,11 +210,12 @@ def test_a_township_of_pins_only_is_served(tmp_path: Path, real: RealTownship, f
         with Site(tmp_path / "kiosk") as site:
             report = exchange(site)
             assert report.gallery_fault is None
-            assert report.gallery_version == 1
+            assert report.gallery_version > 0
             assert site.people().get("a").has_pin
             # Nobody's face was sealed, and yet the server dropped what a withdrawal may concern.
             withdraw_consent(desk, "a", leaving=True)
-            assert [s.version for s in sync(desk).sealed] == [2]
+            (again,) = sync(desk).sealed
+            assert again.version > report.gallery_version
             exchange(site)
             assert [p.official for p in site.people().all if p.expected] == []
 

@@ -14,6 +14,7 @@ import argparse
 import contextlib
 import os
 import random
+import re
 import sqlite3
 import sys
 import tempfile
@@ -100,7 +101,7 @@ class Year:
     def _days(self) -> Iterator[Image | None]:
         page = Page(self.port)
         assert self.desk is not None
-        yield from self._waiting_for(lambda: "gallery_version 1" in self._metrics(), 60)
+        yield from self._waiting_for(self._has_gallery, 60)
         done = 0
         for day in range(self.days):
             if day % RENEWED == RENEWED - 55 and day > RENEWED:
@@ -179,6 +180,9 @@ class Year:
             self.time.move(0.5)
             yield self.book.picture(0)
             time.sleep(0.005)
+
+    def _has_gallery(self) -> bool:
+        return re.search("gallery_version [1-9]", self._metrics()) is not None
 
     def _metrics(self) -> str:
         with contextlib.suppress(requests.RequestException):

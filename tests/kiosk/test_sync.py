@@ -14,7 +14,7 @@ from attendance.errors import ChainBroken, QuxiangError, SignatureInvalid
 from attendance.receipts import check_receipt, receipt_signature
 from attendance.signing import DeviceKeys, to_text
 from attendance.statuses import Kind, Method, Status
-from attendance.wire import GalleryContents, Person, WhereaboutsRow
+from attendance.wire import GALLERY, GalleryContents, Person, WhereaboutsRow
 from kiosk.config import KioskConfig, load_config, load_keys, save_config
 from kiosk.errors import ServerRefused, ServerUnreachable
 from kiosk.fakes import FakeClock, FakeTownship, package
@@ -180,6 +180,40 @@ def test_a_server_older_than_what_the_kiosk_keeps_is_told_what_to_do(site: Site)
     with pytest.raises(ServerRefused) as caught:
         site.client.exchange()
     assert caught.value.word == "fork"
+
+
+@pytest.mark.parametrize("fault", [(429, 900), (503, 7), (500, None), "cut"])
+def test_who_withdrew_is_erased_also_where_uploads_get_no_answer_for_long(
+    site: Site, fault: tuple[int, int | None] | str
+) -> None:
+    site.enrol(1, "A-1", "A-2")
+    site.record()
+    site.client.exchange()
+    site.record(count=2)
+    site.enrol(2, "A-1", tombstones=("A-2",))
+    for _ in range(2):
+        if isinstance(fault, str):
+            site.township.drop_answers = 9
+        else:
+            site.township.upload_answer = fault
+        with pytest.raises(ServerUnreachable) as caught:
+            site.client.exchange()
+        assert caught.value.heard
+        if not isinstance(fault, str):
+            assert caught.value.retry_after_s == fault[1]
+        assert site.vault.version == 2
+        held = site.vault.contents()
+        assert held is not None
+        assert [p.official for p in held.people] == ["A-1"]
+        waiting = site.store.first_pending()
+        assert waiting is not None, "the receipt waits with the check-ins"
+    asked = [path for _, path in site.township.requests if path == GALLERY]
+    assert len(asked) == 2, "once for each version"
+    site.township.upload_answer, site.township.drop_answers = None, 0
+    assert site.client.exchange().pending == 0
+    assert [r.official for r in site.township.stored(site.device) if r.kind is Kind.ERASURE] == [
+        "A-2"
+    ]
 
 
 def test_who_withdrew_is_erased_also_where_the_chain_is_broken(site: Site) -> None:

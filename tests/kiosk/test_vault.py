@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 from attendance import wire
-from attendance.signing import DeviceKeys, to_text
+from attendance.signing import DeviceKeys, from_text, to_text
 from attendance.statuses import SiteKind, Status
 from kiosk.config import KioskConfig
-from kiosk.errors import GalleryRefused
+from kiosk.errors import GalleryRefused, StoreUnusable
 from kiosk.fakes import FakeClock, package
 from kiosk.people import People
 from kiosk.pins import hash_pin
@@ -61,7 +61,7 @@ class Kept(Vault):
     """A vault and, beside it, the store that remembers what it took."""
 
     def __init__(self, folder: Path) -> None:
-        super().__init__(folder / "vault")
+        super().__init__(folder / "vault", lambda: gallery_taken(self.store))
         self.store = Store.open(folder / "kiosk.db", "kiosk001")
 
     def take(
@@ -159,6 +159,32 @@ def test_damaged_contents_are_refused(vault: Kept, changes: dict[str, object]) -
     assert vault.contents() is None
 
 
+def test_a_gallery_that_keeps_a_face_which_it_asks_to_erase_is_refused(vault: Kept) -> None:
+    both = package(DESK, OWN.box_public, contents(2), tombstones=["A-9", "A-1"], made_ms=NOW)
+    vault.take(sealed(1))
+    told = refused(vault, both)
+    assert "asks to erase A-1" in told
+    assert "quxiang-enroll sync" in told
+    assert (vault.version, gallery_taken(vault.store)) == (1, 1)
+    only = package(DESK, OWN.box_public, contents(2), tombstones=["A-9", "A-2"], made_ms=NOW)
+    assert vault.take(only).tombstones == ("A-9", "A-2"), "nobody of them has a face in it"
+
+
+def test_a_face_to_be_erased_that_an_earlier_release_took_is_in_force_no_more(
+    vault: Kept, tmp_path: Path
+) -> None:
+    asked, other = contents().people
+    made = contents(2, people=[msgspec.structs.replace(asked, propose=True), other])
+    taken = package(DESK, OWN.box_public, made, tombstones=["A-1"], made_ms=NOW)
+    vault.take(sealed(1))
+    vault._write(2, bytes(taken.manifest), OWN.open(from_text(taken.sealed)))
+    held = Vault(tmp_path / "vault").contents()
+    assert held is not None
+    assert [(p.official, p.templates, p.propose, p.pin) for p in held.people] == [
+        ("A-1", b"", False, PIN), ("A-2", b"", False, None)
+    ]  # fmt: skip
+
+
 def test_an_expired_manifest_works_and_says_so(vault: Kept) -> None:
     later = NOW + 91 * 86_400_000
     assert vault.take(sealed(), now_ms=later).expired
@@ -167,18 +193,50 @@ def test_an_expired_manifest_works_and_says_so(vault: Kept) -> None:
     assert vault.contents() is not None
 
 
-def _no_key(folder: Path) -> None:
-    (folder / "0000000002.key").unlink()
+def test_a_cut_before_the_new_key_is_there_leaves_the_old_one_in_force(
+    vault: Kept, tmp_path: Path
+) -> None:
+    folder = tmp_path / "vault"
+    vault.take(sealed(1))
+    (folder / "0000000002.box").write_bytes(b"whole, and its key was still to come")
+    (folder / ".0000000002.key.k3w9").write_bytes(b"on its way")
+    vault.store.close()
+    again = Kept(tmp_path)
+    assert settle_erasures(again, again.store, OWN, FakeClock().read()) == []
+    assert again.version == 1
+    assert [path.name for path in folder.glob(".*")] == []
+    again.take(sealed(2))
+    assert again.version == 2
+    assert sorted(path.stem for path in folder.glob("*.*")) == ["0000000002"] * 2
+    again.store.close()
 
 
-def _cut(folder: Path) -> None:
-    box = folder / "0000000002.box"
-    box.write_bytes(box.read_bytes()[:50])
+def test_what_a_cut_left_of_the_old_gallery_goes_before_the_receipt_is_signed(
+    vault: Kept, tmp_path: Path
+) -> None:
+    folder = tmp_path / "vault"
+    vault.take(sealed(1))
+    old = {path: path.read_bytes() for path in folder.glob("*1.*")}
+    after = contents(2, people=[wire.Person(official="A-2", name="王芳", title="")])
+    vault.take(package(DESK, OWN.box_public, after, tombstones=["A-1"], made_ms=NOW))
+    for path, data in old.items():
+        path.write_bytes(data)  # the power went before they were erased
+    vault.store.close()
+    again = Kept(tmp_path)
+    held = folder / "lock"
+    held.unlink()
+    held.mkdir()  # the folder's lock cannot be had, so nothing can be erased
+    assert settle_erasures(again, again.store, OWN, FakeClock().read()) == [], "nothing is signed"
+    held.rmdir()
+    (receipt,) = settle_erasures(again, again.store, OWN, FakeClock().read())
+    assert receipt.record.official == "A-1"
+    assert sorted(p.name for p in folder.glob("*.*")) == ["0000000002.box", "0000000002.key"]
+    again.store.close()
 
 
-@pytest.mark.parametrize("tear", [_no_key, _cut])
-def test_a_torn_replacement_falls_back(
-    vault: Kept, tmp_path: Path, tear: Callable[[Path], None]
+@pytest.mark.parametrize("gone", ["box", "key"])
+def test_a_gallery_from_before_a_withdrawal_never_comes_back_by_itself(
+    vault: Kept, tmp_path: Path, gone: str
 ) -> None:
     folder = tmp_path / "vault"
     vault.take(sealed(1))
@@ -186,10 +244,35 @@ def test_a_torn_replacement_falls_back(
     vault.take(sealed(2))
     for path, data in old.items():
         path.write_bytes(data)
-    tear(folder)
-    assert Vault(folder).version == 1
-    Vault(folder).install(sealed(2), CONFIG, OWN, NOW, vault.store)
-    assert Vault(folder).version == 2
+    rotten = folder / f"0000000002.{gone}"
+    rotten.write_bytes(rotten.read_bytes()[:20])
+    vault.store.close()
+    again = Kept(tmp_path)
+    assert (again.version, again.contents()) == (0, None)
+    rotten.unlink()
+    assert Vault(folder, lambda: gallery_taken(again.store)).version == 0
+    settle_erasures(again, again.store, OWN, FakeClock().read())
+    assert not any(path.exists() for path in old)
+    assert again.take(sealed(2)).version == 2, "the very one that it had, fetched anew"
+    again.store.close()
+
+
+def test_where_the_store_cannot_be_asked_no_older_gallery_is_guessed(
+    vault: Kept, tmp_path: Path
+) -> None:
+    folder = tmp_path / "vault"
+    vault.take(sealed(1))
+    old = {path: path.read_bytes() for path in folder.glob("*1.*")}
+    vault.take(sealed(2))
+    for path, data in old.items():
+        path.write_bytes(data)
+
+    def broken() -> int:
+        raise StoreUnusable("io", "", "")
+
+    assert Vault(folder, broken).version == 2, "the newest one is none of those"
+    (folder / "0000000002.box").write_bytes(b"rot")
+    assert Vault(folder, broken).version == 0
 
 
 def test_what_was_once_taken_bounds_what_comes_after_also_where_it_cannot_be_read(
@@ -219,6 +302,24 @@ def test_a_gallery_that_an_earlier_release_took_is_noted(vault: Kept) -> None:
     vault.store.set_meta(gallery_taken=None)  # a release that did not know of it
     assert settle_erasures(vault, vault.store, OWN, FakeClock().read()) == []
     assert gallery_taken(vault.store) == 3
+
+
+def test_a_number_that_no_desk_gave_bars_no_gallery(vault: Kept) -> None:
+    vault.take(sealed(3))
+    vault.store.set_meta(gallery_taken=str(2**63 - 1))  # a card that rots, or a hand
+    assert gallery_taken(vault.store) == 0
+    assert vault.take(sealed(4)).version == 4
+    assert gallery_taken(vault.store) == 4
+    note_gallery(vault.store, 2)
+    assert gallery_taken(vault.store) == 4
+
+
+def test_what_is_not_newer_is_told_with_what_to_do_at_the_desk(vault: Kept) -> None:
+    vault.take(sealed(7))
+    with pytest.raises(GalleryRefused) as caught:
+        vault.take(sealed(5))
+    for lang in ("zh", "en"):
+        assert "quxiang-enroll export FILE --above 7" in caught.value.words(lang)
 
 
 def test_what_cannot_be_noted_is_not_taken(vault: Kept) -> None:

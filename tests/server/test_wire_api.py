@@ -260,6 +260,29 @@ def test_a_gallery_goes_through_unread_and_never_back(
     assert problem(desk.send("PUT", target, body)) == (401, "signature")
 
 
+def test_a_gallery_number_that_no_desk_gave_is_not_believed_of_a_kiosk(
+    office: Office, desk: Machine, village: Kiosk
+) -> None:
+    def told() -> int:
+        rows = wire.decode(desk.send("GET", wire.DESK_KIOSKS).data, list[wire.KioskRow])
+        return next(row.gallery for row in rows if row.device == village.device)
+
+    village.cursor(gallery=218_000_000)
+    assert told() == 218_000_000, "so that a desk that was put back goes on above it"
+    for absurd in (2**63 - 1, (1 << 40) + 1):
+        assert village.cursor(gallery=absurd).state == "ok", "its records are taken all the same"
+        assert told() == 218_000_000
+    village.cursor(gallery=218_000_060)
+    assert told() == 218_000_060
+    with office.context.database.transaction() as session:  # kept by a release before this one
+        session.get_one(Device, village.device).gallery_on_device = 2**63 - 1
+    assert told() == 0
+    target = f"{wire.DESK_GALLERIES}/{village.device}"
+    assert desk.send("PUT", target, package(desk, village, (1 << 40) + 1)).status_code == 204
+    village.cursor(gallery=(1 << 40) + 1)
+    assert told() == (1 << 40) + 1, "a desk did give it"
+
+
 def test_the_next_township_s_desk_reaches_nothing(
     office: Office, stranger: Machine, desk: Machine, village: Kiosk
 ) -> None:

@@ -39,7 +39,7 @@ def test_from_frame_to_supervisor(town: Town, sample: Path) -> None:
     assert town.status("kiosk")["gallery_version"] in (0, None), "waits for the desk"
     town.enrol(sample / "enrol")
     town.run("quxiang-kiosk", "sync", "--data", town.data("kiosk"))
-    assert town.status("kiosk")["gallery_version"] == 1
+    assert town.status("kiosk")["gallery_version"] > 0
 
     events = town.play("kiosk", sample / "footage.avi", "--liveness", "off", "--lamps", "rgb")
 
@@ -108,9 +108,10 @@ def test_a_withdrawal_reaches_the_kiosk_and_is_proved(town: Town, sample: Path) 
     town.pair_kiosk("kiosk", SITE)
     town.enrol(sample / "enrol")
     town.run("quxiang-kiosk", "sync", "--data", town.data("kiosk"))
+    before = town.status("kiosk")["gallery_version"]
     town.run("quxiang-enroll", "withdraw", A, "--data", town.data("enroll"))
     town.run("quxiang-kiosk", "sync", "--data", town.data("kiosk"))
-    assert town.status("kiosk")["gallery_version"] == 2
+    assert town.status("kiosk")["gallery_version"] > before
     town.run("quxiang-kiosk", "sync", "--data", town.data("kiosk"))
     receipt = town.run("quxiang-enroll", "sync", "--data", town.data("enroll"))
     assert A in receipt.stdout, "the desk names the receipt"

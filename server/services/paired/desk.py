@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session
 from attendance import wire
 from attendance.days import to_ms
 from attendance.errors import SignatureInvalid, WireInvalid
+from attendance.galleries import is_believable
 from attendance.receipts import receipt_signature
 from attendance.records import Record, decode_record
 from attendance.signing import SIGNATURE_BYTES, check, from_text, to_text
@@ -60,12 +61,18 @@ def kiosk_rows(session: Session, desk: Device) -> list[wire.KioskRow]:
             site_kind=SiteKind(d.site.kind),
             sign_key=to_text(d.sign_key),
             box_key=to_text(d.box_key),
-            gallery=max(d.gallery_version, d.gallery_on_device),
+            gallery=_gallery_of(d),
             revoked=d.revoked_ms is not None,
         )
         for d in rows
         if d.site is not None
     ]
+
+
+def _gallery_of(kiosk: Device) -> int:
+    held, taken = kiosk.gallery_version, kiosk.gallery_on_device
+    # A release before this one kept whatever number a kiosk named.
+    return max(held, taken) if is_believable(taken, held) else held
 
 
 def store_roster(

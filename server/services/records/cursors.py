@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 
 from attendance import wire
 from attendance.days import to_ms
+from attendance.galleries import is_believable
 from attendance.pairing import MAX_DESKS
 from attendance.signing import to_text
 from server.models import AuditEntry, Device, RecordRow, RejectedRecord
@@ -52,7 +53,8 @@ def cursor(
     if asked_ms is not None:
         device.last_contact_ms = now_ms
         device.pending = asked.pending
-        device.gallery_on_device = asked.gallery
+        if is_believable(asked.gallery, device.gallery_version):
+            device.gallery_on_device = asked.gallery
         if asked.health is not None:
             device.health = msgspec.to_builtins(asked.health)
         mine = (device.epoch, device.seq, device.head.hex())
