@@ -16,7 +16,7 @@ from server.services.records.anchors import _rising
 from server.services.sheets import daysheet
 from server.services.township.townships import only_township
 
-from .conftest import FakeClock, Kiosk, Machine, Office, ms
+from .conftest import MORNING, FakeClock, Kiosk, Machine, Office, ms
 
 AHEAD = timedelta(days=30)
 BEHIND = timedelta(days=-6 * 365)
@@ -178,6 +178,75 @@ def test_an_old_question_sent_again_ages_no_record(office: Office, both: Both) -
     village.send("POST", wire.CURSOR, body)
     village.upload()
     proved(office, village, [true])
+
+
+TOMORROW = MORNING.date() + timedelta(1)
+
+
+@pytest.mark.parametrize("first", ["record", "question"])
+def test_a_server_a_day_ahead_makes_nobody_absent_on_the_true_day(
+    office: Office, both: Both, first: str
+) -> None:
+    village = both.kiosk
+    village.sync()
+    both.step(hours=22, minutes=30)
+    village.reboot()  # and the server with it: its clock comes back a day ahead
+    office.clock.now += timedelta(days=1)
+    if first == "question":
+        village.cursor()
+    both.step(minutes=1)
+    village.record()
+    for _ in range(2):
+        village.sync()
+    office.clock.now -= timedelta(days=1)
+    for _ in range(24):
+        both.step(hours=1)
+        village.sync()
+    both.step(days=2)
+    village.sync()
+    row = verdict(office, TOMORROW)
+    assert row.verdict == "not_known"
+    assert [d.kind for d in row.discrepancies] == ["doubtful_record"]
+    row = verdict(office, TOMORROW + timedelta(1))
+    assert (row.verdict, row.doubtful) == ("came", True), "neither late nor sure"
+    assert verdict(office, TOMORROW, "li-4").verdict == "absent", "nobody else waits for it"
+
+
+@pytest.mark.parametrize("off", [timedelta(days=-20 * 365), timedelta(days=-2)])
+def test_a_wall_clock_that_is_always_wrong_makes_no_day_unknown(
+    office: Office, both: Both, off: timedelta
+) -> None:
+    village = both.kiosk
+    village.wall_off = off
+    both.step(hours=22, minutes=30)
+    for day in range(4):
+        village.reboot()
+        village.cursor()
+        both.step(minutes=1)
+        if day != 1:
+            village.record()
+        village.sync()
+        both.step(hours=9)
+        village.sync()
+        both.step(hours=14, minutes=59)
+    village.sync()
+    said = [verdict(office, TOMORROW + timedelta(day)) for day in range(3)]
+    assert [(row.verdict, row.doubtful) for row in said] == [
+        ("came", False), ("absent", False), ("came", False),
+    ]  # fmt: skip
+
+
+def test_a_wall_clock_hours_off_on_the_same_day_leaves_the_proof_alone(
+    office: Office, both: Both
+) -> None:
+    village = both.kiosk
+    village.cursor()
+    village.wall_off = timedelta(hours=-3)
+    both.step(hours=4)
+    village.record()
+    village.sync()
+    (row,) = rows(office, village)
+    assert (row.cls, row.flags) == ("A", ["wall_off"])
 
 
 def verdict(office: Office, day: date, official: str = "zhang-3") -> daysheet.DayRow:

@@ -30,12 +30,13 @@ from attendance import wire
 from attendance.clock import (
     WALL_TOLERANCE_MS,
     Anchor,
+    ClockClass,
     Estimate,
     estimate,
     from_anchor,
     width_from,
 )
-from attendance.days import to_ms
+from attendance.days import day_of, to_ms
 from attendance.records import Record
 from server.db import seal
 from server.models import Contact, Device
@@ -49,6 +50,9 @@ QUIET_MS = 600_000
 _MAX_PROOFS = 2_000
 #: Contacts before a batch's place, and from there on, that are weighed where some contradict.
 _WEIGHED, _WEIGHED_SINCE = 50, 2_000
+#: A contact so long before a record proves that a wall clock from before it is wrong: whatever set
+#: the server's clock ahead for a while was put right by then.
+_UNDOUBTED_MS = 6 * 3_600_000
 #: Proofs on either side of a record that are tried where the nearest one cannot be right.
 _TRIED = 4
 #: What a row of `_around` and `_near` says.
@@ -235,6 +239,9 @@ class Timeline:
         self._firsts = [low for _, low, _ in within]
         self._lasts = [high for _, _, high in within]
         self._before, self._after = before, after
+        self._session, self._place, self._received_ms = session, place, received_ms
+        self._paired_ms = device.paired_ms
+        self._undoubted_ms: int | None = None
         self._proofs = {boot: _proofs(boot, found)}
         for boot, (low, high) in more:
             span = {"device": device.id, "boot": boot, "low": low, "high": high}
@@ -277,6 +284,26 @@ class Timeline:
         """When one of the records was by the proofs of its boot alone; None where there is none."""
         anchor = self._proofs[record.boot_id].best(record.boottime_ns)
         return None if anchor is None else from_anchor(anchor, record.boottime_ns)
+
+    def doubted(self, record: Record, when: Estimate) -> Estimate:
+        """The interval of a record whose wall clock is off it, in doubt where that may be right.
+
+        A server whose clock is ahead for a minute proves the wrong day. So where the wall clock
+        names another day, on which the kiosk was there, it is class C and reaches over both.
+        """
+        wall_ms = record.wall_ms
+        if not self._paired_ms <= wall_ms <= self._received_ms:
+            return when
+        if day_of(wall_ms) == day_of(when.at_ms):
+            return when
+        if self._undoubted_ms is None:
+            at = {**self._place, "until": when.earliest_ms - _UNDOUBTED_MS}
+            heard = self._session.connection().execute(_HEARD, at).scalar()
+            self._undoubted_ms = self._paired_ms if heard is None else int(heard)
+        if wall_ms < self._undoubted_ms - WALL_TOLERANCE_MS:
+            return when
+        earliest, latest = min(wall_ms, when.earliest_ms), max(wall_ms, when.latest_ms)
+        return Estimate(earliest, latest, when.at_ms, ClockClass.C)
 
     def _around(self, seq: int) -> tuple[int, int]:
         """The last contact before a record of the batch and the first after it."""
@@ -413,6 +440,14 @@ def _near() -> list[Select[Any]]:
 # Made once, not for each of a thousand batches.
 _BOTH, _NEAR = union_all(*_around(), *_near()), union_all(*_near())
 _BEFORE, _SINCE = _places()
+_HEARD = (
+    select(Contact.server_ms)
+    .where(
+        Contact.device_id == _given("device"), _earlier(), Contact.server_ms <= _given("until")
+    )
+    .order_by(Contact.epoch.desc(), Contact.seq.desc(), Contact.id.desc())
+    .limit(1)
+)
 _LAST = (
     select(
         Contact.boot_id, Contact.boottime_ns, Contact.epoch, Contact.seq, Contact.server_ms,

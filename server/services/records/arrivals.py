@@ -101,6 +101,7 @@ def _rows(
             words.append(flags.CLOCK_CONTRADICTION)
         if off:
             words.append(flags.WALL_OFF)
+            times[index] = timeline.doubted(record, when)
         marks[index] = tuple(words)
     if len(good) == len(upload.payloads):
         payloads, heads = upload.payloads, upload.heads
