@@ -12,7 +12,7 @@ from sqlalchemy import select
 
 from attendance import wire
 from server.models import RecordRow
-from server.services.records.anchors import _rising
+from server.services.records.timeline import _rising
 from server.services.sheets import daysheet
 from server.services.township.townships import only_township
 

@@ -52,7 +52,7 @@ from server.models import (
     User,
 )
 from server.services.access.permissions import Act, not_own, require
-from server.services.records.anchors import Timeline
+from server.services.records.timeline import Timeline
 from server.services.township.townships import clean
 
 #: Kinds of record that say nothing of anybody's whereabouts.

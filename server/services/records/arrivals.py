@@ -16,9 +16,9 @@ from attendance.days import to_ms
 from attendance.records import Record
 from server.models import Device
 from server.rules import flags
-from server.services.records.anchors import Timeline
 from server.services.records.recordrows import Columns
 from server.services.records.rules import Rules
+from server.services.records.timeline import Timeline
 from server.services.records.uploads import Upload
 
 _TAKEN = "the record id was used before"
