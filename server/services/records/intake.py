@@ -30,9 +30,12 @@ MAX_QUARANTINED = 100_000
 MAX_SKIPPED = 200
 
 
-def receive_batch(session: Session, device: Device, body: bytes, now: datetime) -> wire.BatchReply:
+def receive_batch(
+    session: Session, device: Device, body: bytes, now: datetime, secret: bytes | None = None
+) -> wire.BatchReply:
     """Decodes and stores a gzipped batch. Raises ApiProblem; see `store`."""
-    return store(session, device, read_batch(device.id, device.sign_key, body), now)
+    upload = read_batch(device.id, device.sign_key, body)
+    return store(session, device, upload, now, secret=secret)
 
 
 def store(
@@ -41,10 +44,12 @@ def store(
     upload: Upload,
     now: datetime,
     foreseen: Arrivals | None = None,
+    secret: bytes | None = None,
 ) -> wire.BatchReply:
     """Appends what is new and answers for every record; idempotent; the caller commits.
 
-    `foreseen` is what `server.services.records.arrivals.foresee` made of it beforehand. A record
+    `foreseen` is what `server.services.records.arrivals.foresee` made of it beforehand, `secret`
+    the server's, by which it knows its anchors again. A record
     that is none, or whose id is taken, goes on the visible pile and the chain goes on. Raises
     ApiProblem: `gap` (nothing stored, `wanted` is the next seq), `fork` and `revoked` (all of it
     kept in quarantine: commit), `malformed` (an epoch that does not begin as it must).
@@ -76,7 +81,7 @@ def store(
         before = upload.heads[fresh - 1] if fresh else bytes.fromhex(batch.before)
         if before != device.head:
             return _apart(session, device, upload, results, now)
-        results += _append(session, device, upload, fresh, now, foreseen)
+        results += _append(session, device, upload, fresh, now, foreseen, secret)
         device.seq = batch.last
         device.head = upload.heads[-1]
     return wire.BatchReply(
@@ -246,11 +251,12 @@ def _append(
     start: int,
     now: datetime,
     foreseen: Arrivals | None,
+    secret: bytes | None,
 ) -> list[wire.Result]:
     if foreseen is not None and fits(foreseen, device, start):
         found = foreseen
     else:
-        found = arrivals(session, device, upload, start, now)
+        found = arrivals(session, device, upload, start, now, secret)
     if found.rows is not None:
         found.rows.received_ms = to_ms(now)
         try:

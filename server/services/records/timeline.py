@@ -34,7 +34,7 @@ from attendance.clock import (
 from attendance.days import day_of
 from attendance.records import Record
 from server.models import Contact, Device
-from server.services.records.anchors import UNREPORTED_RTT_NS
+from server.services.records.anchors import UNREPORTED_RTT_NS, read_offer
 
 #: Proofs within a batch's span of one boot that are looked at.
 _MAX_PROOFS = 2_000
@@ -96,7 +96,11 @@ def _fits(when: Estimate, before_ms: int, after_ms: int) -> bool:
 
 
 class Timeline:
-    """What is known of when the records `first..last` of an epoch were made."""
+    """What is known of when the records `first..last` of an epoch were made.
+
+    With the server's `secret` the anchors that they name are checked, of boots of which no contact
+    is held: a server that was put back to an older backup gave them and has forgotten it.
+    """
 
     def __init__(
         self,
@@ -105,6 +109,7 @@ class Timeline:
         epoch: int,
         records: list[Record],
         received_ms: int,
+        secret: bytes | None = None,
     ) -> None:
         first, last = records[0].seq, records[-1].seq
         (boot, (low, high)), *more = _spans(records).items()
@@ -130,6 +135,10 @@ class Timeline:
         for boot, (low, high) in more:
             span = {"device": device.id, "boot": boot, "low": low, "high": high}
             self._proofs[boot] = _proofs(boot, session.connection().execute(_NEAR, span).all())
+        if secret is not None:
+            for boot, proofs in self._proofs.items():
+                if not proofs.anchors:
+                    self._proofs[boot] = _own(secret, device.id, boot, records)
 
     def times(self, records: Sequence[Record]) -> tuple[list[Estimate], set[int]]:
         """The records' intervals, and the places in `records` of those whose boot clock contradicts
@@ -343,6 +352,17 @@ def _proofs(boot: str, found: Iterable[Sequence[Any]]) -> _Proofs:
     reported, others = (sorted(by_kind[kind], key=_clock_of) for kind in (_REPORTED, _UNREPORTED))
     anchors, others = (reported, others) if reported else (others, [])
     return _Proofs([a.boottime_ns for a in anchors], anchors, others)
+
+
+def _own(secret: bytes, device: str, boot: str, records: Iterable[Record]) -> _Proofs:
+    """The proofs that records of a boot name: this server's, of that kiosk and boot."""
+    named = {r.anchor for r in records if r.boot_id == boot and r.anchor is not None}
+    read = [found for name in named if (found := read_offer(secret, device, boot, name))]
+    anchors = sorted(
+        (Anchor("", server_ms, boot, clock, UNREPORTED_RTT_NS) for server_ms, clock in read),
+        key=_clock_of,
+    )
+    return _Proofs([a.boottime_ns for a in anchors], anchors)
 
 
 def _clock_of(anchor: Anchor) -> int:
