@@ -12,7 +12,7 @@ from contextlib import closing
 from datetime import datetime
 from pathlib import Path
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 
 from attendance.days import SHANGHAI, from_ms
 from attendance.i18n import say
@@ -20,7 +20,7 @@ from server.config import ServerConfig, load_keys, store_url
 from server.db import Database
 from server.errors import AlreadyInitialised, BackupInvalid, DatabaseUnusable
 from server.migrate import migrate
-from server.models import Township
+from server.models import AuditEntry, Contact, Township
 from server.services.access import sessions
 from server.services.evidence import audit, checkpoints
 from server.sqlite import LIBRARY
@@ -118,7 +118,7 @@ def restore(config: ServerConfig, source: Path, now: datetime) -> datetime:
         _check_database(made / _DATABASE)
         here = ServerConfig(made)
         migrate(here)  # a backup may be of an older release
-        _note(here, now)
+        _note(here, since, now)
         if not config.is_sqlite:
             copy_into(here, config)
             here.database_file.unlink()
@@ -169,12 +169,22 @@ def to_check(since: datetime) -> list[str]:
     ]
 
 
-def _note(config: ServerConfig, now: datetime) -> None:
+def _note(config: ServerConfig, since: datetime, now: datetime) -> None:
     database = Database(config)
     try:
         with database.transaction() as session:
             last = checkpoints.last_of(session)
-            target = "-" if last is None else f"checkpoint {last.id}"
+            # By the server's own clock or that of the backup, whichever says less.
+            newest = [
+                from_ms(ms)
+                for ms in session.scalars(
+                    select(func.max(Contact.server_ms)).union(select(func.max(AuditEntry.at_ms)))
+                )
+                if ms is not None
+            ]
+            until = min(since, max(newest, default=since))
+            known = f"up to {until.isoformat(timespec='seconds')}"
+            target = known if last is None else f"checkpoint {last.id}, {known}"
             for township_id in session.scalars(select(Township.id)).all():
                 audit.note_for(session, township_id, "command", "restore", target, now)
             sessions.end_everybodys(session)  # whoever was signed in then, perhaps no longer may

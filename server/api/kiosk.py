@@ -49,14 +49,16 @@ def records() -> Response:
         gate.give_way()
         upload = uploads.read_batch(asked.device.id, asked.device.sign_key, asked.body)
     foreseen: list[Arrivals | None] = [None]
+    here = context()
+    secret = here.keys.secret
 
     def before(session: Session) -> None:
-        foreseen[0] = foresee(session, asked.device.id, upload, now())
+        foreseen[0] = foresee(session, asked.device.id, upload, now(), secret)
 
     def work(session: Session) -> wire.BatchReply:
-        return intake.store(session, asked.fresh(session), upload, now(), foreseen[0])
+        return intake.store(session, asked.fresh(session), upload, now(), foreseen[0], secret)
 
-    commits = context().database.commits
+    commits = here.database.commits
     reply = commits.do(asked.device.id, work, before=before, gather=gather, reserve=reserve)
     if request.query_string.decode("latin-1") == wire.BRIEF:
         reply = wire.brief(reply, upload.batch)

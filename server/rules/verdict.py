@@ -62,6 +62,8 @@ class Kiosk:
 
     `apart_ms` is the first moment of which a record that was set aside may speak, where one awaits
     a review.
+    One that a restored server forgot was paired again at `again_ms`. It stood there before, from
+    nobody knows when on: since `paired_ms` at the earliest.
     """
 
     device: str
@@ -70,6 +72,7 @@ class Kiosk:
     complete_until_ms: int | None
     last_contact_ms: int | None
     apart_ms: int | None = None
+    again_ms: int | None = None
 
 
 class Kiosks:
@@ -77,7 +80,8 @@ class Kiosks:
 
     A kiosk that was revoked before a day began says nothing of it; one that was revoked later and
     had not sent everything never will, and the day stays open for a person to decide. So does a day
-    whose records were removed: those stored before `removed_ms`.
+    whose records were removed: those stored before `removed_ms`; and one on which a kiosk may have
+    stood there that the server forgot.
     """
 
     def __init__(self, at: Mapping[int, Sequence[Kiosk]], removed_ms: int | None = None) -> None:
@@ -101,7 +105,10 @@ class Kiosks:
         found = self._complete.get(asked)  # the same for everybody expected there
         if found is None:
             stood = self.on(site_id, start_ms, end_ms)
-            found = bool(stood) and all((k.complete_until_ms or 0) >= end_ms for k in stood)
+            found = bool(stood) and all(
+                (k.complete_until_ms or 0) >= end_ms and start_ms >= (k.again_ms or 0)
+                for k in stood
+            )
             self._complete[asked] = found
         return found
 

@@ -39,6 +39,8 @@ class Batch:
 
 def why_words(one: Apart) -> str:
     """Why it was set aside; what exactly was wrong with bytes is told in the language of logs."""
+    if one.lost:
+        return gettext("what was recorded before is lost at the kiosk and at the server")
     if not one.unreadable:
         if one.why == "revoked":
             return gettext("sent after the kiosk was revoked")

@@ -89,6 +89,7 @@ ACTS: dict[str, Later] = {
     "proposals_erased": _l("Erased proposed pictures with the consent"),
     "fork": _l("Showed two histories"),
     "card_lost": _l("Its card no longer had records that the server holds"),
+    "head_unknown": _l("Went on after records that the server does not have"),
     "code": _l("Made a pairing code"),
     "add_user": _l("Added an account"),
     "revoke": _l("Revoked a device"),

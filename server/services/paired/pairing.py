@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import os
+import re
 import secrets
 from collections.abc import Sequence
 from datetime import datetime
@@ -26,7 +27,7 @@ from attendance.signing import KEY_BYTES, from_text, to_text
 from attendance.statuses import SiteKind
 from server.config import ServerConfig, ServerKeys
 from server.errors import ApiProblem, InputInvalid
-from server.models import Device, EpochRow, PairingAttempt, PairingCodeRow, Township
+from server.models import AuditEntry, Device, EpochRow, PairingAttempt, PairingCodeRow, Township
 from server.services.access import limits
 from server.services.evidence import audit
 from server.services.records.cursors import desk_key, desk_keys
@@ -104,10 +105,12 @@ def pair(
     """Makes the device. The same request again, its answer lost, gets the same answer.
 
     A kiosk that names itself gets that id where this server never knew it: its chain is bound to
-    it, and what it keeps comes with its next sync. Raises ApiProblem: `slow_down` while pairing is
-    closed to `remote`, `code` for a code that is wrong, used, over or of the other kind (commit:
-    the try is counted), `malformed` for keys that are none, `known_device` for a name that is
-    taken, whoever has it (the code stays good).
+    it, and what it keeps comes with its next sync. It may have stood there since the backup that
+    was restored, so `paired_ms` is then; nothing is concluded of the days until now.
+
+    Raises ApiProblem: `slow_down` while pairing is closed to `remote`, `code` for a code that is
+    wrong, used, over or of the other kind (commit: the try is counted), `malformed` for keys that
+    are none, `known_device` for a name that is taken, whoever has it (the code stays good).
     """
     now_ms = to_ms(now)
     who = limits.place(remote)[:64]
@@ -238,7 +241,7 @@ def _make(
         site_id=row.site_id,
         sign_key=sign_key,
         box_key=box_key,
-        paired_ms=now_ms,
+        paired_ms=now_ms if again is None else _unknown_since(session, row.township_id, now_ms),
         gallery_version=0,
         gallery_on_device=0,
         epoch=1,
@@ -272,6 +275,21 @@ def _make(
     session.flush()
     session.refresh(device)
     return device
+
+
+def _unknown_since(session: Session, township_id: int, now_ms: int) -> int:
+    """From when on a kiosk may have been paired that this server forgot: from where the backup ends
+    that was restored, as the trail says; without that since the township is here."""
+    told = session.scalars(
+        select(AuditEntry.target)
+        .where(AuditEntry.township_id == township_id, AuditEntry.what == "restore")
+        .order_by(AuditEntry.id.desc())
+        .limit(1)
+    ).first()
+    ends = re.search(r"up to (\S+)$", told or "")
+    if ends is None:
+        return min(session.get_one(Township, township_id).created_ms, now_ms)
+    return min(to_ms(datetime.fromisoformat(ends[1])), now_ms)
 
 
 def _reply(session: Session, device: Device, now: datetime, keys: ServerKeys) -> wire.PairReply:

@@ -1,41 +1,17 @@
-"""Time proofs: what the server offers with each contact, and what it later knows from them."""
+"""Time proofs: what the server offers with each contact, and what it keeps of contacts."""
 
 from __future__ import annotations
 
 import hashlib
 import hmac
-from bisect import bisect_left
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
-from sqlalchemy import (
-    BindParameter,
-    Select,
-    bindparam,
-    cast,
-    func,
-    insert,
-    literal,
-    null,
-    or_,
-    select,
-    union_all,
-)
+from sqlalchemy import bindparam, insert, select
 from sqlalchemy.orm import Session
 
 from attendance import wire
-from attendance.clock import (
-    WALL_TOLERANCE_MS,
-    Anchor,
-    Estimate,
-    estimate,
-    from_anchor,
-    width_from,
-)
+from attendance.clock import Anchor, Estimate, from_anchor
 from attendance.days import to_ms
-from attendance.records import Record
 from server.db import seal
 from server.models import Contact, Device
 
@@ -44,10 +20,6 @@ from server.models import Contact, Device
 UNREPORTED_RTT_NS = 35_000_000_000
 #: Contacts that change nothing are kept at most this often, milliseconds.
 QUIET_MS = 600_000
-#: Proofs within a batch's span of one boot that are looked at.
-_MAX_PROOFS = 2_000
-#: What a row of `_around` and `_near` says.
-_EARLIER, _LATER, _WITHIN, _UNREPORTED, _REPORTED = range(5)
 
 
 def offer(
@@ -156,180 +128,18 @@ def _asked(asked: wire.CursorRequest, server_ms: int, boottime_ns: int, rtt_ns: 
     return from_anchor(anchor, asked.boottime_ns)
 
 
-@dataclass(frozen=True)
-class _Proofs:
-    """Anchors of one boot in order of the boot clock."""
-
-    times: list[int]
-    anchors: list[Anchor]
-
-    def best(self, boottime_ns: int) -> Anchor | None:
-        """The neighbour, before or after, that leaves the narrower interval."""
-        at = bisect_left(self.times, boottime_ns)
-        if at == len(self.anchors):
-            return self.anchors[-1] if at else None
-        if at == 0:
-            return self.anchors[0]
-        before, after = self.anchors[at - 1], self.anchors[at]
-        if width_from(before, boottime_ns) <= width_from(after, boottime_ns):
-            return before
-        return after
-
-
-class Timeline:
-    """What is known of when the records `first..last` of an epoch were made."""
-
-    def __init__(
-        self,
-        session: Session,
-        device: Device,
-        epoch: int,
-        records: list[Record],
-        received_ms: int,
-    ) -> None:
-        first, last = records[0].seq, records[-1].seq
-        (boot, (low, high)), *more = _spans(records).items()
-        place = {"device": device.id, "epoch": epoch, "first": first, "last": last}
-        span = {"boot": boot, "low": low, "high": high}
-        # Statements made beforehand go round the session: half their cost. Nearly all batches are
-        # of one boot: its proofs come along.
-        found = session.connection().execute(_BOTH, {**place, **span}).all()
-        bracket = {what: low for what, _, low, _ in found if what < _WITHIN and low is not None}
-        within = sorted((seq, low, high) for what, seq, low, high in found if what == _WITHIN)
-        self._seqs = [seq for seq, _, _ in within]
-        self._firsts = [low for _, low, _ in within]
-        self._lasts = [high for _, _, high in within]
-        self._before = max(device.paired_ms, bracket.get(_EARLIER, device.paired_ms))
-        self._after = min(bracket.get(_LATER, received_ms), received_ms)
-        self._proofs = {boot: _proofs(boot, found)}
-        for boot, (low, high) in more:
-            span = {"device": device.id, "boot": boot, "low": low, "high": high}
-            self._proofs[boot] = _proofs(boot, session.connection().execute(_NEAR, span).all())
-
-    def times(self, records: Sequence[Record]) -> tuple[list[Estimate], set[int]]:
-        """The records' intervals, and the places in `records` of those whose boot clock contradicts
-        the contacts around them."""
-        found: list[Estimate] = []
-        contradicted: set[int] = set()
-        before, after, proofs = self._before, self._after, self._proofs
-        for record in records:
-            boottime_ns = record.boottime_ns
-            if self._seqs:
-                before, after = self._around(record.seq)
-            anchor = proofs[record.boot_id].best(boottime_ns)
-            if anchor is not None:
-                when = from_anchor(anchor, boottime_ns)
-                if (
-                    before - WALL_TOLERANCE_MS <= when.latest_ms
-                    and when.earliest_ms <= after + WALL_TOLERANCE_MS
-                ):
-                    found.append(when)
-                    continue
-                contradicted.add(len(found))
-            found.append(
-                estimate(
-                    wall_ms=record.wall_ms,
-                    boot_id=record.boot_id,
-                    boottime_ns=boottime_ns,
-                    anchors=(),
-                    before_ms=before,
-                    after_ms=after,
-                )
-            )
-        return found, contradicted
-
-    def anchored(self, record: Record) -> Estimate | None:
-        """When one of the records was by the proofs of its boot alone; None where there is none."""
-        anchor = self._proofs[record.boot_id].best(record.boottime_ns)
-        return None if anchor is None else from_anchor(anchor, record.boottime_ns)
-
-    def _around(self, seq: int) -> tuple[int, int]:
-        """The last contact before a record of the batch and the first after it."""
-        at = bisect_left(self._seqs, seq)
-        return (
-            self._lasts[at - 1] if at else self._before,
-            self._firsts[at] if at < len(self._seqs) else self._after,
-        )
-
-
-def _spans(records: list[Record]) -> dict[str, tuple[int, int]]:
-    clocks: dict[str, list[int]] = {}
-    for record in records:
-        clocks.setdefault(record.boot_id, []).append(record.boottime_ns)
-    return {boot: (min(shown), max(shown)) for boot, shown in clocks.items()}
-
-
-def _given(name: str) -> BindParameter[Any]:
-    return bindparam(name)
-
-
-def _around() -> list[Select[Any]]:
-    """Contacts around and within a batch's places: what, seq, first and last server time."""
-    mine = Contact.device_id == _given("device")
-    epoch, first, last = _given("epoch"), _given("first"), _given("last")
-    at, seq = Contact.server_ms, Contact.seq
-    # Epoch numbers rise, so what belongs to an earlier epoch came before.
-    before = or_(Contact.epoch < epoch, (Contact.epoch == epoch) & (seq < first))
-    after = or_(Contact.epoch > epoch, (Contact.epoch == epoch) & (seq >= last))
-    inside = (Contact.epoch == epoch) & (seq >= first) & (seq < last)
-    nothing = cast(null(), Contact.seq.type)
-    return [
-        select(literal(_EARLIER), nothing, func.max(at), nothing).where(mine, before),
-        select(literal(_LATER), nothing, func.min(at), nothing).where(mine, after),
-        select(literal(_WITHIN), seq, func.min(at), func.max(at)).where(mine, inside).group_by(seq),
-    ]
-
-
-def _near() -> list[Select[Any]]:
-    """Proofs within a span of one boot and next to it: what, server time, boot clock and round
-    trip."""
-    boot, low, high = _given("boot"), _given("low"), _given("high")
-    kinds = (
-        (_REPORTED, Contact.proof_boot_id, Contact.proof_server_ms, Contact.proof_boottime_ns,
-         Contact.proof_rtt_ns),
-        (_UNREPORTED, Contact.boot_id, Contact.server_ms, Contact.boottime_ns,
-         literal(UNREPORTED_RTT_NS)),
-    )  # fmt: skip
-    parts = []
-    for what, in_boot, server_ms, clock, rtt_ns in kinds:
-        base = select(literal(what), server_ms, clock, rtt_ns).where(
-            Contact.device_id == _given("device"), in_boot == boot
-        )
-        parts += [
-            base.where(clock < low).order_by(clock.desc()).limit(1),
-            base.where(clock.between(low, high)).order_by(clock).limit(_MAX_PROOFS),
-            base.where(clock > high).order_by(clock).limit(1),
-        ]
-    # As sub-queries: SQLite takes no LIMIT within a union.
-    return [select(part.subquery()) for part in parts]
-
-
-# Made once, not for each of a thousand batches.
-_BOTH, _NEAR = union_all(*_around(), *_near()), union_all(*_near())
 _LAST = (
     select(
         Contact.boot_id, Contact.boottime_ns, Contact.epoch, Contact.seq, Contact.server_ms,
         Contact.proof_boot_id,
     )
-    .where(Contact.device_id == _given("device"))
+    .where(Contact.device_id == bindparam("device"))
     .order_by(Contact.id.desc())
     .limit(1)
 )  # fmt: skip
 _BOOTED = (
     select(Contact.id)
-    .where(Contact.device_id == _given("device"), Contact.boot_id == _given("boot"))
+    .where(Contact.device_id == bindparam("device"), Contact.boot_id == bindparam("boot"))
     .limit(1)
 )
 _CONTACT = insert(Contact).returning(Contact.id)
-
-
-def _proofs(boot: str, found: Iterable[Sequence[Any]]) -> _Proofs:
-    """Reported proofs within the span and next to it; unreported ones where there are none."""
-    rows = [row for row in found if row[0] >= _UNREPORTED]
-    rows = [row for row in rows if row[0] == _REPORTED] or rows
-    anchors = sorted((Anchor("", row[1], boot, row[2], row[3]) for row in rows), key=_clock_of)
-    return _Proofs([a.boottime_ns for a in anchors], anchors)
-
-
-def _clock_of(anchor: Anchor) -> int:
-    return anchor.boottime_ns

@@ -3,6 +3,9 @@
 Nobody is absent on a day of which a record that nobody looked at may speak. So
 `Device.apart_from_ms` says from when on the kiosk is not complete; `server.services.sheets.inputs`
 reads it with the kiosk.
+
+So it is with records that nobody has: where a kiosk's epoch continues from a head that the server
+never had, both were put back. There is nothing to look at; somebody says what became of the days.
 """
 
 from __future__ import annotations
@@ -14,7 +17,18 @@ from datetime import datetime
 from typing import Any
 
 import msgspec
-from sqlalchemy import ColumnElement, String, and_, cast, exists, func, literal, or_, select
+from sqlalchemy import (
+    ColumnElement,
+    String,
+    and_,
+    cast,
+    exists,
+    func,
+    literal,
+    or_,
+    select,
+    union_all,
+)
 from sqlalchemy.orm import Session
 from sqlalchemy.sql.selectable import CompoundSelect
 
@@ -30,6 +44,7 @@ from server.models import (
     ApartReview,
     Contact,
     Device,
+    EpochRow,
     Quarantined,
     RecordRow,
     RejectedRecord,
@@ -37,7 +52,7 @@ from server.models import (
     User,
 )
 from server.services.access.permissions import Act, not_own, require
-from server.services.records.anchors import Timeline
+from server.services.records.timeline import Timeline
 from server.services.township.townships import clean
 
 #: Kinds of record that say nothing of anybody's whereabouts.
@@ -70,7 +85,8 @@ class Reviewed:
 class Apart:
     """One record set aside. `key` names it in a form.
 
-    `why` is `fork`, `revoked`, or what was wrong with the bytes of one that is `unreadable`.
+    `why` is `fork`, `revoked`, what was wrong with the bytes of one that is `unreadable`, or `lost`
+    for those that neither kiosk nor server has, before the first of an epoch.
     `counted` where the same record came again and is in its place in the chain.
     """
 
@@ -83,6 +99,11 @@ class Apart:
     claim: Claim
     counted: bool
     review: Reviewed | None
+
+    @property
+    def lost(self) -> bool:
+        """Whether there is nothing to look at: it stands for records that nobody has."""
+        return self.why == "lost"
 
     @property
     def waits(self) -> bool:
@@ -126,6 +147,12 @@ def hold(session: Session, device: Device, epoch: int, rows: _Bytes, now: dateti
         device.apart_from_ms = min(since, device.apart_from_ms or since)
 
 
+def hold_lost(session: Session, device: Device, epoch: int, now: datetime) -> None:
+    """Notes that records are lost at both ends, before an epoch that was just opened."""
+    since = _lost_since(session, device, epoch, to_ms(now))
+    device.apart_from_ms = min(since, device.apart_from_ms or since)
+
+
 def came_again(session: Session, device: Device, epoch: int, first: int, last: int) -> None:
     """Looks again at what waits where records were stored that may have been set aside before."""
     if device.apart_from_ms is None:
@@ -145,11 +172,18 @@ def look_again(session: Session, device: Device) -> None:
     session.flush()
     rows = _rows(device.id, open_only=True).subquery()
     batches = session.execute(
-        select(rows.c.received_ms, rows.c.epoch).distinct().order_by(rows.c.received_ms)
+        select(rows.c.received_ms, rows.c.epoch, rows.c.kept == "e")
+        .distinct()
+        .order_by(rows.c.received_ms)
     ).all()
     found: list[int] = []
-    for received_ms, epoch in batches:
-        of_batch = and_(rows.c.received_ms == received_ms, rows.c.epoch == epoch)
+    for received_ms, epoch, lost in batches:
+        if lost:
+            found.append(_lost_since(session, device, epoch, received_ms))
+            continue
+        of_batch = and_(
+            rows.c.received_ms == received_ms, rows.c.epoch == epoch, rows.c.kept != "e"
+        )
         payloads = session.execute(
             select(rows.c.seq, rows.c.payload).where(of_batch).order_by(rows.c.seq)
         )
@@ -194,6 +228,30 @@ def _earliest(
         else:
             found.append(lower)
     return min(found)
+
+
+def _lost_since(session: Session, device: Device, epoch: int, opened_ms: int) -> int:
+    """When the kiosk last said that it had no more than the server holds before that epoch."""
+    held = (device.pruned_epoch or 1, device.pruned_seq or 0)
+    for table in (RecordRow, RejectedRecord):
+        last = session.execute(
+            select(table.epoch, table.seq)
+            .where(table.device_id == device.id, table.epoch < epoch)
+            .order_by(table.epoch.desc(), table.seq.desc())
+            .limit(1)
+        ).first()
+        held = held if last is None else max(held, (last.epoch, last.seq))
+    heard = session.scalar(
+        select(func.max(Contact.server_ms)).where(
+            Contact.device_id == device.id,
+            Contact.server_ms <= opened_ms,
+            or_(
+                Contact.epoch < held[0],
+                and_(Contact.epoch == held[0], Contact.seq <= held[1]),
+            ),
+        )
+    )
+    return max(device.paired_ms, heard or device.paired_ms)
 
 
 def _read(payload: bytes, device: Device, epoch: int, seq: int) -> Record | None:
@@ -279,7 +337,7 @@ def review(
     rows = _rows(device.id, open_only=True).subquery()
     wanted: list[ColumnElement[bool]] = [
         and_(rows.c.kept == kind, rows.c.id.in_(ids))
-        for kind in "qr"
+        for kind in "qre"
         if (ids := [int(k[1:]) for k in keys if re.fullmatch(rf"{kind}[0-9]{{1,18}}", k)])
     ]
     if batch is not None:
@@ -306,8 +364,8 @@ def review(
 
 
 def _rows(device_id: str, open_only: bool) -> CompoundSelect[*tuple[Any, ...]]:
-    """Both tables as one: `kept` is q or r. `open_only`: those that wait for a review."""
-    parts = []
+    """All tables as one: `kept` is q, r or e. `open_only`: those that wait for a review."""
+    parts: list[Any] = []
     for kept, table in (("q", Quarantined), ("r", RejectedRecord)):
         part = select(
             literal(kept, String).label("kept"), table.id, table.epoch, table.seq, table.head,
@@ -318,7 +376,21 @@ def _rows(device_id: str, open_only: bool) -> CompoundSelect[*tuple[Any, ...]]:
             if kept == "q":
                 part = part.where(~_again(device_id, table))
         parts.append(part)
-    return parts[0].union_all(*parts[1:])
+    # As a record before the epoch's first, whose head is the one that nobody knows.
+    lost = select(
+        literal("e", String).label("kept"), EpochRow.id, EpochRow.epoch, literal(0).label("seq"),
+        EpochRow.cites.label("head"), literal(b"").label("payload"),
+        literal("lost", String).label("why"), EpochRow.opened_ms.label("received_ms"),
+    ).where(EpochRow.device_id == device_id, EpochRow.follows.is_(False))  # fmt: skip
+    if open_only:
+        reviewed = and_(
+            ApartReview.device_id == device_id,
+            ApartReview.epoch == EpochRow.epoch,
+            ApartReview.seq == 0,
+            ApartReview.head == EpochRow.cites,
+        )
+        lost = lost.where(~exists().where(reviewed))
+    return union_all(*parts, lost)
 
 
 def _review_of(device_id: str, row: Any) -> ColumnElement[bool]:

@@ -16,9 +16,9 @@ from attendance.days import to_ms
 from attendance.records import Record
 from server.models import Device
 from server.rules import flags
-from server.services.records.anchors import Timeline
 from server.services.records.recordrows import Columns
 from server.services.records.rules import Rules
+from server.services.records.timeline import Timeline
 from server.services.records.uploads import Upload
 
 _TAKEN = "the record id was used before"
@@ -34,7 +34,9 @@ class Arrivals(NamedTuple):
     rows: Columns | None
 
 
-def foresee(session: Session, device: str, upload: Upload, now: datetime) -> Arrivals | None:
+def foresee(
+    session: Session, device: str, upload: Upload, now: datetime, secret: bytes | None = None
+) -> Arrivals | None:
     """The whole batch's, where it looks as if it followed what is stored; else None."""
     kiosk = session.get(Device, device)
     batch = upload.batch
@@ -45,7 +47,7 @@ def foresee(session: Session, device: str, upload: Upload, now: datetime) -> Arr
         or (batch.epoch, batch.first) != (kiosk.epoch, kiosk.seq + 1)
     ):
         return None
-    return arrivals(session, kiosk, upload, 0, now)
+    return arrivals(session, kiosk, upload, 0, now, secret)
 
 
 def fits(found: Arrivals | None, device: Device, start: int) -> bool:
@@ -58,9 +60,14 @@ def fits(found: Arrivals | None, device: Device, start: int) -> bool:
 
 
 def arrivals(
-    session: Session, device: Device, upload: Upload, start: int, now: datetime
+    session: Session,
+    device: Device,
+    upload: Upload,
+    start: int,
+    now: datetime,
+    secret: bytes | None = None,
 ) -> Arrivals:
-    """From its record `start` on."""
+    """From its record `start` on. With the server's `secret` anchors are known that it forgot."""
     good: list[tuple[int, Record]] = []
     bad: dict[int, str] = {}
     ids: set[str] = set()
@@ -72,7 +79,8 @@ def arrivals(
         else:
             ids.add(record.record_id)
             good.append((index, record))
-    return Arrivals(start, good, bad, _rows(session, device, upload, good, now) if good else None)
+    rows = _rows(session, device, upload, good, now, secret) if good else None
+    return Arrivals(start, good, bad, rows)
 
 
 def taken(found: Arrivals, ids: set[str]) -> Arrivals:
@@ -85,10 +93,10 @@ def taken(found: Arrivals, ids: set[str]) -> Arrivals:
 
 def _rows(
     session: Session, device: Device, upload: Upload, good: Sequence[tuple[int, Record]],
-    now: datetime,
+    now: datetime, secret: bytes | None,
 ) -> Columns:  # fmt: skip
     records = [record for _, record in good]
-    timeline = Timeline(session, device, upload.batch.epoch, records, to_ms(now))
+    timeline = Timeline(session, device, upload.batch.epoch, records, to_ms(now), secret)
     times, contradicted = timeline.times(records)
     rules = Rules(session, device, records, times)
     marks = [_NOTHING] * len(records)
@@ -101,6 +109,7 @@ def _rows(
             words.append(flags.CLOCK_CONTRADICTION)
         if off:
             words.append(flags.WALL_OFF)
+            times[index] = timeline.doubted(record, when)
         marks[index] = tuple(words)
     if len(good) == len(upload.payloads):
         payloads, heads = upload.payloads, upload.heads

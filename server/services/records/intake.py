@@ -27,11 +27,17 @@ from server.services.rulings import alarms
 MOST_EPOCHS = 1_000
 #: Quarantined records kept of one device: a stolen key must not fill the disk.
 MAX_QUARANTINED = 100_000
+#: Epochs that a kiosk may be ahead of a server that was put back: one for each time that its card
+#: was, since the backup.
+MAX_SKIPPED = 200
 
 
-def receive_batch(session: Session, device: Device, body: bytes, now: datetime) -> wire.BatchReply:
+def receive_batch(
+    session: Session, device: Device, body: bytes, now: datetime, secret: bytes | None = None
+) -> wire.BatchReply:
     """Decodes and stores a gzipped batch. Raises ApiProblem; see `store`."""
-    return store(session, device, read_batch(device.id, device.sign_key, body), now)
+    upload = read_batch(device.id, device.sign_key, body)
+    return store(session, device, upload, now, secret=secret)
 
 
 def store(
@@ -40,10 +46,12 @@ def store(
     upload: Upload,
     now: datetime,
     foreseen: Arrivals | None = None,
+    secret: bytes | None = None,
 ) -> wire.BatchReply:
     """Appends what is new and answers for every record; idempotent; the caller commits.
 
-    `foreseen` is what `server.services.records.arrivals.foresee` made of it beforehand. A record
+    `foreseen` is what `server.services.records.arrivals.foresee` made of it beforehand, `secret`
+    the server's, by which it knows its anchors again. A record
     that is none, or whose id is taken, goes on the visible pile and the chain goes on. Raises
     ApiProblem: `gap` (nothing stored, `wanted` is the next seq), `fork` and `revoked` (all of it
     kept in quarantine: commit), `malformed` (an epoch that does not begin as it must).
@@ -75,7 +83,7 @@ def store(
         before = upload.heads[fresh - 1] if fresh else bytes.fromhex(batch.before)
         if before != device.head:
             return _apart(session, device, upload, results, now)
-        results += _append(session, device, upload, fresh, now, foreseen)
+        results += _append(session, device, upload, fresh, now, foreseen, secret)
         device.seq = batch.last
         device.head = upload.heads[-1]
     return wire.BatchReply(
@@ -117,7 +125,7 @@ def _gap(device: Device) -> ApiProblem:
 
 
 def _open_epoch(session: Session, device: Device, batch: wire.Batch, now: datetime) -> None:
-    if batch.epoch != device.epoch + 1:
+    if batch.epoch > device.epoch + MAX_SKIPPED:
         raise _gap(device)
     if batch.first != 1:
         raise ApiProblem(409, "gap", f"epoch {batch.epoch} begins with record 1", wanted=1)
@@ -128,17 +136,45 @@ def _open_epoch(session: Session, device: Device, batch: wire.Batch, now: dateti
     if bytes.fromhex(batch.before) != start:
         raise ApiProblem(400, "malformed", "the epoch does not begin at its genesis")
     _note_lost(session, device, now)
+    first = (device.epoch, device.seq + 1)
+    # A kiosk sends all that it has, in order: it never had an epoch that it leaves out. It was in
+    # one as its card was put back, and the next was opened by a server that this one forgot.
+    while device.epoch + 1 < batch.epoch:
+        _begin(session, device, device.epoch + 1, device.head, now)
+    if not _begin(session, device, batch.epoch, cites, now):
+        _note_unknown(session, device, first, now)
+
+
+def _begin(session: Session, device: Device, epoch: int, cites: bytes, now: datetime) -> bool:
+    """Opens an epoch; whether it follows what is held."""
+    follows = cites == device.head
     session.add(
         EpochRow(
             township_id=device.township_id,
             device_id=device.id,
-            epoch=batch.epoch,
+            epoch=epoch,
             cites=cites,
-            follows=cites == device.head,
+            follows=follows,
             opened_ms=to_ms(now),
         )
     )
-    device.epoch, device.seq, device.head = batch.epoch, 0, start
+    device.epoch, device.seq, device.head = epoch, 0, genesis(device.id, epoch, cites)
+    return follows
+
+
+def _note_unknown(
+    session: Session, device: Device, first: tuple[int, int], now: datetime
+) -> None:
+    """Says that records from `first` on until this epoch are lost at both ends: card and server
+    were put back.
+
+    In the audit trail, by a finding, and by keeping days open until somebody has reviewed it.
+    """
+    session.flush()
+    apart.hold_lost(session, device, device.epoch, now)
+    what = "{}/{} - {}/1".format(*first, device.epoch)
+    audit.note_for(session, device.township_id, f"device:{device.id}", "head_unknown", what, now)
+    alarms.lost_at_both_ends(session, device, first, device.epoch, now)
 
 
 def _note_lost(session: Session, device: Device, now: datetime) -> None:
@@ -217,11 +253,12 @@ def _append(
     start: int,
     now: datetime,
     foreseen: Arrivals | None,
+    secret: bytes | None,
 ) -> list[wire.Result]:
     if foreseen is not None and fits(foreseen, device, start):
         found = foreseen
     else:
-        found = arrivals(session, device, upload, start, now)
+        found = arrivals(session, device, upload, start, now, secret)
     if found.rows is not None:
         found.rows.received_ms = to_ms(now)
         try:

@@ -82,6 +82,26 @@ def lost(session: Session, device: Device, first: Place, last: Place, now: datet
     )
 
 
+def lost_at_both_ends(
+    session: Session, device: Device, first: Place, epoch: int, now: datetime
+) -> Finding:
+    """Opens a finding: records from `first` on until the epoch are at neither kiosk nor server."""
+    at = "{}/{}".format(*first)
+    return _open(
+        session,
+        device,
+        f"终端 {device.id} 的第 {epoch} 期接在服务器没有的记录之后：存储卡和服务器都恢复过旧状态，"
+        f"自 {at} 起至 {epoch}/1 之前的记录两边都已丢失。核查之前该站点这些天不判缺勤、不判迟到："
+        "请对照纸质记录，需要计入的提出更正，再在“站点”页的“搁置”一栏点开核查。",
+        f"Kiosk {device.id} goes on in epoch {epoch} after records that the server does not have: "
+        f"card and server were both put back, and what was recorded from {at} on until {epoch}/1 "
+        "is lost at both. Until it is reviewed nobody is absent or late there on those days: "
+        "compare the paper log, propose corrections for what is to count, then review it "
+        "(Sites, the link under Set aside).",
+        now,
+    )
+
+
 def _who(device: Device) -> str:
     return f"device:{device.id}"
 

@@ -246,7 +246,7 @@ def _key(roster: Roster, inputs: Inputs, day: date, now_ms: int) -> int:
             ),
             tuple(
                 (k.device, k.paired_ms < end, k.revoked_ms, past(k.complete_until_ms or 0),
-                 None if k.apart_ms is None else past(k.apart_ms))
+                 None if k.apart_ms is None else past(k.apart_ms), past(k.again_ms or 0))
                 for listed in inputs.kiosks.at.values()
                 for k in listed
             ),

@@ -19,6 +19,7 @@ from server.models import (
     Correction,
     CorrectionDecision,
     Device,
+    EpochRow,
     RecordRow,
     Site,
     Township,
@@ -92,13 +93,16 @@ def kiosks_of(session: Session, township: Township, now_ms: int) -> Kiosks:
     """
     at: dict[int, list[Kiosk]] = {}
     for row in plain(session, _kiosks_asked(), {"township": township.id}).all():
-        site_id, device, paired_ms, revoked_ms, until_ms, contact_ms, apart_ms = row
+        site_id, device, paired_ms, revoked_ms, until_ms, contact_ms, apart_ms, opened_ms = row
         until_ms = believed(until_ms, now_ms)
         if apart_ms is not None:
             apart_ms = day_start_ms(day_of(apart_ms))
             until_ms = None if until_ms is None else min(until_ms, apart_ms)
         if site_id is not None:
-            kiosk = Kiosk(device, paired_ms, revoked_ms, until_ms, contact_ms, apart_ms)
+            again_ms = opened_ms if opened_ms is not None and opened_ms > paired_ms else None
+            kiosk = Kiosk(
+                device, paired_ms, revoked_ms, until_ms, contact_ms, apart_ms, again_ms
+            )
             at.setdefault(site_id, []).append(kiosk)
     return Kiosks(at, retention.removed_until(session))
 
@@ -115,7 +119,9 @@ def _kiosks_asked() -> Select[*tuple[Any, ...]]:
             Device.complete_until_ms,
             Device.last_contact_ms,
             Device.apart_from_ms,
+            EpochRow.opened_ms,
         )
+        .outerjoin(EpochRow, (EpochRow.device_id == Device.id) & (EpochRow.epoch == 1))
         .where(Device.township_id == bindparam("township"), Device.kind == "kiosk")
         .order_by(Device.id)
     )
