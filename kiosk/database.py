@@ -30,21 +30,39 @@ class Database:
         self.make_room: Callable[[], bool] | None = None
 
     @classmethod
-    def open(cls, path: Path, device: str, *, create: bool = True) -> Self:
+    def open(
+        cls,
+        path: Path,
+        device: str,
+        *,
+        create: bool = True,
+        make_room: Callable[[], bool] | None = None,
+    ) -> Self:
         """The database in that file, made where it is new and `create` allows.
 
-        Raises StoreUnusable (damaged, read-only, missing, another device's) and StoreNewer.
+        Where a full disk got room by `make_room` it is opened once more. Raises StoreUnusable
+        (damaged, read-only, missing, another device's) and StoreNewer.
         """
         if not create and not path.is_file():
             raise unusable(path, "open")
         store = cls(path, device)
+        store.make_room = make_room
         try:
-            with store._read():
-                pass
+            store._look()
         except BaseException:
             store.close()
             raise
         return store
+
+    def _look(self) -> None:
+        try:
+            with self._read():
+                return
+        except StoreUnusable as error:
+            if not error.room_made:
+                raise
+        with self._read():
+            pass
 
     def _connected(self) -> sqlite3.Connection:
         if self._db is None:

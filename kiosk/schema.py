@@ -98,6 +98,9 @@ _BY_CODE = {
     sqlite3.SQLITE_LOCKED: "busy",
     sqlite3.SQLITE_CANTOPEN: "open",
 }
+#: Codes that say more than their lower byte. The index of the log is a file of its own, made anew
+#: at each first opening: where it cannot be given its size the card is full, not failing.
+_BY_EXTENDED = {sqlite3.SQLITE_IOERR_SHMSIZE: "full"}
 _BY_ERRNO = {
     errno.ENOSPC: "full",
     errno.EDQUOT: "full",
@@ -111,7 +114,8 @@ _BY_ERRNO = {
 def unusable(path: Path, cause: str | sqlite3.Error | OSError) -> StoreUnusable:
     """The fault in our words. `cause` is a key of `_SENTENCES`, or what was raised."""
     if isinstance(cause, sqlite3.Error):
-        what = _BY_CODE.get((getattr(cause, "sqlite_errorcode", None) or 0) & 0xFF, "io")
+        code = getattr(cause, "sqlite_errorcode", None) or 0
+        what = _BY_EXTENDED.get(code) or _BY_CODE.get(code & 0xFF, "io")
     elif isinstance(cause, OSError):
         what = _BY_ERRNO.get(cause.errno or 0, "io")
     else:
