@@ -48,7 +48,7 @@ class UsbFile(msgspec.Struct, frozen=True, kw_only=True):
 
 def do_pair(args: argparse.Namespace) -> int:
     """`pair`."""
-    config = pair(args.data, args.server, args.code, ca=args.ca, again=args.again)
+    config = pair(args.data, args.server, args.code, ca=args.ca, again=args.again, tell=print)
     with Site(args.data) as site:
         mark = fingerprint(site.keys.box_public)
         print(
