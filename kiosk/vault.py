@@ -223,7 +223,7 @@ class Vault:
 
 def gallery_taken(store: Store) -> int:
     """The highest gallery version that this kiosk ever took, 0 for none."""
-    return int(store.meta("gallery_taken") or 0)
+    return store.number("gallery_taken") or 0
 
 
 def note_gallery(store: Store, version: int) -> None:
