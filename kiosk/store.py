@@ -15,7 +15,7 @@ from attendance.chain import genesis, next_head, verify_chain
 from attendance.clock import Anchor
 from attendance.days import MAX_MS, MIN_MS
 from attendance.errors import ChainBroken, RecordInvalid
-from attendance.records import MAX_INT, Record, decode_record, encode_record
+from attendance.records import Record, decode_record, encode_record
 from attendance.statuses import Kind
 from attendance.whereabouts import Fact
 from attendance.wire import MAX_BATCH, Result
@@ -424,32 +424,3 @@ class Store(Database):
                 if record.official == official and record.concerns_person:
                     return record
         return None
-
-    # -- odds and ends ----------------------------------------------------------------------
-
-    def meta(self, key: str) -> str | None:
-        """A kept value, None where there is none."""
-        with self._read() as db:
-            row = db.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
-            return None if row is None else str(row[0])
-
-    def number(self, key: str) -> int | None:
-        """A kept number from 0 to 2^63 - 1, None where there is none or a damaged card left
-        something else."""
-        try:
-            found = int(self.meta(key) or "")
-        except ValueError:
-            return None
-        return found if 0 <= found <= MAX_INT else None
-
-    def set_meta(self, **values: str | None) -> None:
-        """Keeps values under their names, durably; None forgets. Equal ones cost nothing."""
-        changed = {key: value for key, value in values.items() if self.meta(key) != value}
-        if not changed:
-            return
-        with self.transaction() as db:
-            for key, value in changed.items():
-                if value is None:
-                    db.execute("DELETE FROM meta WHERE key = ?", (key,))
-                else:
-                    db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, value))

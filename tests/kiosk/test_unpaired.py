@@ -7,7 +7,6 @@ import json
 import re
 import socket
 import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -34,6 +33,7 @@ from kiosk.site import Site
 from kiosk.started import rehearse
 from kiosk.sticks import STICKS
 from kiosk.unpaired import RETRY_S, Pairing, full_address, pair_on_screen
+from tests.kiosk.pages import wait_for
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -232,18 +232,6 @@ def test_a_kiosk_that_lost_who_it_is_says_so_and_is_paired_on_the_screen(
     finally:
         stop.set()
         thread.join(20)
-
-
-def wait_for(ready: Callable[[], Any], seconds: float = 30) -> None:
-    until = time.monotonic() + seconds
-    while time.monotonic() < until:
-        try:
-            if ready():
-                return
-        except requests.RequestException:
-            pass
-        time.sleep(0.05)
-    raise AssertionError("it did not come")
 
 
 @pytest.mark.browser
