@@ -13,9 +13,11 @@ from typing import TypeVar
 
 from kiosk.config import is_paired, keep_copies, load_config, run_lock
 from kiosk.edge import Edge
-from kiosk.errors import ConfigInvalid
+from kiosk.errors import ConfigInvalid, KioskError, StoreUnusable
 from kiosk.fetching import own_app
+from kiosk.mending import finish, mend
 from kiosk.releases import own_release
+from kiosk.schema import unusable
 from kiosk.settings import load_settings
 from kiosk.site import Site
 from kiosk.started import on_trial, prove_writable
@@ -40,9 +42,14 @@ def begun(
     faults of what is opened, where nobody waits for it.
     """
     data = Path(args.data)
+    patient = args.screen is not None and not args.until_end
+    told = False
 
     def attempt() -> T | None:
         """None where the folder is to be paired first."""
+        nonlocal told
+        # Once the page says so: it takes as long as the server does.
+        mends, told = told, patient
         if args.screen is None:
             load_config(data)  # never paired: told before anything is made in the folder
         elif not is_paired(data):
@@ -50,7 +57,7 @@ def begun(
             return None
         with contextlib.ExitStack() as opening:
             opening.enter_context(run_lock(data))
-            site = opening.enter_context(Site(data))
+            site = opening.enter_context(_site(data, edge, mends=mends))
             keep_copies(data, site.config, site.keys)
             made = make(site, opening)
             stack.enter_context(opening.pop_all())
@@ -58,7 +65,7 @@ def begun(
 
     while not stop.is_set():
         # Footage that is to end needs no patience: whoever plays it reads the one line.
-        if args.screen is None or args.until_end:
+        if not patient:
             made = attempt()
         else:
             made = opened(
@@ -72,6 +79,23 @@ def begun(
         ):
             break
     return None
+
+
+def _site(data: Path, edge: Edge, *, mends: bool) -> Site:
+    """The folder, opened; with `mends` a damaged database is begun anew first."""
+    try:
+        finish(data)
+        try:
+            return Site(data)
+        except StoreUnusable as error:
+            if error.what != "corrupt" or not mends:
+                raise
+            mend(data, edge.clock)
+            return Site(data)
+    except OSError as error:
+        if isinstance(error, KioskError):
+            raise
+        raise unusable(data, error) from error
 
 
 def _say(line: str) -> None:

@@ -42,8 +42,16 @@ from kiosk.config import (
     save_keys,
     write_atomically,
 )
-from kiosk.errors import ConfigInvalid, KioskError, NotPaired, PairingRefused, ServerRefused
+from kiosk.errors import (
+    ConfigInvalid,
+    KioskError,
+    NotPaired,
+    PairingRefused,
+    ServerRefused,
+    StoreUnusable,
+)
 from kiosk.link import exchange, is_loopback, new_session, presented, refusal
+from kiosk.site import Site
 
 #: What a server says of the code or of who shows it; anything else is a fault of the line.
 _PAIRING = ("code", "slow_down", "wrong_kind", "known_device")
@@ -110,9 +118,9 @@ def pair(
 ) -> KioskConfig:
     """Pairs this folder with a server and writes its configuration.
 
-    A folder whose configuration or keys cannot be used is paired as a new kiosk, with new keys;
-    what lay there is set aside (`kiosk.aside`), of which `tell` gets a sentence. `held`: the caller
-    holds the folder's run lock.
+    A folder whose configuration, keys or database cannot be used is paired as a new kiosk, with
+    new keys; what lay there is set aside (`kiosk.aside`), of which `tell` gets a sentence. `held`:
+    the caller holds the folder's run lock.
 
     `again`: the folder's kiosk, which the server does not know any more (an older backup was
     restored), is admitted by a fresh code as the one that it was: its id, its keys, the server's
@@ -127,7 +135,7 @@ def pair(
     """
     server = check_address(server_url)
     before = load_config(data_dir) if again else None
-    if before is None and is_paired(data_dir):
+    if before is None and is_paired(data_dir) and not _damaged(data_dir):
         site = load_config(data_dir).site
         raise PairingRefused(
             f"{data_dir} 已配对为“{site}”的终端：请换一个 --data 目录。",
@@ -144,6 +152,17 @@ def pair(
         if before is None and not held and _left_over(data_dir):
             stack.enter_context(run_lock(data_dir))
         return _pair(data_dir, server, code, session, ca, before, tell)
+
+
+def _damaged(folder: Path) -> bool:
+    """Whether its records cannot be read any more, so that it can only be a new kiosk's."""
+    try:
+        Site(folder).close()
+    except StoreUnusable as error:
+        return error.what == "corrupt"
+    except KioskError:
+        pass
+    return False
 
 
 def _left_over(folder: Path) -> bool:

@@ -68,9 +68,10 @@ _SENTENCES = {
         "the card cannot be read or written, nothing can be recorded: check or replace it",
     ),
     "corrupt": (
-        "数据库 {path} 已损坏：请保留该文件并恢复备份，或换一个数据目录重新配对。",
-        "the database {path} is damaged: keep the file, restore a backup or pair anew in "
-        "another folder",
+        "数据库 {path} 已损坏：请保留该文件并恢复备份，或用新的配对码重新配对"
+        "（quxiang-kiosk pair），原有文件会移到一旁，不会删除。",
+        "the database {path} is damaged: keep the file and restore a backup, or pair anew with a "
+        "fresh code (quxiang-kiosk pair); what is here is then set aside, not deleted",
     ),
     "busy": (
         "另一个程序长时间占用数据库 {path}：请关闭它再试。",

@@ -7,7 +7,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TypeVar
 
@@ -18,7 +18,14 @@ from kiosk.commands import driver_of, wiring_of
 from kiosk.condition import Condition, exposition
 from kiosk.config import load_config
 from kiosk.edge import Edge
-from kiosk.errors import ConfigInvalid, KioskError, NotPaired, StoreNewer, StoreUnusable
+from kiosk.errors import (
+    AlreadyRunning,
+    ConfigInvalid,
+    KioskError,
+    NotPaired,
+    StoreNewer,
+    StoreUnusable,
+)
 from kiosk.events import EventLog
 from kiosk.notify import Notifier
 from kiosk.screen.app import Answer, Screen
@@ -30,6 +37,8 @@ RETRY_S = 3.0
 """Between two tries to open the folder."""
 TURN_S = 0.5
 """Between two words to systemd's watchdog."""
+LONGEST_S = 240.0
+"""A try that lasts longer hangs, and is to be ended by the watchdog."""
 FAULTS = (StoreUnusable, StoreNewer, ConfigInvalid, NotPaired)
 """What may pass, or is at least to be read on the screen of a kiosk that nobody visits."""
 T = TypeVar("T")
@@ -119,10 +128,33 @@ def opened(
             if edge.mono() < retry_at:
                 continue
             try:
-                return attempt()
+                with _beating(alive):
+                    return attempt()
             except FAULTS as error:
                 fault = error
+            except AlreadyRunning:
+                pass  # somebody pairs the folder anew beside
             retry_at = edge.mono() + RETRY_S
+
+
+@contextlib.contextmanager
+def _beating(alive: Notifier) -> Iterator[None]:
+    """Tells the watchdog that this lives while a try waits for the server, but not for ever."""
+    done = threading.Event()
+
+    def beat() -> None:
+        for _ in range(round(LONGEST_S / TURN_S)):
+            if done.wait(TURN_S):
+                return
+            alive.beat()
+
+    beater = threading.Thread(target=beat, name="beat", daemon=True)
+    beater.start()
+    try:
+        yield
+    finally:
+        done.set()
+        beater.join()
 
 
 def _show(
