@@ -28,7 +28,8 @@ from kiosk.config import (
     save_config,
     sync_folder,
 )
-from kiosk.errors import ConfigInvalid, NotPaired
+from kiosk.errors import ConfigInvalid, NotPaired, StoreNewer
+from kiosk.store import Store
 
 MOVING = ".setting-aside"
 """Until everything is in it: a power cut in between leaves one folder to go on with, not two halves
@@ -86,31 +87,53 @@ def told_aside(kept: Path, now: KioskConfig) -> str:
     """
     device, waiting = unsent(kept)
     uploads = False
-    with contextlib.suppress(NotPaired, ConfigInvalid, OSError):
+    # Faults of the card are OSErrors too.
+    with contextlib.suppress(NotPaired, ConfigInvalid, StoreNewer, OSError):
         load_keys(kept)
-        try:
-            load_config(kept)
-            uploads = device is not None
-        except (NotPaired, ConfigInvalid):
-            if device is not None:
+        if device is not None:
+            Store.open(kept / DATABASE, device, create=False).close()
+            try:
+                load_config(kept)
+            except (NotPaired, ConfigInvalid):
                 save_config(kept, msgspec.structs.replace(now, device=device))
-                uploads = True
-    there = say(
-        f"原有文件已移到 {kept}，没有删除",
-        f"what was here before lies in {kept}, nothing was deleted",
-    )
-    if waiting == 0 or not (kept / DATABASE).exists():
-        return there + say("。", "")
+            uploads = True
+    with contextlib.suppress(NotPaired, ConfigInvalid):
+        device = load_config(kept).device
+    parts = [
+        say(
+            f"原有文件已移到 {kept}，没有删除",
+            f"what was here before lies in {kept}, nothing was deleted",
+        )
+    ]
+    if (kept / DATABASE).exists() and waiting != 0:
+        parts.append(_waits(kept, waiting, uploads=uploads))
+    if device is not None:
+        # Until then the site's days stay open: the server waits for that kiosk's records.
+        parts.append(
+            say(
+                f"然后在服务器上撤销旧终端：quxiang-server device revoke {device}",
+                "then revoke the old kiosk on the server: "
+                f"quxiang-server device revoke {device}",
+            )
+        )
+    return say("；", "; ").join(parts) + say("。", "")
+
+
+def _waits(kept: Path, waiting: int | None, *, uploads: bool) -> str:
+    if waiting is None:
+        return say(
+            "其中可能有尚未上传的记录，已读不出：请保留该目录并告诉管理员",
+            "it may hold records that were never uploaded, which cannot be read: keep that folder "
+            "and tell the administrator",
+        )
     if uploads:
-        return there + say(
-            f"；其中 {waiting} 条记录尚未上传：请运行 quxiang-kiosk sync --data {kept} 上传。",
-            f"; {waiting} of its records were never uploaded: upload them by "
+        return say(
+            f"其中 {waiting} 条记录尚未上传：请运行 quxiang-kiosk sync --data {kept} 上传",
+            f"{waiting} of its records were never uploaded: upload them by "
             f"quxiang-kiosk sync --data {kept}",
         )
-    count = say("其中可能有", "it may hold") if waiting is None else say(
-        f"其中有 {waiting} 条", f"it holds {waiting}"
-    )  # fmt: skip
-    return there + say(
-        f"；{count}尚未上传的记录：请保留该目录并告诉管理员。",
-        f"; {count} records that were never uploaded: keep that folder and tell the administrator",
+    return say(
+        f"其中 {waiting} 条记录尚未上传：请保留该目录并告诉管理员",
+        f"{waiting} of its records were never uploaded: keep that folder and tell the "
+        "administrator",
     )

@@ -107,6 +107,7 @@ def test_where_something_that_waited_is_lost_it_is_paired_anew_instead(
     pair(folder, township.url, str(township.code), tell=said.append)
     assert (folder / "earlier-1" / DATABASE).exists()
     assert "7" in said[0]
+    assert "keep that folder" in said[0] or "保留该目录" in said[0], "it cannot be opened to upload"
     with Site(folder) as site:
         assert site.store.head().seq == 0
         assert site.client(CLOCK).exchange().pending == 0

@@ -138,6 +138,7 @@ def test_a_kiosk_that_lost_who_it_is_is_paired_anew_beside_what_it_was(
             assert (store.head(), store.pending()) == (head, 3)
         (sentence,) = said
         assert f"{kept}" in sentence
+        assert f"device revoke {before.device}" in sentence
         assert "3" in sentence
         if "configuration" in lost:
             assert f"sync --data {kept}" in sentence
