@@ -8,6 +8,7 @@ import json
 import os
 import re
 import socket
+import sqlite3
 import subprocess
 import tempfile
 import threading
@@ -21,11 +22,14 @@ import numpy as np
 import pytest
 import requests
 
+from attendance.wire import GalleryContents, Person
 from hardware.fakes import mock_pins
 from kiosk.cli import build_parser
+from kiosk.clock import SystemClock
+from kiosk.config import load_keys
 from kiosk.edge import Edge, Waitable
 from kiosk.errors import ConfigInvalid, KioskError, StoreNewer
-from kiosk.fakes import FakeTownship
+from kiosk.fakes import FakeTownship, package
 from kiosk.notify import Notifier
 from kiosk.pairing import pair
 from kiosk.releases import App
@@ -337,6 +341,34 @@ def test_a_kiosk_started_on_a_bad_card_goes_on_when_the_card_is_well(
     if paired:
         with Site(folder) as site:
             assert site.store.head().seq == 1, "what was answered no was not recorded"
+
+
+def test_a_store_that_opens_but_takes_no_write_at_start_holds_nothing_up(
+    tmp_path: Path, township: FakeTownship, free_port: int
+) -> None:
+    """The board can be read, and the loop tells of the rest as it does at any other time."""
+    folder = tmp_path / "kiosk"
+    config = pair(folder, township.url, str(township.code))
+    contents = GalleryContents(
+        device=config.device, version=1, model="m", dimension=4, pin_key=b"k" * 32,
+        people=[Person(official="A-1", name="李强", title="")],
+    )  # fmt: skip
+    township.galleries[config.device] = package(
+        township.desk, load_keys(folder).box_public, contents
+    )
+    with Site(folder) as site:
+        site.client(SystemClock()).exchange()
+    with contextlib.closing(sqlite3.connect(folder / "kiosk.db")) as db, db:
+        db.execute("DELETE FROM meta WHERE key = 'gallery_taken'")
+        db.execute(
+            "CREATE TRIGGER torn BEFORE INSERT ON meta WHEN NEW.key = 'gallery_taken' "
+            "BEGIN SELECT RAISE(ABORT, 'torn'); END"
+        )
+    kiosk = Running(folder, tmp_path / "pictures", free_port)
+    try:
+        wait_for(lambda: [row["name"] for row in state_of(kiosk.page).get("rows", [])] == ["李强"])
+    finally:
+        kiosk.close()
 
 
 @pytest.mark.browser
