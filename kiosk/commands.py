@@ -35,6 +35,7 @@ from kiosk.pairing import pair
 from kiosk.pins import Pins
 from kiosk.refusals import refusals
 from kiosk.site import Site
+from kiosk.troubles import noted
 from kiosk.vault import settle_erasures
 
 WIRING = "wiring.toml"
@@ -50,7 +51,7 @@ class UsbFile(msgspec.Struct, frozen=True, kw_only=True):
 
 def do_pair(args: argparse.Namespace) -> int:
     """`pair`."""
-    config = pair(args.data, args.server, args.code, ca=args.ca, again=args.again)
+    config = pair(args.data, args.server, args.code, ca=args.ca, again=args.again, tell=print)
     with Site(args.data) as site:
         mark = fingerprint(site.keys.box_public)
         print(
@@ -283,7 +284,7 @@ def status_of(site: Site) -> dict[str, Any]:
         },
         "camera": site.store.meta("camera") if running else None,
         "lamps": site.store.meta("lamps") if running else None,
-        "troubles": json.loads(site.store.meta("troubles") or "[]") if running else [],
+        "troubles": noted(site.store.meta("troubles")) if running else [],
         "running": running,
         "refusals": refusals(site.store),
         "rejected": len(site.store.rejected()),

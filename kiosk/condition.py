@@ -33,6 +33,9 @@ WAITING_S = 3 * 86_400
 EXPIRING_MS = 14 * 86_400_000
 """A gallery's manifest that runs out this soon is told, in time for a walk with a USB stick."""
 
+RENEWED_MS = 30 * 86_400_000
+"""A database that was damaged is told so long after it was begun anew."""
+
 
 @dataclass(frozen=True)
 class Condition:
@@ -160,6 +163,20 @@ def unreadable(version: int, taken: int) -> Trouble | None:
             "认不出的可输入编号和密码签到；联网后自动重新取用，或用 U 盘导入；再次出现请更换存储卡",
             "who is not recognised checks in by id and PIN; it is fetched again with the next "
             "contact, or bring a USB file; put in another card if this comes back",
+        ),
+    )
+
+
+def renewed(mended_ms: int | None, now_ms: int) -> Trouble | None:
+    """A card that spoilt the database not long ago; both Unix milliseconds."""
+    if mended_ms is None or now_ms - mended_ms > RENEWED_MS:
+        return None
+    return Trouble(
+        "disk",
+        ("存储卡损坏过数据库", "The card has damaged the database"),
+        (
+            "已重新开始记录，旧文件保留在本机；请更换存储卡",
+            "recording was begun anew, the old file is kept; have the card replaced",
         ),
     )
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from attendance.records import MAX_INT
 from kiosk.errors import StoreUnusable
 from kiosk.schema import WriteLock, connect, prepare, unusable
 
@@ -30,21 +31,39 @@ class Database:
         self.make_room: Callable[[], bool] | None = None
 
     @classmethod
-    def open(cls, path: Path, device: str, *, create: bool = True) -> Self:
+    def open(
+        cls,
+        path: Path,
+        device: str,
+        *,
+        create: bool = True,
+        make_room: Callable[[], bool] | None = None,
+    ) -> Self:
         """The database in that file, made where it is new and `create` allows.
 
-        Raises StoreUnusable (damaged, read-only, missing, another device's) and StoreNewer.
+        Where a full disk got room by `make_room` it is opened once more. Raises StoreUnusable
+        (damaged, read-only, missing, another device's) and StoreNewer.
         """
         if not create and not path.is_file():
             raise unusable(path, "open")
         store = cls(path, device)
+        store.make_room = make_room
         try:
-            with store._read():
-                pass
+            store._look()
         except BaseException:
             store.close()
             raise
         return store
+
+    def _look(self) -> None:
+        try:
+            with self._read():
+                return
+        except StoreUnusable as error:
+            if not error.room_made:
+                raise
+        with self._read():
+            pass
 
     def _connected(self) -> sqlite3.Connection:
         if self._db is None:
@@ -147,3 +166,32 @@ class Database:
         """Changes whenever anything was written, by this process or another."""
         with self._read() as db:
             return self._writes, db.execute("PRAGMA data_version").fetchone()[0]
+
+    # -- odds and ends ----------------------------------------------------------------------
+
+    def meta(self, key: str) -> str | None:
+        """A kept value, None where there is none."""
+        with self._read() as db:
+            row = db.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
+            return None if row is None else str(row[0])
+
+    def number(self, key: str) -> int | None:
+        """A kept number from 0 to 2^63 - 1, None where there is none or a damaged card left
+        something else."""
+        try:
+            found = int(self.meta(key) or "")
+        except ValueError:
+            return None
+        return found if 0 <= found <= MAX_INT else None
+
+    def set_meta(self, **values: str | None) -> None:
+        """Keeps values under their names, durably; None forgets. Equal ones cost nothing."""
+        changed = {key: value for key, value in values.items() if self.meta(key) != value}
+        if not changed:
+            return
+        with self.transaction() as db:
+            for key, value in changed.items():
+                if value is None:
+                    db.execute("DELETE FROM meta WHERE key = ?", (key,))
+                else:
+                    db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, value))

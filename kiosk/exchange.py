@@ -399,8 +399,8 @@ def last_snapshot(store: Store) -> Snapshot | None:
 
 def last_contact(store: Store) -> int | None:
     """The kiosk's wall clock when the server last answered, Unix milliseconds, to the minute."""
-    text = store.meta("last_contact_ms")
-    return int(text) if text else None
+    heard = store.number("last_contact_ms")
+    return heard if heard is not None and MIN_MS <= heard <= MAX_MS else None
 
 
 def _removed(wanted: int, first: int) -> ServerRefused:

@@ -7,6 +7,7 @@ import os
 import shutil
 import threading
 from collections.abc import Callable
+from pathlib import Path
 
 from kiosk.clock import Clock
 from kiosk.config import sync_folder
@@ -64,13 +65,7 @@ class Housekeeper:
 
     def make_room(self) -> bool:
         """Lets the ballast go; whether there was any."""
-        try:
-            self._ballast.unlink()
-        except OSError:
-            return False
-        with contextlib.suppress(OSError):
-            sync_folder(self._ballast.parent)
-        return True
+        return let_go(self._ballast.parent)
 
     def _free(self) -> int:
         return shutil.disk_usage(self._store.path.parent).free
@@ -85,6 +80,17 @@ class Housekeeper:
                 os.fsync(fd)
             finally:
                 os.close(fd)
+
+
+def let_go(folder: Path) -> bool:
+    """Gives a full card the room of the ballast that lies in `folder`; whether there was any."""
+    try:
+        (folder / BALLAST).unlink()
+    except OSError:
+        return False
+    with contextlib.suppress(OSError):
+        sync_folder(folder)
+    return True
 
 
 class Every:

@@ -335,9 +335,13 @@ class Kiosk:
     def _answer(self, greeting: dict[str, Any] | None) -> Answer:
         return Answer(True, "已记录", "Recorded", greeting)
 
-    def _cannot(self, error: StoreUnusable) -> Answer:
+    def cannot_record(self, error: StoreUnusable) -> None:
+        """Say so until a write works again."""
         with self._guard:
             self._health.failed(error)
+
+    def _cannot(self, error: StoreUnusable) -> Answer:
+        self.cannot_record(error)
         return Answer(False, error.words("zh"), error.words("en"))
 
     # -- confirming -------------------------------------------------------------------------

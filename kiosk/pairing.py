@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
@@ -16,7 +18,7 @@ from attendance.pairing import (
     Vouched,
     check_certificate,
 )
-from attendance.signing import KEY_BYTES, from_text, to_text
+from attendance.signing import KEY_BYTES, DeviceKeys, from_text, to_text
 from attendance.wire import (
     HEADER_SIGNATURE,
     PAIR,
@@ -27,20 +29,35 @@ from attendance.wire import (
     decode,
     encode,
 )
+from kiosk.aside import remains, set_aside, told_aside
 from kiosk.config import (
-    CONFIG,
     KioskConfig,
+    copy_of,
+    is_paired,
     keys_of,
     load_config,
     load_keys,
+    run_lock,
     save_config,
+    save_keys,
     write_atomically,
 )
-from kiosk.errors import KioskError, PairingRefused, ServerRefused
+from kiosk.errors import (
+    ConfigInvalid,
+    KioskError,
+    NotPaired,
+    PairingRefused,
+    ServerRefused,
+    StoreUnusable,
+)
 from kiosk.link import exchange, is_loopback, new_session, presented, refusal
+from kiosk.site import Site
 
 #: What a server says of the code or of who shows it; anything else is a fault of the line.
 _PAIRING = ("code", "slow_down", "wrong_kind", "known_device")
+
+NEXT_KEYS = "device.key.next"
+"""The keys of a new kiosk, until what an earlier one left in the folder has been set aside."""
 
 
 class AddressRefused(KioskError, ValueError):
@@ -96,8 +113,14 @@ def pair(
     ca: Path | None = None,
     *,
     again: bool = False,
+    held: bool = False,
+    tell: Callable[[str], None] = lambda line: None,
 ) -> KioskConfig:
     """Pairs this folder with a server and writes its configuration.
+
+    A folder whose configuration, keys or database cannot be used is paired as a new kiosk, with
+    new keys; what lay there is set aside (`kiosk.aside`), of which `tell` gets a sentence. `held`:
+    the caller holds the folder's run lock.
 
     `again`: the folder's kiosk, which the server does not know any more (an older backup was
     restored), is admitted by a fresh code as the one that it was: its id, its keys, the server's
@@ -107,11 +130,12 @@ def pair(
     a copy is kept. The keys are made once: a try that failed half-way is repeated with the same.
     Raises AddressRefused, PairingRefused (this folder is paired already; the code is mistyped,
     wrong or spent; another server answered; with `again`: the server knows it) and
-    ServerUnreachable, with `again` also NotPaired.
+    ServerUnreachable, with `again` also NotPaired and ConfigInvalid, else AlreadyRunning where
+    files would have to be set aside under a running kiosk.
     """
     server = check_address(server_url)
     before = load_config(data_dir) if again else None
-    if before is None and (data_dir / CONFIG).exists():
+    if before is None and is_paired(data_dir) and not _damaged(data_dir):
         site = load_config(data_dir).site
         raise PairingRefused(
             f"{data_dir} 已配对为“{site}”的终端：请换一个 --data 目录。",
@@ -124,7 +148,57 @@ def pair(
             "配对码应有 20 个字母和数字：请核对后重新输入。",
             "a pairing code has 20 letters and digits: check it and type it again",
         ) from None
-    keys = keys_of(data_dir) if before is None else load_keys(data_dir)
+    with contextlib.ExitStack() as stack:
+        if before is None and not held and _left_over(data_dir):
+            stack.enter_context(run_lock(data_dir))
+        return _pair(data_dir, server, code, session, ca, before, tell)
+
+
+def _damaged(folder: Path) -> bool:
+    """Whether its records cannot be read any more, so that it can only be a new kiosk's."""
+    try:
+        Site(folder).close()
+    except StoreUnusable as error:
+        return error.what == "corrupt"
+    except KioskError:
+        pass
+    return False
+
+
+def _left_over(folder: Path) -> bool:
+    """Whether what lies here has to go before the folder can be a new kiosk's."""
+    try:
+        load_keys(folder)
+    except ConfigInvalid:
+        return True
+    except NotPaired:
+        pass
+    return remains(folder)
+
+
+def pairing_keys(folder: Path) -> DeviceKeys:
+    """The keys that an unpaired folder is to be paired with, made once: a try that failed half-way
+    is repeated with the same. An earlier kiosk's stay with its records."""
+    if not _left_over(folder):
+        return keys_of(folder)
+    try:
+        return keys_of(folder, NEXT_KEYS)
+    except ConfigInvalid:  # nobody knows them yet
+        save_keys(folder, DeviceKeys.generate(), NEXT_KEYS)
+        return load_keys(folder, NEXT_KEYS)
+
+
+def _pair(
+    data_dir: Path,
+    server: str,
+    code: PairingCode,
+    session: requests.Session | None,
+    ca: Path | None,
+    before: KioskConfig | None,
+    tell: Callable[[str], None],
+) -> KioskConfig:
+    renewed = before is None and _left_over(data_dir)
+    keys = pairing_keys(data_dir) if before is None else load_keys(data_dir)
     certificate = None if ca is None else keep_certificate(data_dir, ca)
     line = _Line(server, certificate, session)
     try:
@@ -164,7 +238,14 @@ def pair(
         ca=certificate,
         pin=line.pin,
     )
+    kept = set_aside(data_dir) if renewed else None
+    if renewed:
+        save_keys(data_dir, keys)
+    for path in (data_dir / NEXT_KEYS, copy_of(data_dir / NEXT_KEYS)):
+        path.unlink(missing_ok=True)
     save_config(data_dir, config)
+    if kept is not None:
+        tell(told_aside(kept, config))
     return config
 
 

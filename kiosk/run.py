@@ -5,11 +5,9 @@ from __future__ import annotations
 import argparse
 import contextlib
 import logging
-import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
+from collections.abc import Callable, Sequence
 
 from attendance.errors import QuxiangError
 from attendance.i18n import language, say
@@ -26,17 +24,18 @@ from hardware.lookout import PictureWatch, Thermometer
 from hardware.turned import TurnedCamera
 from hardware.waiting import WaitingBoard
 from kiosk.badges import BadgeReader
+from kiosk.begun import begun, sticks_of, stopped_by_signals
 from kiosk.board import BoardRow
 from kiosk.card import Card
 from kiosk.checkin import CheckinService
 from kiosk.clock import Clock, FrameClock
 from kiosk.commands import driver_of, wiring_of
 from kiosk.condition import Survey
-from kiosk.config import CONFIG, PORTRAITS, load_config, run_lock, save_config
+from kiosk.config import PORTRAITS, save_config
 from kiosk.display import Display
 from kiosk.edge import Edge
 from kiosk.errands import start_errands
-from kiosk.errors import ConfigInvalid, StoreUnusable
+from kiosk.errors import StoreUnusable
 from kiosk.events import EventLog
 from kiosk.exchange import SyncClient, SyncReport
 from kiosk.facelock import FaceLock
@@ -55,14 +54,12 @@ from kiosk.releases import own_release
 from kiosk.run_options import is_live, wrong_usage
 from kiosk.screen.app import Screen
 from kiosk.screen.feed import ScreenFeed
-from kiosk.settings import load_settings, settings_or_trouble
+from kiosk.settings import settings_or_trouble
 from kiosk.site import Site
 from kiosk.started import say_ready
-from kiosk.sticks import STICKS
 from kiosk.surroundings import Surroundings
 from kiosk.sync import SyncLoop
 from kiosk.troubles import Troubles
-from kiosk.unpaired import pair_on_screen
 from kiosk.vault import settle_erasures
 from kiosk.views import Lookout
 from kiosk.watch import Watch
@@ -93,50 +90,19 @@ def main_run(
     if wrong:
         sys.stderr.write(f"quxiang-kiosk: {wrong}\n")
         return 2
-    data = Path(args.data)
-    at_screen = args.screen is not None and not (data / CONFIG).exists()
-    if not at_screen:
-        load_config(data)  # a folder that was never paired is told before anything is made in it
+    around = edge or Edge()
     with contextlib.ExitStack() as stack:
-        told = stack.enter_context(_stopped_by_signals(stop or threading.Event()))
-        places = _sticks(args, data)
-        if at_screen and not pair_on_screen(data, args.screen, told, _say, sticks=places):
-            return 0
-        stack.enter_context(run_lock(data))
-        site = stack.enter_context(Site(data))
-        return _Run(args, site, live, opener, told, edge or Edge(), stack).run()
+        told = stack.enter_context(stopped_by_signals(stop or threading.Event()))
 
+        def make(site: Site, opening: contextlib.ExitStack) -> _Run:
+            return _Run(args, site, live, opener, told, around, opening)
 
-def _say(line: str) -> None:
-    print(line, flush=True)
-
-
-def _sticks(args: argparse.Namespace, data: Path) -> tuple[str, ...]:
-    """Where sticks are looked for: `--stick`, else the settings, else the usual places."""
-    if getattr(args, "stick", None) is not None:
-        return (str(args.stick),)
-    # A file that cannot be used is told once the kiosk has a screen to say it on.
-    with contextlib.suppress(ConfigInvalid):
-        return load_settings(data).stick.folders
-    return STICKS
-
-
-@contextlib.contextmanager
-def _stopped_by_signals(stop: threading.Event) -> Iterator[threading.Event]:
-    """`stop`, which SIGINT and SIGTERM set, so that nothing is cut in the middle of a record."""
-    before = {}
-    if threading.current_thread() is threading.main_thread():
-        for number in (signal.SIGINT, signal.SIGTERM):
-            before[number] = signal.signal(number, lambda *_: stop.set())
-    try:
-        yield stop
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        made = begun(args, make, told, around, stack)
+        return 0 if made is None else made.run(stack)
 
 
 class _Run:
-    """One run; what it opens is closed by `stack`, last opened first."""
+    """One run; what it opens is closed by the stack that it is given, last opened first."""
 
     def __init__(
         self,
@@ -156,7 +122,6 @@ class _Run:
         self.opener = opener
         self.badges: BadgeReader | None = None
         self.stop = stop
-        self.stack = stack
         self.edge = edge
         base, mono = edge.clock, edge.mono
         self.clock: Clock = base if live else FrameClock(base)
@@ -174,7 +139,11 @@ class _Run:
         card = Card(data)
         stack.callback(card.close)
         self.recogniser = stack.enter_context(edge.recogniser(args, data))
-        settle_erasures(self.vault, self.store, site.keys, base.read())
+        unsettled: StoreUnusable | None = None
+        try:
+            settle_erasures(self.vault, self.store, site.keys, base.read())
+        except StoreUnusable as error:
+            unsettled = error  # read, if not written: the board goes up, and says so
         people = site.people()
         self.service = CheckinService(
             self.store,
@@ -238,6 +207,8 @@ class _Run:
             card=lambda: card.fault,
             survey=self.survey.look,
         )
+        if unsettled is not None:
+            self.kiosk.cannot_record(unsettled)
         card.start()
         self.around = stack.enter_context(contextlib.closing(self._surroundings()))
         self.around.kiosk = self.kiosk
@@ -355,7 +326,7 @@ class _Run:
 
     # -- running ----------------------------------------------------------------------------
 
-    def run(self) -> int:
+    def run(self, stack: contextlib.ExitStack) -> int:
         """Until the footage ends or somebody stops it; 0."""
         self.keeper.self_test(lambda: self._sleep(TEST_S if self.live else 0.0))
         self.watch.open(patient=self.args.screen is not None)
@@ -364,19 +335,19 @@ class _Run:
             self.notes.say(weakened)
         if self.args.screen is not None:
             logging.getLogger("waitress").setLevel(logging.ERROR)
-            screen = self.stack.enter_context(
+            screen = stack.enter_context(
                 Screen(self.feed, self.kiosk, self.args.screen, self.survey.metrics, self.portraits)
             )
             self.notes.say(say(f"屏幕：{screen.url}", f"screen: {screen.url}"))
         if self.args.until_end:
             self._exchange()
         loop = SyncLoop(self, self.kiosk.report, self.kiosk.report, edge=self.edge)
-        self.stack.callback(loop.stop)
+        stack.callback(loop.stop)
         self.kiosk.sync = loop
         loop.start()
         start_errands(
-            self.stack, self.edge, self.site, self.housekeeper, self.display.now_ms,
-            _sticks(self.args, self.site.folder),
+            stack, self.edge, self.site, self.housekeeper, self.display.now_ms,
+            sticks_of(self.args),
         )  # fmt: skip
         try:
             self.watch.run()

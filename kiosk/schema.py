@@ -68,9 +68,10 @@ _SENTENCES = {
         "the card cannot be read or written, nothing can be recorded: check or replace it",
     ),
     "corrupt": (
-        "数据库 {path} 已损坏：请保留该文件并恢复备份，或换一个数据目录重新配对。",
-        "the database {path} is damaged: keep the file, restore a backup or pair anew in "
-        "another folder",
+        "数据库 {path} 已损坏：请保留该文件并恢复备份，或用新的配对码重新配对"
+        "（quxiang-kiosk pair），原有文件会移到一旁，不会删除。",
+        "the database {path} is damaged: keep the file and restore a backup, or pair anew with a "
+        "fresh code (quxiang-kiosk pair); what is here is then set aside, not deleted",
     ),
     "busy": (
         "另一个程序长时间占用数据库 {path}：请关闭它再试。",
@@ -98,6 +99,9 @@ _BY_CODE = {
     sqlite3.SQLITE_LOCKED: "busy",
     sqlite3.SQLITE_CANTOPEN: "open",
 }
+#: Codes that say more than their lower byte. The index of the log is a file of its own, made anew
+#: at each first opening: where it cannot be given its size the card is full, not failing.
+_BY_EXTENDED = {sqlite3.SQLITE_IOERR_SHMSIZE: "full"}
 _BY_ERRNO = {
     errno.ENOSPC: "full",
     errno.EDQUOT: "full",
@@ -111,7 +115,8 @@ _BY_ERRNO = {
 def unusable(path: Path, cause: str | sqlite3.Error | OSError) -> StoreUnusable:
     """The fault in our words. `cause` is a key of `_SENTENCES`, or what was raised."""
     if isinstance(cause, sqlite3.Error):
-        what = _BY_CODE.get((getattr(cause, "sqlite_errorcode", None) or 0) & 0xFF, "io")
+        code = getattr(cause, "sqlite_errorcode", None) or 0
+        what = _BY_EXTENDED.get(code) or _BY_CODE.get(code & 0xFF, "io")
     elif isinstance(cause, OSError):
         what = _BY_ERRNO.get(cause.errno or 0, "io")
     else:

@@ -14,6 +14,7 @@ from attendance.signing import DeviceKeys
 from kiosk.clock import Clock, Reading
 from kiosk.config import DATABASE, VAULT, KioskConfig, load_config, load_keys, save_config
 from kiosk.exchange import SyncClient, last_snapshot
+from kiosk.housekeeping import let_go
 from kiosk.people import People
 from kiosk.store import Store
 from kiosk.vault import Vault, gallery_taken
@@ -40,7 +41,9 @@ class Site:
         self.folder = folder
         self.config: KioskConfig = load_config(folder)
         self.keys: DeviceKeys = load_keys(folder)
-        self.store = Store.open(folder / DATABASE, self.config.device)
+        self.store = Store.open(
+            folder / DATABASE, self.config.device, make_room=lambda: let_go(folder)
+        )
         self.vault = Vault(folder / VAULT, lambda: gallery_taken(self.store))
 
     def people(self) -> People:

@@ -7,9 +7,13 @@ from pathlib import Path
 
 from attendance.statuses import Kind
 from kiosk.clock import Clock
+from kiosk.config import run_lock
 from kiosk.drafts import Draft
-from kiosk.errors import StoreUnusable
+from kiosk.errors import KioskError, StoreUnusable
 from kiosk.notify import Notifier
+from kiosk.pairing import pairing_keys
+from kiosk.releases import App
+from kiosk.schema import unusable
 from kiosk.store import Store
 
 
@@ -35,6 +39,23 @@ def rehearse(folder: Path, clock: Clock) -> None:
             f"无法写入 {folder}：请检查存储卡。",
             f"{folder} cannot be written: check the card",
         ) from error
+
+
+def prove_writable(folder: Path) -> None:
+    """Whether a folder that is to be paired takes its keys. Raises StoreUnusable."""
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with run_lock(folder):
+            pairing_keys(folder)
+    except OSError as error:
+        if isinstance(error, KioskError):
+            raise
+        raise unusable(folder, error) from error
+
+
+def on_trial(app: App | None, number: int | None) -> bool:
+    """Whether release `number` has not proved itself yet, and is taken back unless it does."""
+    return app is not None and number is not None and app.state().trial == number
 
 
 def tell_started(store: Store, release: int | None, clock: Clock) -> None:

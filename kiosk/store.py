@@ -424,23 +424,3 @@ class Store(Database):
                 if record.official == official and record.concerns_person:
                     return record
         return None
-
-    # -- odds and ends ----------------------------------------------------------------------
-
-    def meta(self, key: str) -> str | None:
-        """A kept value, None where there is none."""
-        with self._read() as db:
-            row = db.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
-            return None if row is None else str(row[0])
-
-    def set_meta(self, **values: str | None) -> None:
-        """Keeps values under their names, durably; None forgets. Equal ones cost nothing."""
-        changed = {key: value for key, value in values.items() if self.meta(key) != value}
-        if not changed:
-            return
-        with self.transaction() as db:
-            for key, value in changed.items():
-                if value is None:
-                    db.execute("DELETE FROM meta WHERE key = ?", (key,))
-                else:
-                    db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, value))

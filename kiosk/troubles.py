@@ -41,6 +41,15 @@ class Trouble:
         }
 
 
+def noted(text: str | None) -> list[dict[str, str]]:
+    """The list that a running kiosk noted as JSON text; empty where it cannot be read."""
+    try:
+        found = json.loads(text or "[]")
+    except ValueError:
+        return []
+    return found if isinstance(found, list) and all(isinstance(x, dict) for x in found) else []
+
+
 class Troubles:
     """The troubles of now, each under a key of its own, in the order in which they came.
 

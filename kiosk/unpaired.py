@@ -18,11 +18,12 @@ from attendance.errors import QuxiangError
 from attendance.i18n import say
 from attendance.pairing_file import FILE_NAME, MAX_FILE, PairingFile
 from attendance.signing import fingerprint
+from kiosk.aside import remains
 from kiosk.clock import Clock, SystemClock
-from kiosk.config import CONFIG, keys_of, load_config, run_lock
+from kiosk.config import is_paired, load_config, load_keys, run_lock
 from kiosk.errors import KioskError, ServerUnreachable, StoreUnusable
 from kiosk.notify import Notifier
-from kiosk.pairing import pair
+from kiosk.pairing import pair, pairing_keys
 from kiosk.screen.pairing import PairingScreen
 from kiosk.started import rehearse
 from kiosk.sticks import STICKS, folders_of
@@ -34,6 +35,11 @@ codes close pairing for everybody."""
 SHOWN_S = 90.0
 """How long the fingerprint stays, to be compared at the desk, where nobody touches "go on"."""
 DEFAULT_PORT = 8443
+BROKEN = (
+    "本终端的配置或密钥文件损坏或缺失：请用新的配对码重新配对，原有文件会移到一旁，不会删除。",
+    "This kiosk's configuration or key is damaged or gone: pair it anew with a fresh code; what is "
+    "here is then set aside, not deleted",
+)
 
 
 def full_address(text: str) -> str:
@@ -63,8 +69,10 @@ class Pairing:
         folder: Path,
         sticks: Sequence[str] = STICKS,
         mono: Callable[[], float] = time.monotonic,
+        tell: Callable[[str], None] = lambda line: None,
     ) -> None:
         self._folder = folder
+        self._tell = tell
         self._sticks = sticks
         self._mono = mono
         self._guard = threading.Lock()
@@ -72,8 +80,11 @@ class Pairing:
         self.done = threading.Event()
         self._state: dict[str, Any] = {
             "step": "ask",
-            "fingerprint": fingerprint(keys_of(folder).box_public),
+            "fingerprint": fingerprint(pairing_keys(folder).box_public),
         }
+        self._broken = remains(folder)
+        if self._broken:
+            self._state |= {"zh": BROKEN[0], "en": BROKEN[1]}
 
     @property
     def state(self) -> dict[str, Any]:
@@ -84,7 +95,12 @@ class Pairing:
     @property
     def paired(self) -> bool:
         """Whether this folder is a kiosk's now, also where a command elsewhere paired it."""
-        return (self._folder / CONFIG).exists()
+        return is_paired(self._folder)
+
+    @property
+    def healed(self) -> bool:
+        """Whether it is the kiosk's that it was: its files can be read again."""
+        return self._broken and self.paired
 
     def try_code(self, address: str, code: str, *, source: str = "") -> dict[str, Any]:
         """Pair; the new state. One at a time: a second touch while it runs changes nothing."""
@@ -96,7 +112,8 @@ class Pairing:
             server = full_address(address)
             self._say(step="trying", zh=f"正在连接 {server}", en=f"connecting to {server}")
             try:
-                pair(self._folder, server, code)
+                pair(self._folder, server, code, held=True, tell=self._tell)
+                self._broken = False
             except ServerUnreachable as fault:
                 self._refuse(_unreached(server, fault), source, unreached=True)
             except KioskError as fault:
@@ -116,7 +133,7 @@ class Pairing:
         config = load_config(self._folder)
         self._state = {
             "step": "paired",
-            "fingerprint": self._state["fingerprint"],
+            "fingerprint": fingerprint(load_keys(self._folder).box_public),
             "site": config.site,
             "township": config.township,
             "device": config.device,
@@ -207,7 +224,7 @@ def pair_on_screen(
     alive = notifier or Notifier()
     able = False
     with run_lock(folder):
-        pairing = Pairing(folder, sticks)
+        pairing = Pairing(folder, sticks, tell=tell)
         with PairingScreen(pairing, port) as screen:
             tell(
                 say(
@@ -224,6 +241,8 @@ def pair_on_screen(
                         able = True
                         alive.ready()
                 alive.beat()
+                if pairing.healed:
+                    break
                 pairing.look_at_sticks()
                 if pairing.state["step"] == "paired":
                     until = until or time.monotonic() + SHOWN_S

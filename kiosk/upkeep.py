@@ -11,7 +11,7 @@ from attendance.errors import QuxiangError
 from attendance.statuses import Kind
 from kiosk.checkin import CheckinService
 from kiosk.clock import Clock
-from kiosk.condition import Condition, expiring, unreadable
+from kiosk.condition import Condition, expiring, renewed, unreadable
 from kiosk.display import Display
 from kiosk.errors import ServerUnreachable, StoreUnusable
 from kiosk.events import EventLog
@@ -193,6 +193,8 @@ class Upkeep:
         with contextlib.suppress(StoreUnusable):
             taken = gallery_taken(self._store)
             self._troubles.set("vault", unreadable(self._vault.version, taken))
+            mended = self._store.number("mended_ms")
+            self._troubles.set("card", renewed(mended, self._display.now_ms()))
         if self._survey is not None:
             now = self._survey()
             self._feed.update(condition=now.shown())

@@ -273,7 +273,7 @@ class Vault:
 
 def gallery_taken(store: Store) -> int:
     """The highest gallery version that this kiosk ever took, 0 for none or a damaged number."""
-    taken = int(store.meta("gallery_taken") or 0)
+    taken = store.number("gallery_taken") or 0
     return taken if is_believable(taken, 0) else 0
 
 

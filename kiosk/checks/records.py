@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import ssl
 from collections.abc import Callable
 from urllib.parse import urlsplit
@@ -19,6 +18,7 @@ from kiosk.errors import ServerUnreachable
 from kiosk.link import presented
 from kiosk.people import People
 from kiosk.site import Site
+from kiosk.troubles import noted
 from kiosk.vault import gallery_taken
 
 SOON_S = 30 * 86_400
@@ -269,10 +269,7 @@ def kiosk(site: Site, machine: Machine) -> Check:
                 "see sudo journalctl -u quxiang-kiosk, then systemctl restart it",
             ),
         )
-    try:
-        troubles = json.loads(site.store.meta("troubles") or "[]")
-    except ValueError:
-        troubles = []
+    troubles = noted(site.store.meta("troubles"))
     if not troubles:
         return Check("kiosk", State.OK, ("运行正常", "it runs well"))
     return Check(

@@ -25,8 +25,8 @@ function rowsOf(state, lines, now) {
     ["clock", word(clock === "A" ? "state_clock_A" : clock === null ? "state_unknown" : "state_clock_C"), clock === "C"],
     ["camera", wrong("camera") ?? part(condition.camera), Boolean(wrong("camera"))],
     ["lamps", wrong("lamps") ?? part(condition.lamps), Boolean(wrong("lamps"))],
-    ["gallery", expires === null ? wrong("gallery") ?? word("state_waiting") : gallery(expires, now), Boolean(wrong("gallery")) || (expires !== null && expires <= now)],
-    ["heard", (link.heard_ms ?? null) === null ? word("never") : moment(link.heard_ms, now), link.ok === false],
+    ["gallery", expires === null ? wrong("gallery") ?? word(condition.expires_ms === null ? "state_waiting" : "state_unknown") : gallery(expires, now), Boolean(wrong("gallery")) || (expires !== null && expires <= now)],
+    ["heard", state.link === undefined ? word("state_unknown") : (link.heard_ms ?? null) === null ? word("never") : moment(link.heard_ms, now), link.ok === false],
   );
   return rows;
 }

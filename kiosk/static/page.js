@@ -108,6 +108,18 @@ export function follow(on, lost) {
   stream.onerror = () => {
     lost(true);
     // The browser tries again by itself after a cut, but not after an answer like 503.
-    if (stream.readyState === EventSource.CLOSED) setTimeout(() => follow(on, lost), 2000);
+    if (stream.readyState === EventSource.CLOSED) setTimeout(async () => {
+      if (await pairing()) location.replace("/");
+      else follow(on, lost);
+    }, 2000);
   };
+}
+
+/** Whether the page that pairs a kiosk is served here now, which has no stream. */
+async function pairing() {
+  try {
+    return !("looks" in await (await fetch("/words.json")).json());
+  } catch {
+    return false;
+  }
 }

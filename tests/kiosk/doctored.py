@@ -1,8 +1,11 @@
-"""A tree of files that stands for a healthy Raspberry Pi, and what `doctor` looks at in it."""
+"""A tree of files that stands for a healthy Raspberry Pi, and what `doctor` looks at in it; and a
+database that its card has spoilt."""
 
 from __future__ import annotations
 
+import contextlib
 import os
+import sqlite3
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +15,7 @@ import numpy as np
 from hardware.wiring_file import check_wiring
 from kiosk.checks import devices, power, storage
 from kiosk.checks.machine import APP, Check, Machine
+from kiosk.config import DATABASE
 from kiosk.settings import Settings
 
 NOW = 1_780_000_000
@@ -153,3 +157,16 @@ def pictures(*means: int, noise: bool = True, half: int = 0) -> list[np.ndarray]
     for image in made:
         image[24:] += np.uint8(half)
     return made
+
+
+PAGE = 4096
+
+
+def spoil(folder: Path, seq: int) -> None:
+    """Overwrites the page of a kiosk's database that holds this record; nobody has it open."""
+    with contextlib.closing(sqlite3.connect(folder / DATABASE)) as db:
+        payload = db.execute("SELECT payload FROM records WHERE seq = ?", (seq,)).fetchone()[0]
+    data = bytearray((folder / DATABASE).read_bytes())
+    page = data.index(payload) // PAGE
+    data[page * PAGE : (page + 1) * PAGE] = b"\xff" * PAGE
+    (folder / DATABASE).write_bytes(data)

@@ -1,9 +1,13 @@
-"""What the tests of the kiosk's page share: waiting until it has settled, two troubles, a
-card reader."""
+"""What the tests of the kiosk's page share: waiting until it is there and has settled, two
+troubles, a card reader."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import requests
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -32,6 +36,19 @@ TROUBLES = [
         "advice_en": "Tell the technician; check-in goes on.",
     },
 ]
+
+
+def wait_for(ready: Callable[[], Any], seconds: float = 30) -> None:
+    """Until that is so, of a page that may not be served yet."""
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        try:
+            if ready():
+                return
+        except requests.RequestException:
+            pass
+        time.sleep(0.05)
+    raise AssertionError("it did not come")
 
 
 def swipe(page: Page, number: str = CARD) -> None:

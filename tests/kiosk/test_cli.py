@@ -272,6 +272,27 @@ def test_databases_that_cannot_be_used(paired: Shell) -> None:
     assert (code, "is damaged" in err) == (1, True)
 
 
+@pytest.mark.parametrize("left", ["x", "", "[", "1e9", "-1", "9" * 30])
+def test_what_a_damaged_card_left_beside_the_records_stops_nothing(
+    paired: Shell, township: FakeTownship, left: str
+) -> None:
+    township.galleries[load_config(paired.data).device] = gallery(paired, township)
+    paired("sync")
+    with sqlite3.connect(paired.data / "kiosk.db") as db:
+        db.execute(
+            "UPDATE meta SET value = ? WHERE key NOT IN ('device', 'oldest_reader')", (left,)
+        )
+        for key in ("troubles", "refusals", "gallery_taken", "last_contact_ms", "snapshot"):
+            db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, left))
+    with run_lock(paired.data):
+        code, out, err = paired("status", "--json")
+    assert (code, err) == (0, "")
+    assert json.loads(out)["troubles"] == []
+    assert paired("sync")[0] == 0
+    code, out, _ = paired("status", "--json")
+    assert json.loads(out)["last_contact"] is not None
+
+
 def test_nobody_else_may_read_what_a_kiosk_keeps(paired: Shell, township: FakeTownship) -> None:
     township.galleries[load_config(paired.data).device] = gallery(paired, township)
     paired("sync")

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from attendance.statuses import SiteKind
 from kiosk.clock import FrameClock, SystemClock
 from kiosk.config import (
     KioskConfig,
+    is_paired,
     is_running,
+    keep_copies,
     keys_of,
     load_config,
     load_keys,
@@ -54,15 +58,38 @@ def test_configuration_and_keys_come_back(tmp_path: Path) -> None:
     assert load_config(tmp_path) == CONFIG
     keys = keys_of(tmp_path)
     assert keys_of(tmp_path) == load_keys(tmp_path) == keys
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["device.key", "kiosk.json"]
-    (tmp_path / "device.key").write_text('{"sign": "secret", "box": "x"}')
+    names = [f"{name}{end}" for name in ("device.key", "kiosk.json") for end in ("", ".copy")]
+    assert sorted(p.name for p in tmp_path.iterdir()) == names
+    for name in ("device.key", "device.key.copy"):
+        (tmp_path / name).write_text('{"sign": "secret", "box": "x"}')
     with pytest.raises(ConfigInvalid) as caught:
         load_keys(tmp_path)
     assert "secret" not in str(caught.value)
     for text in ("", "{}", "[]", (tmp_path / "kiosk.json").read_text().replace("A", "?")):
-        (tmp_path / "kiosk.json").write_text(text)
-        with pytest.raises(ConfigInvalid):
+        for name in ("kiosk.json", "kiosk.json.copy"):
+            (tmp_path / name).write_text(text)
+        with pytest.raises(ConfigInvalid) as caught:
             load_config(tmp_path)
+        assert "quxiang-kiosk pair" in caught.value.words("zh"), "what to do"
+
+
+@pytest.mark.parametrize("spoil", [Path.unlink, lambda path: path.write_bytes(b"")])
+def test_a_file_that_a_card_lost_is_read_from_its_copy_and_put_right(
+    tmp_path: Path, spoil: Callable[[Path], object]
+) -> None:
+    save_config(tmp_path, CONFIG)
+    keys = keys_of(tmp_path)
+    whole = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    for name in whole:
+        spoil(tmp_path / name)
+        assert is_paired(tmp_path)
+        assert (load_config(tmp_path), load_keys(tmp_path)) == (CONFIG, keys)
+        keep_copies(tmp_path, CONFIG, keys)
+        assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == whole
+    learned = msgspec.structs.replace(CONFIG, pin="ab")
+    save_config(tmp_path, learned)
+    spoil(tmp_path / "kiosk.json")
+    assert load_config(tmp_path) == learned, "the copy is as new"
 
 
 def test_one_kiosk_runs_a_folder(tmp_path: Path) -> None:

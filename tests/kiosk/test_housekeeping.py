@@ -13,8 +13,10 @@ import pytest
 
 from attendance.statuses import Kind, Method, Status
 from kiosk.errors import StoreUnusable
-from kiosk.fakes import FakeClock
+from kiosk.fakes import FakeClock, FakeTownship
 from kiosk.housekeeping import Every, Housekeeper
+from kiosk.pairing import pair
+from kiosk.site import Site
 from kiosk.store import Draft, Store
 
 DEVICE = "k" * 8
@@ -36,6 +38,13 @@ def card() -> Iterator[Path]:
             yield Path(folder)
         finally:
             subprocess.run(["umount", folder], check=True)
+
+
+@pytest.fixture
+def township() -> Iterator[FakeTownship]:
+    made = FakeTownship()
+    yield made
+    made.close()
 
 
 def keeper(store: Store, clock: FakeClock) -> Housekeeper:
@@ -89,6 +98,34 @@ def test_without_the_reserve_it_would_have_been_next_to_nothing(card: Path) -> N
         store.record(CHECKIN, clock.read())
         fill(card)
         assert record_until_full(store, clock) < 500
+
+
+def test_a_kiosk_starts_and_records_on_a_card_that_others_filled(
+    card: Path, township: FakeTownship
+) -> None:
+    """Not even the log's index can be made there: the reserve goes at opening, as while it runs."""
+    clock, folder = FakeClock(), card / "kiosk"
+    pair(folder, township.url, str(township.code))
+    with Site(folder) as site:
+        keeper(site.store, clock).turn()
+        site.store.record(CHECKIN, clock.read())
+    fill(card)
+    assert sorted(path.name for path in folder.glob("kiosk.db*")) == ["kiosk.db", "kiosk.db-lock"]
+    with Site(folder) as site:
+        assert not (folder / "ballast").exists()
+        site.store.record(CHECKIN, clock.read())
+        assert site.store.verify() == 2
+
+
+def test_a_full_card_without_a_reserve_is_called_full(card: Path) -> None:
+    Store.open(card / "kiosk.db", DEVICE).close()
+    fill(card)
+    with pytest.raises(StoreUnusable) as caught:
+        Store.open(card / "kiosk.db", DEVICE)
+    assert (caught.value.what, caught.value.room_made) == ("full", False)
+    (card / "log").unlink()
+    with Store.open(card / "kiosk.db", DEVICE) as store:
+        store.record(CHECKIN, FakeClock().read())
 
 
 def test_the_reserve_goes_before_a_record_fails(card: Path) -> None:

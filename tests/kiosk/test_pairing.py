@@ -8,10 +8,23 @@ import pytest
 
 from attendance.pairing import PairingCode
 from attendance.signing import DeviceKeys
-from kiosk.config import load_config, load_keys
-from kiosk.errors import NotPaired, PairingRefused, ServerUnreachable
+from attendance.statuses import Kind, Method, Status
+from kiosk.aside import MOVING, remains, set_aside
+from kiosk.clock import SystemClock
+from kiosk.config import load_config, load_keys, run_lock
+from kiosk.errors import (
+    AlreadyRunning,
+    ConfigInvalid,
+    NotPaired,
+    PairingRefused,
+    ServerUnreachable,
+)
 from kiosk.fakes import FakeTownship
 from kiosk.pairing import AddressRefused, check_address, pair
+from kiosk.site import Site
+from kiosk.store import Draft, Store
+
+DRAFT = Draft(kind=Kind.CHECKIN, official="A-1", status=Status.ON_DUTY, method=Method.PIN)
 
 
 def test_pairing(tmp_path: Path) -> None:
@@ -64,12 +77,94 @@ def test_a_kiosk_that_its_server_lost_stays_who_it_is_and_goes_to_no_other(tmp_p
         township.code = PairingCode.make(township.public, None)
         assert pair(tmp_path, township.url, str(township.code), again=True) == before
         assert township.devices == {before.device: keys}
-        (tmp_path / "device.key").unlink()
-        with pytest.raises(NotPaired):
+        for name in ("device.key", "device.key.copy"):
+            (tmp_path / name).unlink()
+        with pytest.raises(NotPaired, match=r"fresh code \(quxiang-kiosk pair\)"):
             pair(tmp_path, township.url, str(township.code), again=True)
     finally:
         township.close()
         stranger.close()
+
+
+LOST = {
+    "configuration empty": (("kiosk.json", "kiosk.json.copy"), b""),
+    "configuration gone": (("kiosk.json", "kiosk.json.copy"), None),
+    "key empty": (("device.key", "device.key.copy"), b""),
+    "key gone": (("device.key", "device.key.copy"), None),
+}
+
+
+@pytest.mark.parametrize("lost", LOST)
+def test_a_kiosk_that_lost_who_it_is_is_paired_anew_beside_what_it_was(
+    tmp_path: Path, lost: str
+) -> None:
+    """Never a dead end, and nothing is deleted: what waits for upload can still be uploaded where
+    its key is there, and is said where it is not."""
+    township, said = FakeTownship(), []
+    names, content = LOST[lost]
+    folder = tmp_path / "kiosk"
+    try:
+        before = pair(folder, township.url, str(township.code))
+        keys = load_keys(folder)
+        with Site(folder) as site:
+            for _ in range(3):
+                site.store.record(DRAFT, SystemClock().read())
+            head = site.store.head()
+        (folder / "wiring.toml").write_text("", "utf-8")
+        for name in names:
+            (folder / name).unlink() if content is None else (folder / name).write_bytes(content)
+        with pytest.raises((ConfigInvalid, NotPaired), match="quxiang-kiosk pair"):
+            Site(folder)
+        with pytest.raises((ConfigInvalid, NotPaired), match="quxiang-kiosk pair"):
+            pair(folder, township.url, str(township.code), again=True)
+        with run_lock(folder), pytest.raises(AlreadyRunning):
+            pair(folder, township.url, str(township.code))
+        wrong = str(township.code)[:-1] + ("0" if str(township.code)[-1] != "0" else "1")
+        with pytest.raises(PairingRefused):
+            pair(folder, township.url, wrong)
+        assert (folder / "kiosk.db").exists(), "nothing moves before the server has agreed"
+        now = pair(folder, township.url, str(township.code), tell=said.append)
+        kept = folder / "earlier-1"
+        assert now.device != before.device
+        assert load_keys(folder) != keys
+        assert (folder / "wiring.toml").exists(), "what is not the kiosk's own stays"
+        assert not list(folder.glob("device.key.next*"))
+        with Site(folder) as site:
+            assert site.store.head().seq == 0
+            site.client(SystemClock()).exchange()
+        with pytest.raises(PairingRefused, match="already"):
+            pair(folder, township.url, str(township.code))
+        with Store.open(kept / "kiosk.db", before.device) as store:
+            assert (store.head(), store.pending()) == (head, 3)
+        (sentence,) = said
+        assert f"{kept}" in sentence
+        assert f"device revoke {before.device}" in sentence
+        assert "3" in sentence
+        if "configuration" in lost:
+            assert f"sync --data {kept}" in sentence
+            with Site(kept) as site:
+                assert (site.config.device, site.keys) == (before.device, keys)
+                assert site.client(SystemClock()).exchange().stored == 3
+        else:
+            assert "keep that folder" in sentence or "保留该目录" in sentence
+    finally:
+        township.close()
+
+
+def test_setting_aside_goes_on_where_a_power_cut_stopped_it(tmp_path: Path) -> None:
+    """A database and its log stay together: another's log beside a new file would spoil it."""
+    for name in ("kiosk.db", "kiosk.db-wal", "kiosk.json", "device.key"):
+        (tmp_path / name).write_text(name)
+    (tmp_path / MOVING).mkdir()
+    (tmp_path / "kiosk.db").rename(tmp_path / MOVING / "kiosk.db")
+    assert remains(tmp_path)
+    kept = set_aside(tmp_path)
+    assert not remains(tmp_path)
+    assert {path.name: path.read_text() for path in kept.iterdir()} == {
+        name: name for name in ("kiosk.db", "kiosk.db-wal", "kiosk.json", "device.key")
+    }
+    (tmp_path / "kiosk.db").write_text("another")
+    assert set_aside(tmp_path).name == "earlier-2"
 
 
 @pytest.mark.parametrize(

@@ -16,11 +16,13 @@ from attendance.statuses import Kind, Method, Status
 from kiosk.clock import SystemClock
 from kiosk.errors import PairingRefused, ServerRefused
 from kiosk.exchange import SyncReport
+from kiosk.mending import mend
 from kiosk.pairing import pair
 from kiosk.site import Site
 from kiosk.store import Draft
 from server.app import create_app
 from server.config import ServerConfig
+from tests.kiosk.doctored import spoil
 
 CLOCK = SystemClock()
 
@@ -121,6 +123,29 @@ def test_a_lost_tail_opens_an_epoch(township: Township, site: Site) -> None:
     record(site)
     exchange(site)
     assert [row[:3] for row in stored(township, site)][5:] == [(2, 1, "fault"), (2, 2, "checkin")]
+
+
+def test_a_damaged_database_sends_what_waited_and_opens_an_epoch(
+    township: Township, site: Site
+) -> None:
+    record(site, 60)
+    exchange(site)
+    record(site, 3)
+    site.close()
+    spoil(site.folder, 10)
+    mend(site.folder, CLOCK)
+    with Site(site.folder) as anew:
+        record(anew)
+        assert exchange(anew).pending == 0
+        rows = [row[:3] for row in stored(township, anew)]
+    assert rows == [
+        *((1, seq, "checkin") for seq in range(1, 64)),
+        (2, 1, "fault"), (2, 2, "fault"), (2, 3, "checkin"),
+    ]  # fmt: skip
+    query = "SELECT what, target FROM audit_entry WHERE who = 'device:{}'"
+    told = dict(township.rows(query.format(site.config.device)))
+    assert told["card_lost"] == "1/1 - 1/63", "and a finding says so"
+    assert "fork" not in told
 
 
 def test_a_fork_is_kept_for_review(township: Township, site: Site) -> None:

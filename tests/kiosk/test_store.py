@@ -24,7 +24,7 @@ from attendance.statuses import Kind, Method, Status
 from attendance.wire import Result
 from kiosk.errors import StoreNewer, StoreUnusable
 from kiosk.fakes import FakeClock
-from kiosk.schema import SCHEMA_VERSION, WriteLock, check_mode, connect
+from kiosk.schema import SCHEMA_VERSION, WriteLock, check_mode, connect, unusable
 from kiosk.store import Draft, Recorded, Store
 
 DEVICE = "k" * 8
@@ -333,6 +333,21 @@ def test_sqlite_says_full(tmp_path: Path) -> None:
         assert "磁盘已满" in fault.words("zh")
         record(store)  # a new connection: the limit is gone, as if space had been freed
         assert store.verify() == told + 1
+
+
+@pytest.mark.parametrize(
+    ("code", "what"),
+    [
+        (sqlite3.SQLITE_IOERR_SHMSIZE, "full"),
+        (sqlite3.SQLITE_IOERR_WRITE, "io"),
+        (sqlite3.SQLITE_READONLY_DBMOVED, "readonly"),
+        (sqlite3.SQLITE_CORRUPT_INDEX, "corrupt"),
+    ],
+)
+def test_what_sqlite_says_in_our_words(tmp_path: Path, code: int, what: str) -> None:
+    error = sqlite3.OperationalError("disk I/O error")
+    error.sqlite_errorcode = code
+    assert unusable(tmp_path / "k.db", error).what == what
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")

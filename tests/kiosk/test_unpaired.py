@@ -7,7 +7,6 @@ import json
 import re
 import socket
 import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,12 +26,14 @@ from kiosk.config import load_config, load_keys
 from kiosk.errors import StoreUnusable
 from kiosk.fakes import FakeTownship, package
 from kiosk.notify import Notifier
+from kiosk.pairing import pair
 from kiosk.run import main_run
 from kiosk.screen.pairing import PairingScreen
 from kiosk.site import Site
 from kiosk.started import rehearse
 from kiosk.sticks import STICKS
 from kiosk.unpaired import RETRY_S, Pairing, full_address, pair_on_screen
+from tests.kiosk.pages import wait_for
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -183,16 +184,54 @@ def test_an_unpaired_kiosk_is_ready_only_once_it_could_record(
     assert not [path for path in folder.iterdir() if path.name.startswith(".rehearsal")]
 
 
-def wait_for(ready: Callable[[], Any], seconds: float = 30) -> None:
-    until = time.monotonic() + seconds
-    while time.monotonic() < until:
-        try:
-            if ready():
-                return
-        except requests.RequestException:
-            pass
-        time.sleep(0.05)
-    raise AssertionError("it did not come")
+@pytest.mark.parametrize("comes_back", [False, True])
+def test_a_kiosk_that_lost_who_it_is_says_so_and_is_paired_on_the_screen(
+    tmp_path: Path, township: FakeTownship, free_port: int, comes_back: bool
+) -> None:
+    """Or goes on by itself where the card gives the files back."""
+    folder, stop, status, said = tmp_path / "k", threading.Event(), [], []
+    before = pair(folder, township.url, str(township.code))
+    names = ("kiosk.json", "kiosk.json.copy")
+    whole = (folder / names[0]).read_bytes()
+    for name in names:
+        (folder / name).write_bytes(b"")
+    thread = threading.Thread(
+        target=lambda: status.append(
+            pair_on_screen(folder, free_port, stop, said.append, sticks=())
+        )
+    )
+    thread.start()
+    page = f"http://127.0.0.1:{free_port}/"
+    try:
+        wait_for(lambda: requests.get(page, timeout=2).status_code == 200)
+        state = requests.get(f"{page}pairing.json", timeout=2).json()
+        assert (state["step"], "不会删除" in state["zh"], "not deleted" in state["en"]) == (
+            "ask", True, True,
+        )  # fmt: skip
+        if comes_back:
+            (folder / names[0]).write_bytes(whole)
+        else:
+            text = requests.get(page, timeout=2).text
+            token = re.search('screen-token" content="([^"]+)', text)
+            assert token is not None
+            answer = requests.post(
+                f"{page}pair", headers={"X-Screen-Token": token[1]}, timeout=10,
+                json={"server": township.url, "code": str(township.code)},
+            ).json()  # fmt: skip
+            assert answer["step"] == "paired", answer
+            assert answer["fingerprint"] == fingerprint(load_keys(folder).box_public)
+            assert answer["fingerprint"] == state["fingerprint"], "compared before and after"
+            assert any("earlier-1" in line for line in said)
+            requests.post(
+                f"{page}go-on", headers={"X-Screen-Token": token[1]}, json={}, timeout=10
+            )
+        thread.join(20)
+        assert status == [True]
+        assert (load_config(folder) == before) is comes_back
+        assert (folder / "earlier-1").exists() is not comes_back
+    finally:
+        stop.set()
+        thread.join(20)
 
 
 @pytest.mark.browser
