@@ -73,7 +73,7 @@ def lost(session: Session, device: Device, first: Place, last: Place, now: datet
     return _open(
         session,
         device,
-        f"终端 {device.id} 的存储卡缺少记录 {span}，服务器仍有这些记录；终端已另起一期。"
+        f"终端 {device.id} 的存储卡缺少记录 {span}，服务器仍有这些记录；终端已另起纪元。"
         "最后一次上传之后所记的可能已丢失。请查明原因：恢复过旧镜像，或存储卡损坏。",
         f"The card of kiosk {device.id} no longer had the records {span}, which the server holds; "
         "the kiosk went on in a new epoch. What it recorded after its last upload may be lost. "
@@ -90,7 +90,7 @@ def lost_at_both_ends(
     return _open(
         session,
         device,
-        f"终端 {device.id} 的第 {epoch} 期接在服务器没有的记录之后：存储卡和服务器都恢复过旧状态，"
+        f"终端 {device.id} 的纪元 {epoch} 接在服务器没有的记录之后：存储卡和服务器都恢复过旧状态，"
         f"自 {at} 起至 {epoch}/1 之前的记录两边都已丢失。核查之前该站点这些天不判缺勤、不判迟到："
         "请对照纸质记录，需要计入的提出更正，再在“站点”页的“搁置”一栏点开核查。",
         f"Kiosk {device.id} goes on in epoch {epoch} after records that the server does not have: "
