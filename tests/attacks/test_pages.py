@@ -283,10 +283,17 @@ def test_one_address_does_not_try_every_name(place: Place) -> None:
                 "csrf_token": crumbs[n % 2]}  # fmt: skip
         return browsers[n % 2].post("/login", data=form)
 
-    assert {tried(n).status_code for n in range(auth.MISSES)} == {403}
-    began = time.thread_time()
-    assert {tried(n).status_code for n in range(100, 106)} == {429}
-    assert (time.thread_time() - began) / 6 < 0.02, "no hash is computed for them"
+    def cost(numbers: range, answer: int) -> float:
+        """Seconds of this thread's processor that each takes, at the least."""
+        least = 60.0
+        for n in numbers:
+            began = time.thread_time()
+            assert tried(n).status_code == answer
+            least = min(least, time.thread_time() - began)
+        return least
+
+    hashed = cost(range(auth.MISSES), 403)
+    assert cost(range(100, 106), 429) < hashed / 2, "no hash is computed for them"
     good = {"name": "the-clerk", "password": PASSWORD, "csrf_token": crumbs[0]}
     assert browsers[0].post("/login", data=good).status_code == 429
     other.extensions["quxiang"].database.close()
