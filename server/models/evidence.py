@@ -22,9 +22,6 @@ from server.models.base import Base, Big, Id, OfTownship
 #: The day in Asia/Shanghai of a record's best guess, days since 1970, as both databases compute it.
 DAY_NUMBER = "(at_ms + 28800000) / 86400000"
 AHEAD = "at_ms > received_ms"
-#: What came on a later day than its own, which may have been signed meanwhile. Not in the words of
-#: DAY_NUMBER, which are an index's own: SQLite would not find this one's again.
-LATE = "at_ms < (received_ms + 28800000) / 86400000 * 86400000 - 28800000"
 #: What may be of another day than that of its best guess: class C, and a bracket over midnight.
 REACHES = (
     "(cls = 'C' OR cls = 'B' AND "
@@ -72,14 +69,6 @@ class RecordRow(OfTownship, Base):
             postgresql_where=text(AHEAD),
         ),
         Index("ix_record_who", "township_id", "official", "at_ms"),
-        Index(
-            "ix_record_late",
-            "township_id",
-            "received_ms",
-            "at_ms",
-            sqlite_where=text(LATE),
-            postgresql_where=text(LATE),
-        ),
         Index(
             "ix_record_doubtful",
             "township_id",

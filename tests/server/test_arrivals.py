@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import literal_column, select, text
 
-from attendance.days import DAY_MS, MAX_MS, MIN_MS, day_of
+from attendance.days import DAY_MS, MAX_MS, MIN_MS
 from server.models import Device, RecordRow, Site
-from server.models.evidence import DAY_NUMBER, LATE
+from server.models.evidence import DAY_NUMBER
 from server.services.records import intake, uploads
 from server.services.records.arrivals import Arrivals, fits, foresee
 from server.services.records.recordrows import _day_number, between, day_number
@@ -60,25 +60,6 @@ def test_days_and_what_is_ahead_are_found_by_their_indexes(office: Office) -> No
     who = "township_id = 1 AND official = 'a' AND at_ms BETWEEN 1 AND 5"
     newest = f"SELECT at_ms FROM record WHERE {who} ORDER BY at_ms DESC LIMIT 1"  # noqa: S608
     assert "ix_record_who" in plan(office, newest)
-
-
-def test_what_came_on_a_later_day_is_found_by_its_index(office: Office) -> None:
-    asked = f"township_id = 1 AND {LATE} AND received_ms >= 5 AND at_ms BETWEEN 1 AND 9"
-    said = plan(office, f"SELECT official FROM record WHERE {asked}")  # noqa: S608 - ours
-    assert "ix_record_late" in said, said
-
-
-@pytest.mark.parametrize("at_ms", [57_600_000, 57_599_999, 1_795_017_599_999, 1_795_017_600_000])
-@pytest.mark.parametrize("later", [0, 1, DAY_MS - 1, DAY_MS, DAY_MS + 1, 40 * DAY_MS])
-def test_both_databases_know_what_came_on_a_later_day(
-    office: Office, at_ms: int, later: int
-) -> None:
-    received_ms = at_ms + later
-    said = LATE.replace("received_ms", f"CAST({received_ms} AS BIGINT)")
-    said = said.replace("at_ms", f"CAST({at_ms} AS BIGINT)")
-    with office.context.database.session() as session:
-        found = bool(session.scalar(select(literal_column(said))))
-    assert found is (day_of(received_ms) > day_of(at_ms))
 
 
 def test_what_days_hold_is_counted_as_the_index_has_it(office: Office) -> None:

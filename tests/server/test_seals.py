@@ -25,7 +25,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.exc import DatabaseError
 
-from attendance.chain import next_head
+from attendance.chain import genesis, next_head
 from attendance.records import decode_record, encode_record
 from server.backup import backup, restore
 from server.config import ServerConfig, load_keys, make_keys
@@ -33,7 +33,7 @@ from server.db import Database
 from server.demo import make_demo
 from server.errors import AlreadyInitialised, DatabaseUnusable, NotInitialised
 from server.migrate import alembic_of, migrate
-from server.models import Base, RowSeal
+from server.models import Base, Device, EpochRow, RowSeal
 from server.services.evidence import audit, checkpoints
 from server.services.evidence.halves import middle
 from server.services.evidence.seals import SEALED
@@ -43,7 +43,7 @@ from server.sqlite import LIBRARY
 from server.transfer import need_empty
 from tests.conftest import NewDatabase
 
-from .conftest import MORNING, Kiosk, Machine, Office, approve
+from .conftest import MORNING, Kiosk, Machine, Office, approve, ms
 
 HERE = "it was not written by this server"
 
@@ -266,6 +266,24 @@ def test_what_the_server_itself_changes_of_a_device_is_sealed(
     assert found(worked.config) == []
     hand.do("UPDATE device SET revoked_ms = NULL WHERE kind = 'desk'")
     assert found(worked.config) == [f"device {desk.device} {CHANGED}"]
+
+
+def test_a_device_that_is_made_and_changed_at_once_is_sealed_as_it_ends(office: Office) -> None:
+    with office.context.database.transaction() as session:
+        made = Device(
+            id="kkkkkkkk", township_id=office.township().id, kind="kiosk", sign_key=b"s" * 32,
+            box_key=b"b" * 32, paired_ms=ms(office.clock()), head=genesis("kkkkkkkk", 1),
+        )  # fmt: skip
+        session.add(made)
+        session.flush()
+        made.complete_until_ms = made.apart_from_ms = 1
+        session.add(
+            EpochRow(
+                township_id=made.township_id, device_id=made.id, epoch=1, cites=b"", follows=True,
+                opened_ms=1,
+            )
+        )  # fmt: skip
+    assert found(office.config) == []
 
 
 def correct(office: Office) -> None:

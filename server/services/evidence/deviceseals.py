@@ -12,8 +12,7 @@ from typing import Any
 
 import msgspec
 from sqlalchemy import LargeBinary, inspect, literal, select, tuple_, update
-from sqlalchemy.orm import Session
-from sqlalchemy.orm.attributes import get_history
+from sqlalchemy.orm import LoaderCallableStatus, Session
 
 from attendance.i18n import say
 from attendance.signing import sign
@@ -88,16 +87,20 @@ def _seal_cursor(device: Device, seed: Seed) -> None:
 def _both(
     device: Device, names: tuple[str, ...]
 ) -> tuple[tuple[Any, ...], tuple[Any, ...] | None]:
-    """Columns' values, and what they were when they were read; None of a new device."""
-    now = tuple(getattr(device, name) for name in names)
-    if not inspect(device).persistent:
+    """Columns' values, and what they were when they were read: None of a new device, and nothing
+    of either where none was set."""
+    state = inspect(device)
+    # Of what was set only: asking for the history of each costs as much as signing.
+    was = state.committed_state
+    if state.persistent and was.keys().isdisjoint(names):
+        return (), ()
+    now = tuple([getattr(device, name) for name in names])
+    if not state.persistent:
         return now, None
-    before = []
-    for name in names:
-        history = get_history(device, name)
-        was = history.deleted or history.unchanged
-        before.append(was[0] if was else None)
-    return now, tuple(before)
+    before = [was.get(name, value) for name, value in zip(names, now, strict=True)]
+    # What this session made and never set lies there as NULL.
+    unset = LoaderCallableStatus.NO_VALUE
+    return now, tuple([None if value is unset else value for value in before])
 
 
 def _is_head(seed: bytes, device: Device, cursor: tuple[Any, ...]) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
+from functools import cache
 from typing import Any
 
 import msgspec
@@ -215,6 +216,7 @@ def _column(table: str, name: str, sqlite: bool) -> str:
     return f'"{name}"'
 
 
+@cache
 def hasher(table: str, scheme: int = SCHEME) -> Callable[[Row], bytes]:
     """What makes a leaf's hash of a row: SHA-256 over 0, table, scheme and the row in msgpack."""
     if scheme != SCHEME:

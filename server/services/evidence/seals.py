@@ -13,7 +13,7 @@ import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, delete, func, insert, select
+from sqlalchemy import ColumnElement, delete, func, select
 from sqlalchemy.orm import Session
 
 from attendance.errors import SignatureInvalid
@@ -69,15 +69,16 @@ def seal_given(session: Session, seed: bytes, table: str, rows: Iterable[Row]) -
     """Seals rows that were inserted, as `protected.pages` gives them."""
     hash_of = hasher(table)
     made = [
-        {
-            "table_name": table,
-            "id": row[0],
-            "seal": sign(seed, DOMAIN, row_claim(table, row[0], hash_of(row))),
-        }
-        for row in rows
+        (table, row[0], sign(seed, DOMAIN, row_claim(table, row[0], hash_of(row)))) for row in rows
     ]
     if made:
-        session.connection().execute(insert(RowSeal), made)
+        # Past SQLAlchemy's statements, which cost a contact twice what signing does.
+        connection = session.connection()
+        mark = "?" if connection.dialect.name == "sqlite" else "%s"
+        connection.exec_driver_sql(
+            f"INSERT INTO row_seal (table_name, id, seal) VALUES ({mark}, {mark}, {mark})",  # noqa: S608
+            made,
+        )
 
 
 def genuine(session: Session, seed: bytes, table: str, page: list[Row]) -> list[Row]:
