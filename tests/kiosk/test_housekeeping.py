@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import tempfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,22 +20,6 @@ from kiosk.store import Draft, Store
 DEVICE = "k" * 8
 CHECKIN = Draft(kind=Kind.CHECKIN, official="A-1", status=Status.ON_DUTY, method=Method.PIN)
 MB = 1 << 20
-
-
-@pytest.fixture
-def card() -> Iterator[Path]:
-    """A file system of 12 MB in memory."""
-    with tempfile.TemporaryDirectory() as folder:
-        done = subprocess.run(
-            ["mount", "-t", "tmpfs", "-o", "size=12m", "none", folder],
-            capture_output=True, text=True,
-        )  # fmt: skip
-        if done.returncode:
-            pytest.skip(f"no file system can be mounted here: {done.stderr.strip()}")
-        try:
-            yield Path(folder)
-        finally:
-            subprocess.run(["umount", folder], check=True)
 
 
 @pytest.fixture

@@ -10,7 +10,6 @@ import re
 import socket
 import sqlite3
 import subprocess
-import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -233,22 +232,6 @@ def test_lamps_are_dark_that_a_killed_process_left_lit(tmp_path: Path, free_port
         assert not green.state
     finally:
         gpiozero.Device.pin_factory = before
-
-
-@pytest.fixture
-def card() -> Iterator[Path]:
-    """A file system of 12 MB in memory."""
-    with tempfile.TemporaryDirectory() as folder:
-        done = subprocess.run(
-            ["mount", "-t", "tmpfs", "-o", "size=12m", "none", folder],
-            capture_output=True, text=True,
-        )  # fmt: skip
-        if done.returncode:
-            pytest.skip(f"no file system can be mounted here: {done.stderr.strip()}")
-        try:
-            yield Path(folder)
-        finally:
-            subprocess.run(["umount", folder], check=True)
 
 
 class Running:
